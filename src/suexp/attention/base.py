@@ -1,0 +1,46 @@
+"""The contract of every attention."""
+
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from suexp.component import Component
+from suexp.mask.base import Mask
+
+
+class Attention(nn.Module, Component):
+    """Head-split tensors in, head-split tensors out; projections and positions belong to the shell.
+
+    Options that never form the n x m scores cannot take a bias or an arbitrary pattern; they say so
+    in `refuses` with the features ``score_bias`` (a position that adds to the scores) and
+    ``pattern`` (a mask that is neither bidirectional nor causal nor padding).
+    """
+
+    def forward(
+        self,
+        q: Float[Tensor, "b h n d"],
+        k: Float[Tensor, "b h m d"],
+        v: Float[Tensor, "b h m e"],
+        mask: Mask,
+        bias: Float[Tensor, "*b h n m"] | None = None,
+    ) -> Float[Tensor, "b h n e"]:
+        """Return the attended values. A query that may look at nothing gets zeros."""
+        raise NotImplementedError
+
+    def decode(
+        self,
+        q: Float[Tensor, "b h n d"],
+        k: Float[Tensor, "b h n d"],
+        v: Float[Tensor, "b h n e"],
+        mask: Mask,
+        bias: Float[Tensor, "*b h n m"] | None = None,
+        state: Any = None,
+    ) -> tuple[Float[Tensor, "b h n e"], Any]:
+        """Attend from n new tokens to all tokens so far; ``state`` carries what is kept of the past.
+
+        The first call takes the whole prompt with ``state=None``. The default keeps keys and values;
+        a linear attention overrides it with a state whose size does not grow. ``mask`` is the mask of
+        the whole text so far (m = past + n keys).
+        """
+        raise NotImplementedError

@@ -1,0 +1,22 @@
+"""What a component says of itself so that an impossible combination is refused at composition."""
+
+from typing import ClassVar
+
+
+class Component:
+    """Base of everything a config group can choose; the declarations are literals in the class body.
+
+    They are read from the source, without importing torch, when a config is composed. Two kinds of
+    feature exist: what components provide by name, and the choices themselves (``"attention"`` is
+    present when that group has any choice, ``"position=alibi"`` when that very option is chosen).
+
+    Attributes:
+        provides: names of the features that this component brings; ``"autoregressive if causal"``
+            holds when the constructor argument ``causal`` is true in the config.
+        needs: feature -> why it is needed and what to choose, when no component provides it.
+        refuses: feature -> why it cannot be combined and what to choose instead.
+    """
+
+    provides: ClassVar[set[str]] = set()
+    needs: ClassVar[dict[str, str]] = {}
+    refuses: ClassVar[dict[str, str]] = {}

@@ -1,0 +1,41 @@
+"""The contract of every data set. Nothing here imports torch at module level."""
+
+from typing import TYPE_CHECKING, Any
+
+from suexp.component import Component
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from torch import Tensor
+
+
+class Data(Component):
+    """Arrow tables with a fingerprint; the loaders around them are the runner's business.
+
+    Features that options provide: ``text`` (rows hold ``tokens``), ``vectors`` (rows hold ``x``),
+    ``labels`` (rows hold ``label``), ``counter`` (rows hold only their index).
+
+    Attributes:
+        batch_size: rows a training step reads.
+        eval_batch_size: rows an evaluation step reads.
+    """
+
+    batch_size: int
+    eval_batch_size: int
+
+    def splits(self) -> "dict[str, Dataset]":
+        """Return ``train``, ``validation`` and, where there is one, ``test``; cached, in memory-mapped Arrow."""
+        raise NotImplementedError
+
+    def collate(self, rows: list[dict[str, Any]]) -> "dict[str, Tensor]":
+        """Return the batch of these rows; variable lengths are padded and get ``keep`` (True = real)."""
+        raise NotImplementedError
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """What a model must know: some of ``vocab_size``, ``input_dim``, ``num_classes``."""
+        raise NotImplementedError
+
+    def fingerprint(self) -> str:
+        """Return a hash that changes when the rows change; cheap, and without building them."""
+        raise NotImplementedError

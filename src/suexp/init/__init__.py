@@ -1,0 +1,5 @@
+"""Initial weights, chosen by module type."""
+
+from suexp.lazy import exports
+
+__getattr__, __dir__ = exports(__name__, __file__)

@@ -1,0 +1,33 @@
+"""Public names of a group package, found by file name instead of by a list to maintain."""
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def exports(package: str, init_file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return the module-level ``__getattr__`` and ``__dir__`` of a group package.
+
+    ``from suexp.attention import Performer`` imports ``suexp/attention/performer.py``: the class
+    that bears the file's name, letters compared without case and underscores.
+
+    Args:
+        package: the package's ``__name__``.
+        init_file: the package's ``__file__``.
+    """
+    modules = {
+        path.stem.replace("_", ""): path.stem
+        for path in Path(init_file).parent.glob("*.py")
+        if path.stem != "__init__"
+    }
+
+    def get(name: str) -> Any:
+        if not name.startswith("_") and name.lower() in modules:
+            return getattr(importlib.import_module(f"{package}.{modules[name.lower()]}"), name)
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+    def names() -> list[str]:
+        return sorted(modules.values())
+
+    return get, names

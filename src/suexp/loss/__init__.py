@@ -1,0 +1,5 @@
+"""Losses, each in its numerically stable form."""
+
+from suexp.lazy import exports
+
+__getattr__, __dir__ = exports(__name__, __file__)

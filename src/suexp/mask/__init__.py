@@ -1,0 +1,5 @@
+"""What a query may look at; masks compose with `&`."""
+
+from suexp.lazy import exports
+
+__getattr__, __dir__ = exports(__name__, __file__)

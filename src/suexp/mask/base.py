@@ -1,0 +1,86 @@
+"""What a query may look at, as an object that attention can use in its fastest form."""
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from suexp.component import Component
+
+
+class Mask(Component):
+    """A rule over (query position, key position); rules compose with ``&``.
+
+    Attention asks for the form it can use fast: whether a part of some kind is there (`find`,
+    `is_only`), or the dense table (`dense`), which is built once per mask object and size. The last
+    query always stands at the last key's position, so that the same mask serves a whole sequence
+    (n = m) and decoding with a cache (n < m).
+    """
+
+    _dense: tuple[tuple[int, int, torch.device], Tensor | None] | None = None
+
+    def allowed(
+        self, query: Int[Tensor, "n 1"], key: Int[Tensor, "1 m"]
+    ) -> Bool[Tensor, "*batch n m"] | None:
+        """Return True where the query may look at the key; None when every key may be seen."""
+        raise NotImplementedError
+
+    def bind(self, **facts: Tensor) -> "Mask":
+        """Return the mask of one batch, given facts that only the batch knows (see the options)."""
+        del facts
+        return self
+
+    @property
+    def parts(self) -> "tuple[Mask, ...]":
+        """The rules that are combined; a single rule is its own only part."""
+        return (self,)
+
+    def __and__(self, other: "Mask") -> "Mask":
+        return Intersection(*self.parts, *other.parts)
+
+    def find(self, kind: "type[Mask]") -> "Mask | None":
+        """Return the part of this kind, if there is one."""
+        return next((part for part in self.parts if isinstance(part, kind)), None)
+
+    def is_only(self, *kinds: "type[Mask]") -> bool:
+        """Tell whether every part is of one of these kinds."""
+        return all(isinstance(part, kinds) for part in self.parts)
+
+    def dense(
+        self, n: int, m: int, device: torch.device | str = "cpu"
+    ) -> Bool[Tensor, "*batch n m"] | None:
+        """Return the table of n queries by m keys, True where looking is allowed, or None for all.
+
+        Masks that depend on the batch give (B, 1, n, m), so that the table broadcasts over heads.
+        """
+        size = (n, m, torch.device(device))
+        if self._dense is None or self._dense[0] != size:
+            key = torch.arange(m, device=device)
+            self._dense = (size, self.allowed(key[m - n :, None], key[None, :]))
+        return self._dense[1]
+
+
+class Intersection(Mask):
+    """Several rules at once: a key is visible when every rule allows it."""
+
+    def __init__(self, *parts: Mask) -> None:
+        self._parts = parts
+
+    @property
+    def parts(self) -> tuple[Mask, ...]:
+        """The rules that are combined."""
+        return self._parts
+
+    def bind(self, **facts: Tensor) -> Mask:
+        """Bind every part."""
+        return Intersection(*(part.bind(**facts) for part in self._parts))
+
+    def allowed(
+        self, query: Int[Tensor, "n 1"], key: Int[Tensor, "1 m"]
+    ) -> Bool[Tensor, "*batch n m"] | None:
+        """Return the conjunction of all parts."""
+        result: Tensor | None = None
+        for part in self._parts:
+            table = part.allowed(query, key)
+            if table is not None:
+                result = table if result is None else result & table
+        return result

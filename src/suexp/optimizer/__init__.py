@@ -1,0 +1,5 @@
+"""Optimizers."""
+
+from suexp.lazy import exports
+
+__getattr__, __dir__ = exports(__name__, __file__)

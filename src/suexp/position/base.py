@@ -1,0 +1,35 @@
+"""The contract of every position code."""
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from suexp.component import Component
+
+
+class Position(nn.Module, Component):
+    """Acts at up to three places; each method's default leaves its argument as it is.
+
+    One instance serves all layers of a model. An option that adds to the scores provides the feature
+    ``score_bias``.
+    """
+
+    def embed(
+        self, x: Float[Tensor, "b n c"], positions: Int[Tensor, "*b n"]
+    ) -> Float[Tensor, "b n c"]:
+        """Act on the token embeddings."""
+        del positions
+        return x
+
+    def rotate(
+        self, x: Float[Tensor, "b h n d"], positions: Int[Tensor, "*b n"]
+    ) -> Float[Tensor, "b h n d"]:
+        """Act on queries or keys, head by head, before the attention (and before a cache)."""
+        del positions
+        return x
+
+    def bias(
+        self, query: Int[Tensor, " n"], key: Int[Tensor, " m"]
+    ) -> Float[Tensor, "h n m"] | None:
+        """Return what is added to the scores, or None."""
+        del query, key
+        return None

@@ -1,0 +1,1 @@
+"""From config to run to results to report."""

@@ -1,0 +1,5 @@
+"""What is learned or measured: the LightningModules."""
+
+from suexp.lazy import exports
+
+__getattr__, __dir__ = exports(__name__, __file__)
