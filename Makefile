@@ -1,0 +1,51 @@
+# `make run` and `make test` do all their own set-up in .venv; the second call starts at once.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The versions that the tests ran on.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint type bench smoke experiments build clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/run.stamp: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/run.stamp
+	$(PIP) -e '.[peers,launch,dev]'
+	@touch $@
+
+run: $(VENV)/run.stamp ## set up, and train the main job: a Performer language model with Lion
+	$(BIN)/suexp attention=performer optimizer=lion
+
+test: $(VENV)/test.stamp ## set up, and run all tests
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lint: $(VENV)/test.stamp ## formatting and lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+type: $(VENV)/test.stamp ## static types
+	$(BIN)/mypy
+
+bench: $(VENV)/test.stamp ## speed, as ratios against peers
+	for script in scripts/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+smoke: $(VENV)/run.stamp ## every experiment in seconds; decides nothing
+	for name in $$($(BIN)/suexp list experiment --names); do $(BIN)/suexp experiment=$$name scale=smoke || exit 1; done
+
+experiments: $(VENV)/run.stamp ## every experiment at laptop scale, its report recorded in experiments/
+	for name in $$($(BIN)/suexp list experiment --names); do $(BIN)/suexp experiment=$$name && $(BIN)/python scripts/record.py $$name || exit 1; done
+
+build: $(VENV)/test.stamp ## wheel and source archive in dist/
+	$(PIP) build
+	$(BIN)/python -m build
+
+clean: ## remove what these commands made, the results in outputs/ excepted
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

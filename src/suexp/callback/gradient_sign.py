@@ -1,0 +1,53 @@
+"""How often the sign of a batch's gradient is right."""
+
+from collections.abc import Sequence
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor
+
+from suexp.component import Component
+from suexp.task.base import Task
+
+
+class GradientSign(Callback, Component):
+    r"""At the end of training: share of components with $\mathrm{sign}(g_B) = \mathrm{sign}(\bar g)$.
+
+    $\bar g$ is the mean gradient over ``batches`` training batches, $g_B$ that of one of them;
+    components whose $\bar g$ is 0 do not count. A sign optimizer follows noise where this share is
+    near 1/2. https://kexue.fm/archives/9473 and arXiv:2302.06675.
+
+    Logged: ``train/gradient_sign_agreement``.
+
+    Args:
+        batches: batches in the mean; each also serves as $g_B$.
+    """
+
+    def __init__(self, batches: int = 16) -> None:
+        self.batches = batches
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Measure; the random generators are left as they were."""
+        assert isinstance(pl_module, Task)
+        gradients = []
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            for index, batch in enumerate(trainer.datamodule.train_dataloader()):  # type: ignore[attr-defined]
+                if index == self.batches:
+                    break
+                moved = {name: value.to(pl_module.device) for name, value in batch.items()}
+                parameters = [p for p in pl_module.model.parameters() if p.requires_grad]
+                gradients.append(
+                    _flat(torch.autograd.grad(pl_module.objective(moved), parameters))
+                )
+        mean = torch.stack(gradients).mean(0)
+        counts = mean != 0
+        agreement = [
+            ((g.sign() == mean.sign()) & counts).sum() / counts.sum().clamp(min=1)
+            for g in gradients
+        ]
+        pl_module.final["train/gradient_sign_agreement"] = float(torch.stack(agreement).mean())
+
+
+def _flat(gradients: Sequence[Tensor]) -> Tensor:
+    return torch.cat([gradient.flatten() for gradient in gradients])

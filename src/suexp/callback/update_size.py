@@ -1,0 +1,79 @@
+"""How large an optimizer's steps are, in units of its learning rate."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor
+
+from suexp.component import Component
+from suexp.task.base import Task
+
+
+class UpdateSize(Callback, Component):
+    r"""$u = (\theta_{t-1} - \theta_t)/\eta_t - \lambda\theta_{t-1}$ at chosen steps: its RMS and histogram.
+
+    Weight decay is taken out, so Lion and signSGD give 1 and AdamW typically 0.1 to 0.3: the reason
+    why their learning rates differ (https://kexue.fm/archives/9473, arXiv:2302.06675).
+
+    Logged: ``train/update_rms`` over all matrices; table ``update`` with rows (size, share).
+
+    Args:
+        every: measure at every so-manieth step.
+        bins: bins of the histogram of $|u|$ over [0, ``limit``].
+        limit: the histogram's upper end.
+    """
+
+    def __init__(self, every: int = 50, bins: int = 40, limit: float = 2.0) -> None:
+        self.every, self.bins, self.limit = every, bins, limit
+        self._before: list[tuple[Tensor, Tensor, float, float]] = []
+        self._sizes: Tensor | None = None
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Keep the weights of a measured step."""
+        del pl_module
+        if (trainer.global_step + 1) % self.every == 0:
+            self._before = [
+                (p, p.detach().clone(), group["lr"], group.get("weight_decay", 0.0))
+                for group in optimizer.param_groups
+                for p in group["params"]
+                if p.dim() > 1 and p.grad is not None
+            ]
+
+    @torch.no_grad()
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
+        """Compare with the weights after it."""
+        if not self._before:
+            return
+        before, self._before = self._before, []
+        if any(lr == 0 for _, _, lr, _ in before):
+            return
+        updates = [((old - p) / lr - decay * old).flatten() for p, old, lr, decay in before]
+        sizes = torch.cat(updates).abs()
+        rms = float(sizes.square().mean().sqrt())
+        for logger in trainer.loggers:
+            logger.log_metrics({"train/update_rms": rms}, trainer.global_step)
+        self._sizes = sizes
+        del pl_module
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Record the last histogram."""
+        del trainer
+        if self._sizes is None:
+            return
+        assert isinstance(pl_module, Task)
+        clipped = self._sizes.clamp(max=self.limit)
+        shares = torch.histc(clipped, self.bins, 0.0, self.limit) / len(clipped)
+        width = self.limit / self.bins
+        pl_module.record_rows(
+            "update",
+            [
+                {"size": (i + 0.5) * width, "share": float(share)}
+                for i, share in enumerate(shares)
+            ],
+        )

@@ -1,0 +1,63 @@
+"""The run folder's own record: one JSON object a line."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers.logger import Logger
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+
+class Jsonl(Logger):
+    """Append ``{"step": s, name: value, ...}`` to metrics.jsonl, flushed line by line.
+
+    The step belongs to the metric: when a resumed run repeats a step, the later line replaces the
+    earlier one for every reader (`suexp.run.store.read_history`). Infinite and NaN values are
+    written as strings, since JSON has no word for them.
+
+    Reference: the format's description, https://jsonlines.org.
+
+    Args:
+        folder: the run folder.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        super().__init__()
+        self.path = Path(folder) / "metrics.jsonl"
+
+    @property
+    def name(self) -> str:
+        """The run's id."""
+        return self.path.parent.name
+
+    @property
+    def version(self) -> str:
+        """Always empty: the signature is the version."""
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        """The run folder."""
+        return str(self.path.parent)
+
+    @rank_zero_only
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Do nothing: config.yaml holds the config."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Append one line."""
+        values = {
+            name: value if math.isfinite(value) else str(value)
+            for name, value in metrics.items()
+            if name != "epoch"
+        }
+        if not values:
+            return
+        line = json.dumps({"step": step or 0, **values})
+        with self.path.open("a+b") as file:
+            # A process killed in mid-line leaves no newline behind.
+            if file.seek(0, 2) and file.seek(-1, 2) is not None and file.read(1) != b"\n":
+                file.write(b"\n")
+            file.write(line.encode() + b"\n")

@@ -1,0 +1,131 @@
+"""From overrides to a checked, resolved config."""
+
+import functools
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from suexp.catalogue import conf_dir
+from suexp.errors import UserError
+from suexp.run.check import check
+from suexp.run.suggest import explain
+
+# What an experiment says of its runs; a single run does not depend on it.
+EXPERIMENT_KEYS = ("post", "arms", "seeds", "tune", "claims", "figures", "scales", "only")
+
+
+def _divide(a: int, b: int) -> int:
+    if b < 1 or a % b:
+        raise UserError(f"{a} does not divide by {b} (model.dim by model.num_heads?)")
+    return a // b
+
+
+OmegaConf.register_new_resolver("div", _divide, replace=True)
+
+
+@contextmanager
+def _loader(config_dir: str | None) -> Iterator[Any]:
+    """Give Hydra's config loader: the running application's, or one of our own."""
+    if GlobalHydra.instance().is_initialized():
+        yield GlobalHydra.instance().config_loader()
+        return
+    with initialize_config_dir(str(conf_dir()), job_name="suexp", version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        if config_dir:
+            path = f"file://{Path(config_dir).absolute()}"
+            loader.get_search_path().append(provider="command-line", path=path)
+        yield loader
+
+
+def compose(overrides: Sequence[str] = (), config_dir: str | None = None) -> DictConfig:
+    """Return the composed config, its interpolations live, as `suexp OVERRIDES` would use it.
+
+    Args:
+        overrides: as on the command line, for example ``["attention=performer", "seed=1"]``.
+        config_dir: a folder with options of your own, laid out like conf/.
+
+    Raises:
+        UserError: a misspelt group, option, key or value; one line with the near match.
+    """
+    cfg = _compose(tuple(overrides), config_dir)
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return cfg
+
+
+def _compose(overrides: tuple[str, ...], config_dir: str | None = None) -> DictConfig:
+    try:
+        with _loader(config_dir) as loader:
+            # The experiment sweeper composes one run at a time, so the mode is always RUN here.
+            return loader.load_configuration(
+                config_name="config", overrides=list(overrides), run_mode=RunMode.RUN
+            )
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain(error, conf_dir())) from error
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A run's config with nothing left to look up, and the option chosen in each group."""
+
+    config: dict[str, Any]
+    choices: dict[str, str]
+
+
+def resolve(overrides: Sequence[str], config_dir: str | None = None) -> Resolved:
+    """Compose, check and resolve one run; its parent's resolved config stands under ``parent``.
+
+    The parent is the same command with the overrides of ``parent`` appended and without its own
+    parent and transform.
+
+    Raises:
+        UserError: what cannot be composed, or a combination that cannot work.
+    """
+    return _resolve(tuple(overrides), config_dir)
+
+
+@functools.lru_cache(maxsize=4096)
+def _resolve(overrides: tuple[str, ...], config_dir: str | None) -> Resolved:
+    cfg = _compose(overrides, config_dir)
+    choices = {
+        group: option
+        for group, option in cfg.hydra.runtime.choices.items()
+        if isinstance(option, str) and not group.startswith("hydra")
+    }
+    with open_dict(cfg):
+        for key in ("hydra", *EXPERIMENT_KEYS):
+            cfg.pop(key, None)
+    try:
+        config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    except OmegaConfBaseException as error:
+        cause = error.__cause__ or error.__context__
+        raise UserError(str(cause if isinstance(cause, UserError) else error).split("\n")[0]) from error
+    check(config, choices)
+    if config.get("parent"):
+        parent = parent_overrides(config["parent"])
+        own = [item for item in overrides if key_of(item) not in ("parent", "transform")]
+        config["parent"] = _resolve((*own, *parent, "parent=null"), config_dir).config
+        config["parent"]["rerun"] = False
+        config["parent"].pop("transform", None)
+    return Resolved(config, choices)
+
+
+def parent_overrides(parent: str | list[str]) -> list[str]:
+    """Return the parent's overrides, given as a list or as one string with blanks between."""
+    return shlex.split(parent) if isinstance(parent, str) else [str(item) for item in parent]
+
+
+def key_of(override: str) -> str:
+    """Return the key that an override sets: ``optimizer.lr`` of ``+optimizer.lr=1e-3``."""
+    return re.sub(r"^[~+]{1,2}", "", override.split("=", 1)[0]).split("@")[0].strip()

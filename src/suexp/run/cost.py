@@ -1,0 +1,72 @@
+"""What a run costs, so that better is not just bigger."""
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from suexp.run.loading import Loading
+from suexp.task.base import Task
+
+
+class Memory:
+    """Peak memory since construction, beyond what the process held then.
+
+    On a GPU the allocator's peak; on Linux the peak resident set, reset through /proc; elsewhere
+    unknown.
+    """
+
+    def __init__(self) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+        self._before = _status("VmRSS")
+
+    def peak(self) -> int | None:
+        """Return bytes."""
+        if torch.cuda.is_available():
+            return torch.cuda.max_memory_allocated()
+        now = _status("VmHWM")
+        return None if now is None or self._before is None else max(now - self._before, 0)
+
+
+def _status(field: str) -> int | None:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith(field + ":"):
+                return int(line.split()[1]) * 1024
+    return None
+
+
+def state_bytes(optimizer: torch.optim.Optimizer) -> int:
+    """Return the bytes of an optimizer's state tensors, step counters left out."""
+    return sum(
+        value.numel() * value.element_size()
+        for state in optimizer.state.values()
+        for value in state.values()
+        if isinstance(value, torch.Tensor) and value.dim() > 0
+    )
+
+
+def of_model(task: Task, loading: Loading) -> dict[str, Any]:
+    """Return the number of parameters and the floating-point operations of one training step.
+
+    Counted on one batch, forward and backward, with attention in its plain form: the counter does
+    not see inside the fused one.
+    """
+    rows = loading.splits["train"][list(range(min(loading.data.batch_size, len(loading.splits["train"]))))]
+    batch = loading.data.collate([dict(zip(rows, values, strict=True)) for values in zip(*rows.values(), strict=True)])
+    batch = {name: value.to(task.device) for name, value in batch.items()}
+    state = torch.get_rng_state()
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
+        task.objective(batch).backward()
+    torch.set_rng_state(state)
+    task.zero_grad()
+    return {
+        "parameters": sum(p.numel() for p in task.model.parameters()),
+        "flops_per_step": counter.get_total_flops(),
+    }

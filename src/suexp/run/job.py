@@ -1,0 +1,251 @@
+"""One run, from its resolved config to its summary."""
+
+import gc
+import logging
+import os
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from suexp.data.base import Data
+from suexp.errors import UserError
+from suexp.run import cost
+from suexp.run.instantiate import instantiate, partial
+from suexp.run.loading import Loading
+from suexp.run.progress import Progress
+from suexp.run.recorder import Recorder
+from suexp.run.resume import Checkpoints, Interrupted, Position
+from suexp.run.store import Run
+from suexp.run.versions import provenance
+from suexp.task.base import Task
+from suexp.transform.copy import Copy
+
+Note = Callable[[str], None]
+
+
+def build(config: dict[str, Any], data: Data) -> pl.LightningModule:
+    """Return the LightningModule of a resolved config.
+
+    Raises:
+        UserError: a component refuses its arguments.
+    """
+    task = partial(config["task"])
+    if not issubclass(task.func, Task):  # an estimation: nothing is trained
+        return instantiate(config["task"])  # type: ignore[no-any-return]
+    return instantiate(  # type: ignore[no-any-return]
+        config["task"],
+        model=instantiate(config["model"], **task.func.model_sizes(data)),
+        loss=instantiate(config["loss"]),
+        optimizer=partial(config["optimizer"]),
+        scheduler=partial(config["scheduler"]),
+        data=data,
+    )
+
+
+def execute(config: dict[str, Any], note: Note = print) -> dict[str, Any]:
+    """Run, resume or find a run; return its summary.
+
+    A run that fails returns a summary with status ``failed`` and the error.
+
+    Raises:
+        UserError: before anything is run: the config cannot work, or the output cannot be written.
+        Interrupted: the run was asked to stop; it has a checkpoint.
+    """
+    run = Run(config)
+    if int(os.environ.get("LOCAL_RANK", 0)) > 0:  # a helper of the process that holds the run
+        parent = None
+        if config.get("parent"):
+            execute(config["parent"], note)
+            parent = _trained(config["parent"])
+        return _run(run, parent, note)
+    with run.lock(note):
+        if run.finished and not config.get("rerun"):
+            note(f"run {run.id} is finished already: {run.folder} (rerun=true runs it again)")
+            return run.summary() or {}
+        if config.get("rerun"):
+            run.clear()
+        parent = None
+        if config.get("parent"):
+            summary = execute(config["parent"], note)
+            if summary["status"] != "finished":
+                raise UserError(f"the parent run {summary['id']} failed: {summary['error']}")
+            parent = _trained(config["parent"])
+        run.start()
+        return _run(run, parent, note)
+
+
+def _trained(config: dict[str, Any]) -> nn.Module:
+    """Return the model of a finished run with its weights."""
+    task = build(config, instantiate(config["data"]))
+    state = _load(Run(config).checkpoints(), lambda text: None)
+    if state is None:
+        raise UserError(f"run {Run(config).id} has lost its checkpoint; run it again (rerun=true)")
+    task.load_state_dict(torch.load(state, weights_only=True, map_location="cpu")["state_dict"])
+    return task.model  # type: ignore[return-value]
+
+
+def _load(checkpoints: list[Path], note: Note) -> Path | None:
+    """Return the newest checkpoint that can be read."""
+    for path in checkpoints:
+        try:
+            torch.load(path, weights_only=True, map_location="cpu", mmap=True)
+        except Exception as error:
+            note(f"{path} is damaged ({type(error).__name__}); trying the one before")
+        else:
+            return path
+    return None
+
+
+def _run(run: Run, parent: nn.Module | None, note: Note) -> dict[str, Any]:
+    """Train, or estimate, and write the summary; the lock is held."""
+    _quiet()
+    config = run.config
+    began, started = time.perf_counter(), datetime.now(UTC)
+    if config["threads"]:
+        torch.set_num_threads(config["threads"])
+    memory = cost.Memory()
+    pl.seed_everything(config["seed"], verbose=False)
+    summary: dict[str, Any] = {
+        "id": run.id,
+        "status": "failed",
+        "error": None,
+        "started": started.isoformat(timespec="seconds"),
+        "seed": config["seed"],
+        "threads": torch.get_num_threads(),
+        **provenance(),
+    }
+    try:
+        data = instantiate(config["data"])
+        loading = Loading(data, config["seed"])
+        task = build(config, data)
+        if parent is not None:
+            transform = instantiate(config["transform"]) if config.get("transform") else Copy()
+            try:
+                transform.apply(parent, task.model)
+            except ValueError as error:
+                raise UserError(str(error)) from error
+        trainer = _train(run, task, loading, note)
+        summary |= _outcome(run, task, trainer, loading)
+        summary["status"] = "finished"
+    except Interrupted:
+        summary["status"], summary["error"] = "interrupted", "stopped by a signal"
+        raise
+    except UserError as error:
+        summary["error"] = str(error)
+    except Exception as error:
+        traceback.print_exc(file=sys.stderr)
+        summary["error"] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    finally:
+        summary["cost"] = {
+            **summary.get("cost", {}),
+            "wall_seconds": round(time.perf_counter() - began, 3),
+            "peak_memory_bytes": memory.peak(),
+        }
+        if int(os.environ.get("LOCAL_RANK", 0)) == 0:
+            run.finish(summary)
+        gc.collect()
+    return summary
+
+
+def _train(run: Run, task: pl.LightningModule, loading: Loading, note: Note) -> pl.Trainer:
+    settings = dict(run.config["trainer"])
+    checkpoints = Checkpoints(run.folder, settings.pop("checkpoint_seconds"))
+    labels = {"experiment": None, "arm": None, "name": run.id, **(run.config.get("run") or {})}
+    jsonl = instantiate({"_target_": "suexp.logger.jsonl.Jsonl"}, folder=run.folder)
+    views = [
+        instantiate(node, folder=run.folder, id=run.id, **labels)
+        for node in (run.config.get("logger") or {}).values()
+    ]
+    callbacks = [instantiate(node) for node in (run.config.get("callbacks") or {}).values()]
+    bar = [Progress()] if settings["enable_progress_bar"] else []
+    trainer: pl.Trainer = instantiate(
+        settings,
+        logger=[jsonl, *views],
+        callbacks=[
+            Recorder(settings["log_every_n_steps"]),
+            *callbacks,
+            *bar,
+            Position(loading.sampler),
+            checkpoints,
+        ],
+        default_root_dir=str(run.folder),
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+    with checkpoints.stop_on_signals():
+        if not isinstance(task, Task):
+            trainer.test(task, datamodule=loading, verbose=False)
+            return trainer
+        if trainer.max_steps != 0:
+            start = _load(run.checkpoints(), note)
+            if start is not None:
+                note(f"run {run.id} goes on from {start.stem}")
+            trainer.fit(task, datamodule=loading, ckpt_path=start)
+        else:
+            loading.trainer = trainer
+            trainer.strategy.connect(task)
+            checkpoints.save(trainer)
+        history = run.history()
+        last = max((line["step"] for line in history if "val/loss" in line), default=-1)
+        if "validation" in loading.splits and last < trainer.global_step:
+            trainer.validate(task, datamodule=loading, verbose=False)
+        if "test" in loading.splits:
+            trainer.test(task, datamodule=loading, verbose=False)
+    return trainer
+
+
+def _outcome(
+    run: Run, task: pl.LightningModule, trainer: pl.Trainer, loading: Loading
+) -> dict[str, Any]:
+    """Return the final metrics, costs, sample and tables of a run that has come to its end."""
+    metrics: dict[str, float] = {}
+    for line in run.history():
+        metrics.update({name: value for name, value in line.items() if name != "step"})
+    metrics.update(task.final)
+    costs: dict[str, Any] = {"steps": trainer.global_step}
+    sample = None
+    if isinstance(task, Task):
+        if trainer.optimizers:
+            metrics["optimizer/state_bytes"] = cost.state_bytes(trainer.optimizers[0])
+        costs |= cost.of_model(task, loading)
+        sample = task.finish()
+    rows = [
+        {"table": table, **row} for table, table_rows in task.tables.items() for row in table_rows
+    ]
+    run.write_table(rows)
+    return {"metrics": metrics, "cost": costs, "sample": sample}
+
+
+def _quiet() -> None:
+    """Keep Lightning's advice for newcomers off the screen."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    for pattern in (
+        ".*does not have many workers.*",
+        ".*The number of training batches.*",
+        ".*Checkpoint directory.*exists and is not empty.*",
+        ".*is smaller than the logging interval.*",
+    ):
+        warnings.filterwarnings("ignore", pattern)
+
+
+def main(argv: list[str]) -> int:
+    """Run one saved config (``python -m suexp.run.job config.yaml``): a process of its own."""
+    import yaml
+
+    summary = execute(yaml.safe_load(Path(argv[0]).read_text(encoding="utf-8")))
+    return 0 if summary["status"] == "finished" else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,95 @@
+"""From a data set to batches whose order is a function of (seed, epoch)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+from torch.utils.data import DataLoader, Sampler
+
+from suexp.data.base import Data
+
+
+class EpochSampler(Sampler[list[int]]):
+    """Batches of row numbers in an order that depends on seed and epoch alone.
+
+    With several processes each reads its share of the very same global batches. ``start`` is the
+    first batch of the next epoch to be read: a resumed run sets it.
+    """
+
+    def __init__(self, rows: int, batch_size: int, seed: int) -> None:
+        self.rows, self.batch_size, self.seed = rows, min(batch_size, rows), seed
+        self.epoch, self.start = 0, 0
+        self.rank, self.world_size = 0, 1
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch; Lightning calls this."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.rows // self.batch_size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        start, self.start = self.start, 0
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.rows)
+        for batch in range(start, len(self)):
+            rows = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            yield rows[self.rank :: self.world_size].tolist()
+
+
+class StridedSampler(Sampler[list[int]]):
+    """All rows in order, in batches; several processes take every so-manieth batch."""
+
+    def __init__(self, rows: int, batch_size: int, rank: int, world_size: int) -> None:
+        self.rows, self.batch_size = rows, batch_size
+        self.rank, self.world_size = rank, world_size
+
+    def _starts(self) -> range:
+        return range(self.rank * self.batch_size, self.rows, self.batch_size * self.world_size)
+
+    def __len__(self) -> int:
+        return len(self._starts())
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for start in self._starts():
+            yield list(range(start, min(start + self.batch_size, self.rows)))
+
+
+class Loading(pl.LightningDataModule):
+    """Any `Data` behind Lightning's interface."""
+
+    def __init__(self, data: Data, seed: int) -> None:
+        super().__init__()
+        self.data = data
+        self.splits = data.splits()
+        rows = len(self.splits["train"]) if "train" in self.splits else 1
+        self.sampler = EpochSampler(rows, getattr(data, "batch_size", 1), seed)
+
+    def _loader(self, split: str, sampler: Sampler[list[int]]) -> DataLoader[Any]:
+        return DataLoader(
+            self.splits[split],  # type: ignore[arg-type]
+            batch_sampler=sampler,
+            collate_fn=self.data.collate,
+            num_workers=0,
+        )
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Return the training batches."""
+        if self.trainer is not None:
+            self.sampler.rank = self.trainer.global_rank
+            self.sampler.world_size = self.trainer.world_size
+        return self._loader("train", self.sampler)
+
+    def _eval_loader(self, split: str) -> DataLoader[Any]:
+        rank = self.trainer.global_rank if self.trainer is not None else 0
+        world_size = self.trainer.world_size if self.trainer is not None else 1
+        size = getattr(self.data, "eval_batch_size", self.data.batch_size)
+        return self._loader(split, StridedSampler(len(self.splits[split]), size, rank, world_size))
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Return the validation batches."""
+        return self._eval_loader("validation")
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Return the test batches, or the only split's."""
+        return self._eval_loader("test" if "test" in self.splits else next(iter(self.splits)))

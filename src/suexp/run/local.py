@@ -1,0 +1,176 @@
+"""Runs on this machine, one or several at a time."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from suexp.errors import UserError
+from suexp.run.compose import resolve
+from suexp.run.store import Run
+
+Summary = dict[str, Any] | None
+
+
+def run_all(batch: Sequence[Sequence[str]], jobs: int | None) -> list[Summary]:
+    """Run each list of overrides; return the summaries (None: it never got to write one).
+
+    Args:
+        batch: overrides of each run.
+        jobs: runs at a time; 0: in this process; None: in this process at smoke scale or on a GPU
+            or when there is only one run, else one a core.
+    """
+    configs = [resolve(tuple(overrides)).config for overrides in batch]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    todo = [config for config in configs if config["rerun"] or not Run(config).finished]
+    if jobs is None:
+        small = len(todo) < 2 or todo[0]["scale"]["name"] == "smoke"
+        jobs = 0 if small or _has_gpu() else cores
+    if jobs == 0 and not any(many_devices(config) for config in todo):
+        return _in_process(configs)
+    return _in_children(configs, max(jobs, 1), max(cores // max(jobs, 1), 1))
+
+
+def many_devices(config: dict[str, Any]) -> bool:
+    trainer = config["trainer"]
+    return trainer["devices"] not in (1, "1", "auto") or trainer.get("num_nodes", 1) > 1
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def tell(message: str) -> None:
+    """Say something about the runs' progress."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def describe(config: dict[str, Any], summary: Summary, seconds: float) -> str:
+    """Return a line on how a run ended."""
+    label = config.get("run") or {}
+    name = f"{label['arm']} seed {config['seed']}" if label.get("arm") else Run(config).id
+    if summary is None:
+        return f"{name}: died (its process was killed)"
+    if summary["status"] != "finished":
+        return f"{name}: {summary['status']}: {summary['error']}"
+    metrics = summary["metrics"]
+    shown = [key for key in metrics if key.startswith(("val/", "test/"))][:2]
+    return f"{name}: {', '.join(f'{key} {metrics[key]:.4g}' for key in shown)} ({seconds:.1f} s)"
+
+
+def _in_process(configs: list[dict[str, Any]]) -> list[Summary]:
+    from suexp.run.job import execute
+
+    summaries: list[Summary] = []
+    for config in configs:
+        began = time.perf_counter()
+        summary = execute(config, tell)
+        tell(describe(config, summary, time.perf_counter() - began))
+        summaries.append(summary)
+        if summary["status"] != "finished" and config["on_error"] == "stop":
+            break
+    return summaries + [None] * (len(configs) - len(summaries))
+
+
+def _in_children(configs: list[dict[str, Any]], jobs: int, threads: int) -> list[Summary]:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["suexp.run.job"])
+    running: list[Any] = []
+    stop = threading.Event()
+
+    def one(config: dict[str, Any]) -> Summary:
+        run = Run(config)
+        if stop.is_set():
+            return None
+        if run.finished and not config["rerun"]:
+            return run.summary()
+        began, before = time.perf_counter(), run.summary()
+        own = {
+            **config,
+            "threads": config["threads"] or threads,
+            "trainer": {**config["trainer"], "enable_progress_bar": False},
+        }
+        process = _fresh(own, run) if many_devices(own) else _forked(own)
+        running.append(process)
+        code = process.wait()
+        running.remove(process)
+        summary = run.summary()
+        if code and summary == before:
+            summary = None
+        if stop.is_set():
+            return summary
+        tell(describe(config, summary, time.perf_counter() - began))
+        if (summary is None or summary["status"] != "finished") and config["on_error"] == "stop":
+            stop.set()
+        return summary
+
+    def _forked(own: dict[str, Any]) -> "_Forked":
+        return _Forked(context.Process(target=_child, args=(own, os.getpid())))
+
+    with ThreadPoolExecutor(jobs) as pool:
+        futures = [pool.submit(one, config) for config in configs]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            stop.set()
+            for process in list(running):
+                process.terminate()  # the run stops after its step, with a checkpoint
+            raise
+
+
+class _Forked:
+    """A child of the fork server, with subprocess.Popen's verbs."""
+
+    def __init__(self, process: Any) -> None:
+        self.process = process
+        process.start()
+
+    def wait(self) -> int:
+        self.process.join()
+        return int(self.process.exitcode)
+
+    def terminate(self) -> None:
+        self.process.terminate()
+
+
+def _fresh(config: dict[str, Any], run: Run) -> "subprocess.Popen[bytes]":
+    """Start a run on several devices: Lightning starts the other processes by this command."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    run.start()
+    path = run.folder / "config.yaml"
+    env = {**os.environ, "OMP_NUM_THREADS": str(config["threads"])}
+    return subprocess.Popen([sys.executable, "-m", "suexp.run.job", str(path)], env=env)
+
+
+def _child(config: dict[str, Any], parent: int) -> None:
+    """Run one config in a process of its own, which does not outlive the one that asked for it."""
+    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    from suexp.run.job import execute
+    from suexp.run.resume import Interrupted
+
+    try:
+        summary = execute(config, tell)
+    except Interrupted:
+        sys.exit(130)
+    except UserError as error:
+        tell(f"suexp: {error}")
+        sys.exit(2)
+    sys.exit(0 if summary["status"] == "finished" else 1)
+
+
+def _follow(parent: int) -> None:
+    while True:
+        time.sleep(1.0)
+        try:
+            os.kill(parent, 0)
+        except ProcessLookupError:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return

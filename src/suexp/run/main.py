@@ -1,0 +1,56 @@
+"""The Hydra application."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from suexp.catalogue import conf_dir
+from suexp.errors import UserError
+from suexp.run.compose import resolve
+from suexp.run.suggest import explain
+
+
+def job(cfg: DictConfig) -> float | None:
+    """Run one config; return its validation loss, for sweepers that optimise it."""
+    del cfg  # resolved anew, with checks and the parent's config
+    overrides = OmegaConf.to_container(HydraConfig.get().overrides.task)
+    resolved = resolve(overrides)  # type: ignore[arg-type]
+    from suexp.run.local import many_devices, run_all, tell
+
+    if many_devices(resolved.config):
+        summary = run_all([overrides], None)[0]  # type: ignore[list-item]
+    else:
+        from suexp.run.job import execute
+
+        summary = execute(resolved.config, tell)
+    if summary is None or summary["status"] != "finished":
+        tell(f"suexp: {summary['error'] if summary else 'the run was killed'}")
+        raise SystemExit(1)
+    from suexp.run.show import closing_table
+
+    closing_table(resolved.config, resolved.choices, summary)
+    return summary["metrics"].get("val/loss")  # type: ignore[no-any-return]
+
+
+def hydra_main(argv: Sequence[str]) -> None:
+    """Do what a Hydra command line asks for.
+
+    Raises:
+        UserError: the command line or the config cannot work.
+        SystemExit: a run did not finish (1).
+    """
+    sys.argv = [sys.argv[0], *argv]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its exceptions over instead of printing
+    application = hydra.main(
+        version_base="1.3", config_path=str(conf_dir()), config_name="config"
+    )(job)
+    try:
+        application()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain(error, conf_dir())) from error

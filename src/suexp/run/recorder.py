@@ -1,0 +1,79 @@
+"""What every run writes down while it trains."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor
+
+from suexp.errors import UserError
+
+
+class NotFinite(UserError):
+    """The loss is NaN or infinite."""
+
+    def __init__(self, step: int, value: float) -> None:
+        super().__init__(
+            f"the loss is {value} at step {step}; try a lower optimizer.lr, a longer "
+            "scheduler.warmup or trainer.gradient_clip_val=1"
+        )
+
+    def add_checkpoint(self, path: Path | None) -> None:
+        """Name the last good checkpoint."""
+        where = path if path is not None else "none was due yet"
+        self.args = (f"{self.args[0]} (last good checkpoint: {where})",)
+
+
+class Recorder(Callback):
+    """Log ``train/loss`` (mean since the last line), ``train/lr`` and the speed; stop at NaN.
+
+    On a CPU the loss is looked at after every step; elsewhere, where a look waits for the device,
+    at every logged step.
+    """
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+        self._total: Tensor | float = 0.0
+        self._count = 0
+        self._tokens = 0
+        self._since = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        del trainer, pl_module
+        self._since = time.perf_counter()
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: dict[str, Tensor],
+        batch_idx: int,
+    ) -> None:
+        """Add the step; write a line when it is time."""
+        del batch_idx
+        loss = outputs["loss"].detach()
+        self._total = self._total + loss
+        self._count += 1
+        self._tokens += next(iter(batch.values())).numel()
+        step = trainer.global_step
+        due = step % self.every == 0 or step == trainer.max_steps
+        if (loss.device.type == "cpu" or due) and not torch.isfinite(loss):
+            raise NotFinite(step, float(loss))
+        if not due:
+            return
+        now = time.perf_counter()
+        metrics = {
+            "train/loss": float(self._total) / self._count,
+            "train/lr": trainer.optimizers[0].param_groups[0]["lr"],
+            "train/elements_per_second": self._tokens / (now - self._since),
+        }
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, step)
+        trainer.callback_metrics["train/loss"] = torch.tensor(metrics["train/loss"])
+        del pl_module
+        self._total, self._count, self._tokens, self._since = 0.0, 0, 0, now

@@ -1,0 +1,45 @@
+"""A run is a function of its config: the signature names its folder."""
+
+import functools
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from suexp.run.instantiate import instantiate
+
+# What changes where or how loudly a run runs, but not what it computes.
+VOLATILE = ("out", "rerun", "on_error", "threads", "logger", "scale", "run", "experiment")
+VOLATILE_TRAINER = ("enable_progress_bar", "checkpoint_seconds")
+# Modules that only look at finished runs.
+VIEWS = ("cli", "run/report.py", "run/figures.py", "run/claims.py", "run/statistics.py")
+
+
+def signature(config: dict[str, Any]) -> str:
+    """Return ten hexadecimal digits of a hash over what determines a run's result.
+
+    That is the resolved config less the volatile keys, the parent's signature, the fingerprint of
+    the data and the source of suexp.
+    """
+    core = {key: value for key, value in config.items() if key not in VOLATILE}
+    core["trainer"] = {
+        key: value for key, value in core["trainer"].items() if key not in VOLATILE_TRAINER
+    }
+    if core.get("parent"):
+        core["parent"] = signature(core["parent"])
+    core["fingerprint"] = instantiate(core["data"]).fingerprint()
+    core["source"] = source_hash()
+    text = json.dumps(core, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+@functools.cache
+def source_hash() -> str:
+    """Return a hash of suexp's source, less the modules that only look at finished runs."""
+    root = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        name = path.relative_to(root).as_posix()
+        if not name.startswith(VIEWS):
+            digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()

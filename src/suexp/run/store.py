@@ -1,0 +1,126 @@
+"""The run store: one folder a run, named by the run's signature."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from suexp.errors import UserError
+from suexp.run.signature import signature
+
+
+class Run:
+    """The folder of one run: config.yaml, metrics.jsonl, table.jsonl, summary.json, checkpoints/."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.config = config
+        self.id = signature(config)
+        self.folder = Path(config["out"]).absolute() / "runs" / self.id
+
+    @contextmanager
+    def lock(self, note: Any = print) -> Iterator[None]:
+        """Hold the run; while another process holds it, say so once and wait.
+
+        Raises:
+            UserError: the output folder cannot be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder / ".lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                note(f"run {self.id} is being run by another process; waiting for it")
+                lock.acquire()
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {self.folder}: {error.strerror}; choose a folder with out=DIR"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def summary(self) -> dict[str, Any] | None:
+        """Return summary.json, or None when it is missing or half-written."""
+        try:
+            text = (self.folder / "summary.json").read_text(encoding="utf-8")
+            return json.loads(text)  # type: ignore[no-any-return]
+        except (OSError, json.JSONDecodeError):
+            return None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has come to its end."""
+        summary = self.summary()
+        return summary is not None and summary["status"] == "finished"
+
+    def start(self) -> None:
+        """Write down what is being run."""
+        write_atomic(self.folder / "config.yaml", yaml.safe_dump(self.config, sort_keys=False))
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Write the summary, which ends the run."""
+        write_atomic(self.folder / "summary.json", json.dumps(summary, indent=1))
+
+    def clear(self) -> None:
+        """Forget everything that the run has left behind."""
+        for path in self.folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != ".lock":
+                path.unlink()
+
+    def checkpoints(self) -> list[Path]:
+        """Return the checkpoints, newest first."""
+        found = (self.folder / "checkpoints").glob("step=*.ckpt")
+        return sorted(found, key=lambda path: int(path.stem.removeprefix("step=")), reverse=True)
+
+    def history(self) -> list[dict[str, Any]]:
+        """Return the metrics by step, ascending."""
+        return read_history(self.folder / "metrics.jsonl")
+
+    def write_table(self, rows: list[dict[str, Any]]) -> None:
+        """Write the long-form rows that a task recorded."""
+        if rows:
+            text = "".join(json.dumps(row) + "\n" for row in rows)
+            write_atomic(self.folder / "table.jsonl", text)
+
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the long-form tables that the task recorded."""
+        tables: dict[str, list[dict[str, Any]]] = {}
+        for row in _lines(self.folder / "table.jsonl"):
+            tables.setdefault(row.pop("table"), []).append(row)
+        return tables
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """Return the metrics of a metrics.jsonl by step; what a resumed run wrote again counts once."""
+    steps: dict[int, dict[str, Any]] = {}
+    for line in _lines(path):
+        steps.setdefault(line["step"], {}).update(line)
+    return [steps[step] for step in sorted(steps)]
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Give the JSON objects of a file; a line that a dying process left half-written is skipped."""
+    if not path.exists():
+        return
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:
+            continue
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)

@@ -1,0 +1,223 @@
+"""From a command line to runs: arms, seeds, tuned values, and sweeps of the user's own."""
+
+import itertools
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from suexp.catalogue import conf_dir
+from suexp.errors import UserError
+from suexp.run.claims import check_claims
+from suexp.run.compose import EXPERIMENT_KEYS, _compose, key_of, resolve
+from suexp.run.signature import VOLATILE
+from suexp.run.store import Run
+from suexp.run.suggest import explain, near
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run to make: its overrides, and its place in an experiment."""
+
+    overrides: tuple[str, ...]
+    arm: str | None
+    seed: int
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved config."""
+        return resolve(self.overrides).config
+
+    @property
+    def run(self) -> Run:
+        """The run's place in the store."""
+        return Run(self.config)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of one experiment, or of a plain sweep (then ``header`` is None).
+
+    Attributes:
+        user: the user's own overrides, less the experiment and the seed.
+        header: the experiment's post, arms, seeds, tune, claims and figures at this scale.
+        scale: the scale's name.
+        out: the output folder.
+        chosen: arm -> the tuned value, once it is known.
+    """
+
+    user: tuple[str, ...]
+    header: dict[str, Any] | None
+    scale: str
+    out: str
+    on_error: str
+    seeds: tuple[int, ...]
+    chosen: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def slug(self) -> str | None:
+        """The experiment's name."""
+        return self.header["slug"] if self.header else None
+
+    @property
+    def command(self) -> str:
+        """What was typed."""
+        return " ".join(["suexp", *([f"experiment={self.slug}"] if self.header else []), *self.user])
+
+    @property
+    def folder_name(self) -> str:
+        """The scale, and what the user changed."""
+        changes = sorted(
+            item for item in self.user if key_of(item).split(".")[0] not in (*VOLATILE, "hydra")
+        )
+        return re.sub(r"[^\w.,=+-]", "_", ",".join([self.scale, *changes]))[:120]
+
+    def runs(self) -> list[Planned]:
+        """Return every run: arms in order, and for each the seeds in order."""
+        if self.header is None:
+            return [self._planned(None, (), seed) for seed in self.seeds]
+        tune = self.header.get("tune")
+        planned = []
+        for arm, overrides in self.header["arms"].items():
+            tuned = (f"{tune['parameter']}={self.chosen[arm]}",) if arm in self.chosen else ()
+            planned += [self._planned(arm, (*overrides, *tuned), seed) for seed in self.seeds]
+        return planned
+
+    def tuning(self) -> dict[str, dict[Any, Planned]]:
+        """Return the runs that choose each arm's own best value: arm -> value -> run."""
+        tune = (self.header or {}).get("tune")
+        if not tune:
+            return {}
+        return {
+            arm: {
+                value: self._planned(
+                    arm, (*self.header["arms"][arm], f"{tune['parameter']}={value}"), tune["seed"]  # type: ignore[index]
+                )
+                for value in values
+            }
+            for arm, values in tune["grid"].items()
+            if arm in self.header["arms"]  # type: ignore[index]
+        }
+
+    def _planned(self, arm: str | None, overrides: Sequence[str], seed: int) -> Planned:
+        if self.header is None:
+            return Planned((*self.user, f"seed={seed}"), None, seed)
+        scale = tuple(self.header["overrides"])
+        labels = (f"run.experiment={self.slug}", f"run.arm={arm}")
+        return Planned(
+            (f"experiment={self.slug}", *overrides, *scale, *self.user, f"seed={seed}", *labels),
+            arm,
+            seed,
+        )
+
+
+def plan(arguments: Sequence[str]) -> list[Plan]:
+    """Return what a command line asks for, every run of it composed and checked.
+
+    Args:
+        arguments: overrides; ``a=1,2`` sweeps, ``experiment=a,b`` runs both.
+
+    Raises:
+        UserError: an override that an arm fixes, an unknown arm, a bad claim, a bad config.
+    """
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(arguments))
+        fixed = [item for item in parsed if item.get_key_element() != "seed"]
+        batches = BasicSweeper.split_arguments(fixed, max_batch_size=None)[0]
+        seeds = [
+            int(value)
+            for item in parsed
+            if item.get_key_element() == "seed"
+            for value in (
+                item.sweep_string_iterator()
+                if item.is_sweep_override()
+                else [item.get_value_element_as_str()]
+            )
+        ]
+    except (HydraException, ValueError) as error:
+        raise UserError(explain(error, conf_dir())) from error
+    plans = [_plan(tuple(batch), tuple(seeds)) for batch in batches]
+    for item in plans:
+        for planned in itertools.chain(item.runs(), *(v.values() for v in item.tuning().values())):
+            resolve(planned.overrides)
+    return plans
+
+
+def _plan(overrides: tuple[str, ...], seeds: tuple[int, ...]) -> Plan:
+    cfg = _compose(overrides)
+    slug = cfg.hydra.runtime.choices.get("experiment")
+    common = {"scale": cfg.scale.name, "out": cfg.out, "on_error": cfg.on_error}
+    user = tuple(item for item in overrides if key_of(item) not in ("experiment", *EXPERIMENT_KEYS))
+    if slug is None:
+        return Plan(user=user, header=None, seeds=seeds or (cfg.seed,), **common)
+    header = _header(slug, cfg, cfg.scale.name)
+    _refuse_fixed(user, header)
+    check_claims(header.get("claims") or {}, list(header["arms"]))
+    return Plan(user=user, header=header, seeds=seeds or tuple(header["seeds"]), **common)
+
+
+def _header(slug: str, cfg: Any, scale: str) -> dict[str, Any]:
+    """Return the experiment's own keys, with what the scale changes merged over them."""
+    keys = {key: OmegaConf.to_container(cfg[key]) for key in EXPERIMENT_KEYS if cfg.get(key)}
+    header: dict[str, Any] = {"slug": slug, "overrides": [], **keys}
+    changes = header.pop("scales", {}).get(scale) or {}
+    arms = {**header["arms"], **changes.pop("arms", {})}
+    header |= changes
+    header["arms"] = {arm: _strings(items) for arm, items in arms.items() if items is not None}
+    header["overrides"] = _strings(header["overrides"])
+    for arm in header.pop("only", None) or []:
+        if arm not in header["arms"]:
+            raise UserError(f"experiment={slug} has no arm '{arm}'{near(arm, header['arms'])}")
+    if cfg.get("only"):
+        header["arms"] = {arm: header["arms"][arm] for arm in cfg.only}
+    return header
+
+
+def _strings(items: Sequence[Any]) -> list[str]:
+    """Return an arm's overrides; ``{parent: [...]}`` stands for the list as one override."""
+    out = []
+    for item in items:
+        if isinstance(item, dict):
+            for key, values in item.items():
+                quoted = ",".join('"' + str(v).replace('"', '\\"') + '"' for v in values)
+                out.append(f"{key}=[{quoted}]")
+        else:
+            out.append(str(item))
+    return out
+
+
+def _refuse_fixed(user: Sequence[str], header: dict[str, Any]) -> None:
+    """Refuse an override that would silently lose against, or undo, what an arm is about."""
+    fixed: dict[str, list[str]] = {}
+    for arm, overrides in header["arms"].items():
+        for item in overrides:
+            fixed.setdefault(key_of(item), []).append(arm)
+    tune = header.get("tune")
+    if tune:
+        fixed.setdefault(tune["parameter"], []).extend(tune["grid"])
+    for item in user:
+        if key_of(item) in fixed:
+            arms = ", ".join(dict.fromkeys(fixed[key_of(item)]))
+            raise UserError(
+                f"{key_of(item)} is fixed by the arms {arms} of experiment={header['slug']}; "
+                "choose among the arms with only=[...], or run it without the experiment"
+            )
+
+
+def choose(plan: Plan, metric_of: Callable[[Planned], float | None]) -> dict[str, Any]:
+    """Return each arm's best tuned value; an arm whose runs all failed keeps its own."""
+    assert plan.header is not None
+    tune = plan.header["tune"]
+    best = min if tune.get("mode", "min") == "min" else max
+    chosen = {}
+    for arm, runs in plan.tuning().items():
+        scores = {value: metric_of(planned) for value, planned in runs.items()}
+        known = {value: score for value, score in scores.items() if score is not None}
+        if known:
+            chosen[arm] = best(known, key=known.__getitem__)
+    return chosen

@@ -1,0 +1,115 @@
+"""Language modelling from left to right."""
+
+import math
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+from torchmetrics import MeanMetric
+
+from suexp.data.base import Data
+from suexp.mask.prefix import Prefix
+from suexp.nn.generate import generate
+from suexp.task.base import Task
+
+IGNORE = -100
+
+
+class CausalLM(Task):
+    r"""Predict each token from those before it: $L = -\frac1N \sum_t \log p(x_{t+1} | x_{\le t})$.
+
+    Batches hold ``tokens`` of shape (batch, block_size + 1); the model reads all but the last and is
+    judged on all but the first. With a prefix mask (UniLM, https://kexue.fm/archives/6933) the
+    targets inside the prefix, which the model can see, do not count.
+
+    Logged: ``val/loss`` in nats per token; ``val/bits_per_byte``, the same per byte of text in
+    bits, which compares across tokenizers; ``val/unigram_loss``, the loss of a model that knows
+    only how frequent each token is.
+
+    Reference: Bengio et al., A Neural Probabilistic Language Model,
+    https://www.jmlr.org/papers/v3/bengio03a.html.
+
+    Args:
+        sample_prompt: the text that the sample at the end of training continues.
+        sample_tokens: how many tokens it adds; 0: no sample.
+        temperature: of the sample.
+        top_k: the sample chooses among the k most probable tokens; null: among all.
+    """
+
+    needs: ClassVar[dict[str, str]] = {
+        "text": "it reads text; use data=pydoc",
+        "model": "use model=transformer",
+        "autoregressive": "a query must not see the token it predicts; use mask=causal",
+    }
+
+    def __init__(
+        self,
+        sample_prompt: str = "The ",
+        sample_tokens: int = 120,
+        temperature: float = 0.8,
+        top_k: int | None = 40,
+        **parts: Any,
+    ) -> None:
+        super().__init__(**parts)
+        self.sample_prompt, self.sample_tokens = sample_prompt, sample_tokens
+        self.temperature, self.top_k = temperature, top_k
+        self.val_loss = MeanMetric()
+
+    @staticmethod
+    def model_sizes(data: Data) -> dict[str, int]:
+        """Return the vocabulary size."""
+        return {"vocab_size": data.sizes["vocab_size"]}
+
+    def objective(self, batch: dict[str, Tensor]) -> Tensor:
+        """Return the mean loss over the tokens that count."""
+        logits, target = self._predict(batch["tokens"])
+        return self.loss(logits, target)
+
+    def _predict(
+        self, tokens: Int[Tensor, "b n1"]
+    ) -> tuple[Float[Tensor, "b n v"], Int[Tensor, "b n"]]:
+        target = tokens[:, 1:]
+        prefix = self.model.mask.find(Prefix)
+        if prefix is not None:
+            length = torch.as_tensor(prefix.length, device=target.device).reshape(-1, 1)
+            seen = torch.arange(1, tokens.shape[1], device=target.device) < length
+            target = target.masked_fill(seen, IGNORE)
+        return self.model(tokens[:, :-1]), target
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Add the batch's negative log-likelihood, without label smoothing."""
+        del batch_idx
+        logits, target = self._predict(batch["tokens"])
+        count = (target != IGNORE).sum()
+        loss = F.cross_entropy(
+            logits.flatten(0, 1).float(), target.flatten(), ignore_index=IGNORE, reduction="sum"
+        )
+        self.val_loss.update(loss / count.clamp(min=1), weight=count)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the loss in nats per token and in bits per byte."""
+        loss = self.val_loss.compute()
+        self.val_loss.reset()
+        self.log("val/loss", loss)
+        bytes_per_token = self.data.bytes_per_token("validation")  # type: ignore[attr-defined]
+        self.log("val/bits_per_byte", loss / math.log(2) / bytes_per_token)
+
+    def on_fit_start(self) -> None:
+        """Put the unigram model's loss beside ours."""
+        self.final["val/unigram_loss"] = self.data.unigram_baseline()  # type: ignore[attr-defined]
+
+    def draw_sample(self, seed: int = 0) -> str:
+        """Return the prompt and what the model writes after it."""
+        tokenizer = self.data.tokenizer_  # type: ignore[attr-defined]
+        prompt = torch.tensor([tokenizer.encode(self.sample_prompt)], device=self.device)
+        generator = torch.Generator(self.device).manual_seed(seed)
+        tokens = generate(
+            self.model, prompt, self.sample_tokens, self.temperature, self.top_k, generator
+        )
+        return tokenizer.decode(tokens[0].tolist())
+
+    def finish(self) -> str | None:
+        """Draw the sample, once training is over."""
+        return self.draw_sample() if self.sample_tokens > 0 else None

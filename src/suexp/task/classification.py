@@ -1,0 +1,77 @@
+"""Classification of texts or feature vectors."""
+
+from typing import Any, ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics import MeanMetric
+
+from suexp.data.base import Data
+from suexp.task.base import Task
+
+
+class Classification(Task):
+    r"""Choose one of C classes: $L = -\frac1B \sum_b \log \mathrm{softmax}(f(x_b))_{y_b}$.
+
+    Batches hold ``label`` (batch,) and either ``tokens`` with ``keep`` (batch, n) or vectors ``x``
+    (batch, input_dim); the model returns logits (batch, C). Logged for validation, and for the test
+    split where there is one: the loss in nats, without label smoothing, and the accuracy.
+
+    Reference: Bishop, Pattern Recognition and Machine Learning, section 4.3.4,
+    https://www.microsoft.com/en-us/research/publication/pattern-recognition-machine-learning/.
+    """
+
+    needs: ClassVar[dict[str, str]] = {
+        "labels": "it needs labels; use data=docstring_topic, or data=digits with model=mlp",
+        "model": "use model=transformer for texts, model=mlp for vectors",
+    }
+
+    def __init__(self, **parts: Any) -> None:
+        super().__init__(**parts)
+        self.mean_loss = MeanMetric()
+        self.accuracy = MeanMetric()
+
+    @staticmethod
+    def model_sizes(data: Data) -> dict[str, int]:
+        """Return the size of the input and the number of classes."""
+        sizes = dict(data.sizes)
+        sizes["num_outputs"] = sizes.pop("num_classes")
+        return sizes
+
+    def _logits(self, batch: dict[str, Tensor]) -> Tensor:
+        if "x" in batch:
+            return self.model(batch["x"])
+        return self.model(batch["tokens"], keep=batch["keep"])
+
+    def objective(self, batch: dict[str, Tensor]) -> Tensor:
+        """Return the batch's mean loss."""
+        return self.loss(self._logits(batch), batch["label"])
+
+    def _evaluate(self, batch: dict[str, Tensor]) -> None:
+        logits, label = self._logits(batch), batch["label"]
+        self.mean_loss.update(F.cross_entropy(logits.float(), label), weight=len(label))
+        self.accuracy.update((logits.argmax(-1) == label).float())
+
+    def _report(self, split: str) -> None:
+        self.log(f"{split}/loss", self.mean_loss.compute())
+        self.log(f"{split}/accuracy", self.accuracy.compute())
+        self.mean_loss.reset()
+        self.accuracy.reset()
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Add the batch's loss and accuracy."""
+        del batch_idx
+        self._evaluate(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation split's figures."""
+        self._report("val")
+
+    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Add the batch's loss and accuracy."""
+        del batch_idx
+        self._evaluate(batch)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the test split's figures."""
+        self._report("test")

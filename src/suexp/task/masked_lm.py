@@ -1,0 +1,107 @@
+"""Masked language modelling."""
+
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Int
+from torch import Tensor
+from torchmetrics import MeanMetric
+
+from suexp.data.base import Data
+from suexp.task.base import Task
+
+IGNORE = -100
+
+
+class MaskedLM(Task):
+    r"""Predict hidden tokens from both sides: $L = -\frac1{|M|} \sum_{t \in M} \log p(x_t | \tilde x)$.
+
+    Of the tokens (batch, n) a share ``mask_ratio`` is chosen; of these 80 % become the mask token,
+    10 % a random token and 10 % stay. Validation hides the same tokens every time.
+
+    Reference: Devlin et al., BERT, arXiv:1810.04805.
+
+    Args:
+        mask_ratio: share of tokens to predict (0.15 in BERT).
+        keep_ratio: share of the chosen tokens that stay as they are (0.1 in BERT).
+        random_ratio: share of the chosen tokens that become a random token (0.1 in BERT).
+
+    Raises:
+        ValueError: a ratio outside its range.
+    """
+
+    needs: ClassVar[dict[str, str]] = {
+        "text": "it reads text; use data=pydoc",
+        "model": "use model=transformer",
+        "mask": "use mask=bidirectional",
+    }
+    refuses: ClassVar[dict[str, str]] = {
+        "autoregressive": "it predicts a token from both sides; use mask=bidirectional"
+    }
+
+    def __init__(
+        self,
+        mask_ratio: float = 0.15,
+        keep_ratio: float = 0.1,
+        random_ratio: float = 0.1,
+        **parts: Any,
+    ) -> None:
+        super().__init__(**parts)
+        if not 0 < mask_ratio < 1:
+            raise ValueError(f"mask_ratio must be between 0 and 1, not {mask_ratio}")
+        if min(keep_ratio, random_ratio) < 0 or keep_ratio + random_ratio > 1:
+            raise ValueError(f"keep_ratio {keep_ratio} and random_ratio {random_ratio} exceed 1")
+        self.mask_ratio, self.keep_ratio, self.random_ratio = mask_ratio, keep_ratio, random_ratio
+        self.val_loss = MeanMetric()
+        self.val_accuracy = MeanMetric()
+
+    @staticmethod
+    def model_sizes(data: Data) -> dict[str, int]:
+        """Return the vocabulary size."""
+        return {"vocab_size": data.sizes["vocab_size"]}
+
+    def hide(
+        self, tokens: Int[Tensor, "b n"], generator: torch.Generator | None = None
+    ) -> tuple[Int[Tensor, "b n"], Int[Tensor, "b n"]]:
+        """Return the tokens with some hidden, and the targets (ignored where nothing is hidden)."""
+        tokenizer = self.data.tokenizer_  # type: ignore[attr-defined]
+
+        def uniform() -> Tensor:
+            return torch.rand(tokens.shape, generator=generator, device=tokens.device)
+
+        special = (tokens == tokenizer.eot_id) | (tokens == tokenizer.pad_id)
+        chosen = (uniform() < self.mask_ratio) & ~special
+        fate = uniform()
+        other = torch.randint(
+            0, self.data.sizes["vocab_size"], tokens.shape, generator=generator, device=tokens.device
+        )
+        hidden = chosen & (fate >= self.keep_ratio + self.random_ratio)
+        swapped = chosen & (fate >= self.keep_ratio) & ~hidden
+        inputs = tokens.masked_fill(hidden, tokenizer.mask_id).where(~swapped, other)
+        return inputs, tokens.masked_fill(~chosen, IGNORE)
+
+    def objective(self, batch: dict[str, Tensor]) -> Tensor:
+        """Return the mean loss over the hidden tokens."""
+        inputs, target = self.hide(batch["tokens"][:, :-1])
+        return self.loss(self.model(inputs), target)
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Add the batch's loss and accuracy over hidden tokens."""
+        generator = torch.Generator(self.device).manual_seed(batch_idx)
+        inputs, target = self.hide(batch["tokens"][:, :-1], generator)
+        logits = self.model(inputs)
+        count = (target != IGNORE).sum()
+        if count == 0:
+            return
+        loss = F.cross_entropy(logits.flatten(0, 1).float(), target.flatten(), ignore_index=IGNORE)
+        right = ((logits.argmax(-1) == target) & (target != IGNORE)).sum()
+        self.val_loss.update(loss, weight=count)
+        self.val_accuracy.update(right / count, weight=count)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the loss in nats per hidden token and the share predicted right."""
+        self.log("val/loss", self.val_loss.compute())
+        self.log("val/accuracy", self.val_accuracy.compute())
+        self.val_loss.reset()
+        self.val_accuracy.reset()
