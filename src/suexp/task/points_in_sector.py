@@ -1,0 +1,273 @@
+"""Probability that n random points of a disc lie in one sector (https://kexue.fm/archives/9324)."""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Generator, Tensor
+
+from suexp.run.statistics import clopper_pearson, wilson
+from suexp.task import _sector as sector
+from suexp.task.estimation import EstimationTask
+
+
+class PointsInSector(EstimationTask):
+    r"""Do n uniform points of a disc lie in some sector of central angle $\theta$?
+
+    With $x = 1-\theta/2\pi$ they do iff the longest arc between neighbours is at least $2\pi x$, so
+
+    $$P(n, \theta) = \sum_{k \ge 1,\; kx < 1} (-1)^{k-1} \binom nk (1-kx)^{n-1},$$
+
+    of which only $n(\theta/2\pi)^{n-1}$ is left for $\theta \le \pi$: the four ducks of a round
+    pond are in one half of it with probability 1/2. Angles are rational parts of a turn and the
+    formula is computed in rationals. The same draws of n points (B, n, 2) serve all angles: the
+    intervals of one n are valid one by one, but not independent of each other.
+
+    Metrics: ``rms_z``, ``rms_z_le_pi``, ``rms_z_gt_pi`` and ``max_abs_z`` of
+    $z = (\hat p - P)/\sqrt{P(1-P)/N}$ over the cells with $N P (1-P) \ge 10$ (a formula that leaves
+    [0, 1] has no variance: the observed one stands in), ``bonferroni_p`` of the largest,
+    ``coverage`` of the intervals, ``misses_where_certain`` (draws that contradict P = 1),
+    ``max_gap_error`` and ``max_gap_z`` of the mean longest arc against $H_n/n$, ``theory_valid``.
+
+    Post: https://kexue.fm/archives/9324. Paper: J. G. Wendel, A Problem in Geometric Probability,
+    Mathematica Scandinavica 11 (1962), 109-111.
+
+    Args:
+        num_points: the values of n.
+        angles_deg: the central angles, in (0, 360].
+        formula: ``inclusion_exclusion``; ``single_term`` (its first term); ``exact_rational`` (the
+            same law by a recursion of positive terms, as a reference); ``wendel`` (half-balls).
+        sampler: ``disc`` (polar), ``disc_rejection`` (out of a square), ``circle``, or ``ball``.
+        dim: of the ball; from 3 on the only sector is the half, 180 degrees.
+        ci: ``wilson`` or ``exact`` (Clopper and Pearson).
+        confidence: of the intervals.
+        chunk: most coordinates held at once; it bounds memory.
+        seed: of the draws.
+
+    Raises:
+        ValueError: an angle, a number of points or a combination that has no meaning.
+    """
+
+    formulas: ClassVar[dict[str, Callable[[int, Fraction], Fraction]]] = {
+        "inclusion_exclusion": sector.inclusion_exclusion,
+        "single_term": sector.single_term,
+        "exact_rational": sector.exact_rational,
+    }
+    intervals: ClassVar[dict[str, Callable[..., Any]]] = {
+        "wilson": wilson,
+        "exact": clopper_pearson,
+    }
+    samplers: ClassVar[tuple[str, ...]] = ("disc", "disc_rejection", "circle", "ball")
+
+    def __init__(
+        self,
+        num_points: Sequence[int] = (2, 3, 4, 5, 8, 12),
+        angles_deg: Sequence[int | float] = (60, 120, 180, 210, 240, 270, 300, 330),
+        formula: str = "inclusion_exclusion",
+        sampler: str = "disc",
+        dim: int = 2,
+        ci: str = "wilson",
+        confidence: float = 0.95,
+        chunk: int = 1_000_000,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(seed)
+        for name, value, known in (
+            ("formula", formula, (*self.formulas, "wendel")),
+            ("sampler", sampler, self.samplers),
+            ("ci", ci, tuple(self.intervals)),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
+        if not angles_deg or not all(0 < angle <= 360 for angle in angles_deg):
+            raise ValueError(f"central angle must be in (0, 360] degrees, got {list(angles_deg)}")
+        if not num_points or min(num_points) < 1:
+            raise ValueError(f"num_points must be at least 1, got {list(num_points)}")
+        # By its decimal digits: 0.1 degrees are 1/3600 of a turn, not its float64 neighbour.
+        self.turns = [Fraction(str(angle)) / 360 for angle in angles_deg]
+        half_only = all(turn == sector.HALF for turn in self.turns)
+        if formula == "wendel" and not half_only:
+            raise ValueError("formula=wendel is about halves; use angles_deg=[180]")
+        if dim < 2:
+            raise ValueError(f"dim must be at least 2, got {dim}")
+        if dim > 2 and not half_only:
+            raise ValueError(f"in dim={dim} the only sector is the half; use angles_deg=[180]")
+        if dim > 2 and sampler != "ball":
+            raise ValueError(f"sampler={sampler} is flat; use sampler=ball for dim={dim}")
+        self.num_points, self.angles_deg = list(num_points), list(angles_deg)
+        self.formula, self.sampler, self.dim, self.chunk = formula, sampler, dim, chunk
+        self.ci, self.confidence = ci, confidence
+        self.theory = [[self.probability(n, turn) for turn in self.turns] for n in num_points]
+        cells = (len(num_points), len(angles_deg))
+        self.add_sum("hits", *cells, dtype=torch.int64)
+        self.add_sum("arc", len(num_points))
+        self.add_sum("arc_squared", len(num_points))
+        # What the totals were after 1, 2, 4, 8, ... batches, for the error against N.
+        self.add_sum("trace_hits", 40, *cells, dtype=torch.int64)
+        self.add_sum("trace_draws", 40, dtype=torch.int64)
+
+    def probability(self, n: int, turn: Fraction) -> Fraction:
+        """Return what the chosen formula says of n points and this part of a turn, exactly."""
+        if self.formula == "wendel":
+            return sector.wendel(n, self.dim)
+        return self.formulas[self.formula](n, turn)
+
+    def points(self, count: int, n: int, generator: Generator) -> Float[Tensor, "count n dim"]:
+        """Draw sets of n points of the disc or ball."""
+        shape = (count, n)
+        if self.sampler == "ball":
+            return sector.ball(shape, self.dim, self.real, generator)
+        if self.sampler == "disc_rejection":
+            return sector.disc_rejection(shape, self.real, generator)
+        return sector.disc(shape, self.real, generator)
+
+    def draw(self, count: int, generator: Generator) -> dict[str, Tensor]:
+        """Add hits (n, theta) and the longest arcs of ``count`` draws for each n."""
+        hits = torch.zeros_like(self.sums["hits"])
+        arc, squared = torch.zeros_like(self.sums["arc"]), torch.zeros_like(self.sums["arc"])
+        limits = torch.tensor([float(1 - t) for t in self.turns], dtype=self.real).to(hits.device)
+        for row, n in enumerate(self.num_points):
+            # In three dimensions every pair's plane is held against every point.
+            width = n * self.dim * (n * n if self.dim > 2 else 1)
+            step = max(1, self.chunk // width)
+            for start in range(0, count, step):
+                size = min(step, count - start)
+                if self.dim > 2:
+                    hits[row] += sector.in_half_space(self.points(size, n, generator)).sum()
+                    continue
+                if self.sampler == "circle":
+                    angles = sector.uniform((size, n), self.real, generator)
+                else:
+                    angles = sector.angles_of(self.points(size, n, generator))
+                longest = sector.longest_arc(angles)
+                hits[row] += (longest[:, None] >= limits).sum(dim=0)
+                arc[row] += longest.sum()
+                squared[row] += longest.square().sum()
+        return {"hits": hits, "arc": arc, "arc_squared": squared}
+
+    def test_step(self, batch: dict[str, Int[Tensor, " b"]], batch_idx: int) -> None:
+        """Draw, and keep the totals after 1, 2, 4, ... batches."""
+        before = self.batches_done
+        super().test_step(batch, batch_idx)
+        if self.batches_done > before and self.batches_done.bit_count() == 1:
+            level = self.batches_done.bit_length() - 1
+            self.sums["trace_hits"][level] = self.sums["hits"]
+            self.sums["trace_draws"][level] = self.sums["draws"]
+
+    def summarise(self, sums: dict[str, Tensor]) -> dict[str, float]:
+        """Return the agreement of estimate and theory; record the tables of the figures."""
+        draws, cells = int(sums["draws"]), []
+        for row, n in enumerate(self.num_points):
+            low, high = self.intervals[self.ci](sums["hits"][row].numpy(), draws, self.confidence)
+            for column, angle in enumerate(self.angles_deg):
+                hits = int(sums["hits"][row, column])
+                cells.append(
+                    {
+                        "n": n,
+                        "theta": angle,
+                        "estimate": hits / draws,
+                        "lower": float(low[column]),
+                        "upper": float(high[column]),
+                        "theory": float(self.theory[row][column]),
+                        "single_term": float(sector.single_term(n, self.turns[column])),
+                        "misses": draws - hits,
+                    }
+                )
+        self.record_rows("cells", cells)
+        self._record_error(sums)
+        self._record_curves()
+        self._record_ducks()
+        return self._agreement(cells, draws) | self._arcs(sums, draws)
+
+    def _agreement(self, cells: list[dict[str, Any]], draws: int) -> dict[str, float]:
+        scored = []
+        for cell in cells:
+            p = cell["theory"] if cell["theory"] < 1 else cell["estimate"]
+            # A certain cell has no variance; it is judged by its misses.
+            if cell["theory"] != 1 and draws * p * (1 - p) >= 10:
+                z = (cell["estimate"] - cell["theory"]) / math.sqrt(p * (1 - p) / draws)
+                scored.append((cell["theta"], z))
+        covered = [c["lower"] <= c["theory"] <= c["upper"] for c in cells]
+        misses = sum(c["misses"] for c in cells if c["theory"] == 1)
+        right = self.formula == "wendel" or (
+            self.dim == 2 and (self.formula != "single_term" or max(self.turns) <= sector.HALF)
+        )
+        metrics = {
+            "coverage": sum(covered) / len(covered),
+            "misses_where_certain": float(misses),
+            "theory_valid": float(right),
+            "cells": float(len(cells)),
+            "cells_scored": float(len(scored)),
+        }
+        for name, chosen in (
+            ("rms_z", [z for _, z in scored]),
+            ("rms_z_le_pi", [z for theta, z in scored if theta <= 180]),
+            ("rms_z_gt_pi", [z for theta, z in scored if theta > 180]),
+        ):
+            if chosen:
+                metrics[name] = math.sqrt(sum(z * z for z in chosen) / len(chosen))
+        if scored:
+            worst = max(abs(z) for _, z in scored)
+            metrics["max_abs_z"] = worst
+            metrics["bonferroni_p"] = min(1.0, len(scored) * math.erfc(worst / math.sqrt(2)))
+        return metrics
+
+    def _arcs(self, sums: dict[str, Tensor], draws: int) -> dict[str, float]:
+        if self.dim > 2 or draws < 2:
+            return {}
+        errors, scores = [], []
+        for row, n in enumerate(self.num_points):
+            mean = float(sums["arc"][row]) / draws
+            spread = float(sums["arc_squared"][row]) / draws - mean * mean
+            errors.append(abs(mean - sum(1 / j for j in range(1, n + 1)) / n))
+            if n > 1:
+                scores.append(errors[-1] / math.sqrt(spread / (draws - 1)))
+        return {"max_gap_error": max(errors), "max_gap_z": max(scores, default=0.0)}
+
+    def _record_error(self, sums: dict[str, Tensor]) -> None:
+        """Root mean square error over the cells after N draws, and the one that theory expects."""
+        theory = torch.tensor([[float(p) for p in row] for row in self.theory], dtype=torch.float64)
+        for level, count in enumerate(sums["trace_draws"].tolist()):
+            if count:
+                error = sums["trace_hits"][level] / count - theory
+                variance = (theory * (1 - theory)).clamp_min(0) / count
+                self.record_rows(
+                    "error",
+                    [
+                        {
+                            "draws": count,
+                            "rms_error": float(error.square().mean().sqrt()),
+                            "expected": float(variance.mean().sqrt()),
+                        }
+                    ],
+                )
+
+    def _record_curves(self) -> None:
+        """Theory on a grid of five degrees, between the cells."""
+        if self.dim > 2 or self.formula == "wendel":
+            return
+        for n, degrees in itertools.product(self.num_points, range(5, 361, 5)):
+            turn = Fraction(degrees, 360)
+            row = {
+                "n": n,
+                "theta": degrees,
+                "theory": float(sector.inclusion_exclusion(n, turn)),
+                "single_term": float(sector.single_term(n, turn)),
+            }
+            self.record_rows("curves", [row])
+
+    def _record_ducks(self) -> None:
+        """Two ponds of four ducks: in one of them a half holds all four."""
+        if self.dim > 2:
+            return
+        generator = torch.Generator().manual_seed(self.seed)
+        ponds = sector.disc((64, 4), torch.float64, generator)
+        together = sector.longest_arc(sector.angles_of(ponds)) >= 0.5
+        for pond, inside in (("in one half", True), ("not in one half", False)):
+            ducks = ponds[together == inside][0]
+            rows = [{"pond": pond, "what": "duck", "x": x, "y": y} for x, y in ducks.tolist()]
+            self.record_rows("ducks", rows)
