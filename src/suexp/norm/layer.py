@@ -1,0 +1,28 @@
+"""Layer normalisation."""
+
+from torch import nn
+
+from suexp.component import Component
+
+
+class Layer(nn.LayerNorm, Component):
+    r"""$y = g \odot (x - \mu) / \sqrt{\sigma^2 + \epsilon} + b$.
+
+    Mean and variance are those of the last axis; the variance divides by dim, not dim - 1.
+    Shapes: x and y (..., dim), gain g and bias b (dim,).
+
+    Reference: Ba et al., Layer Normalization, arXiv:1607.06450.
+
+    Args:
+        dim: size of the last axis.
+        eps: $\epsilon$, 1e-5 as in GPT-2 (BERT: 1e-12).
+        bias: whether b is there.
+
+    Raises:
+        ValueError: dim below 1.
+    """
+
+    def __init__(self, dim: int, eps: float = 1e-5, bias: bool = True) -> None:
+        if dim < 1:
+            raise ValueError(f"dim must be at least 1, not {dim}")
+        super().__init__(dim, eps=eps, bias=bias)

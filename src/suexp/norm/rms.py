@@ -1,0 +1,31 @@
+"""Root-mean-square normalisation."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from suexp.component import Component
+
+
+class RMS(nn.RMSNorm, Component):
+    r"""$y = g \odot x / \sqrt{\frac1d \sum_i x_i^2 + \epsilon}$: no mean, no bias.
+
+    Shapes: x and y (..., dim), gain g (dim,).
+
+    Reference: Zhang & Sennrich, Root Mean Square Layer Normalization, arXiv:1910.07467.
+
+    Args:
+        dim: size d of the last axis.
+        eps: $\epsilon$; 1e-6 as in T5 and LLaMA (the paper has none).
+
+    Raises:
+        ValueError: dim below 1.
+    """
+
+    def __init__(self, dim: int, eps: float = 1e-6) -> None:
+        if dim < 1:
+            raise ValueError(f"dim must be at least 1, not {dim}")
+        super().__init__(dim, eps=eps)
+
+    def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
+        """Return y, computed in the gain's type and given back in that of x."""
+        return super().forward(x.to(self.weight.dtype)).to(x.dtype)

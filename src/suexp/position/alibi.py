@@ -1,0 +1,52 @@
+"""Attention with linear biases."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from suexp.position.base import Position
+
+
+def slopes(num_heads: int) -> Float[Tensor, " h"]:
+    r"""Return each head's slope: $2^{-8k/h}$ for k = 1 .. h when h is a power of two.
+
+    Otherwise the slopes of the next smaller power of two come first, then every other one of the
+    next larger power, as in the paper's code.
+    """
+    power = 2 ** (num_heads.bit_length() - 1)
+    whole = [2 ** (-8 * k / power) for k in range(1, power + 1)]
+    between = [2 ** (-4 * k / power) for k in range(1, 2 * power, 2)]
+    return torch.tensor((whole + between)[:num_heads])
+
+
+class Alibi(Position):
+    r"""Adds $-m_h\,|i - j|$ to the score of query i and key j, with a fixed slope $m_h$ a head.
+
+    Shapes: bias (h, n, m). There is nothing to train and no longest text; under a causal mask this
+    is the paper's form, in an encoder its symmetric one.
+
+    Reference: Press et al., Train Short, Test Long, arXiv:2108.12409; compared with local attention
+    in https://kexue.fm/archives/9431.
+
+    Args:
+        num_heads: h. Slopes run from $2^{-8/h}$ to $2^{-8}$.
+
+    Raises:
+        ValueError: num_heads below 1.
+    """
+
+    provides = {"score_bias"}
+
+    def __init__(self, num_heads: int) -> None:
+        super().__init__()
+        if num_heads < 1:
+            raise ValueError(f"num_heads must be at least 1, not {num_heads}")
+        # Not a buffer: a model in half precision must not round the slopes.
+        self.slopes = slopes(num_heads)
+
+    def bias(self, query: Int[Tensor, " n"], key: Int[Tensor, " m"]) -> Float[Tensor, "h n m"]:
+        """Return minus slope times distance, in float32."""
+        if self.slopes.device != query.device:
+            self.slopes = self.slopes.to(query.device)
+        distance = (query[:, None] - key[None, :]).abs()
+        return -self.slopes[:, None, None] * distance
