@@ -76,6 +76,11 @@ def hint(word: str, known: Sequence[str], prefix: str = "", suffix: str = "") ->
     return f"choose from {', '.join(known[:20])}{', ...' if len(known) > 20 else ''}"
 
 
+def near(word: str, known: Iterable[str], prefix: str = "") -> str:
+    """Return `hint` as the end of a sentence."""
+    return f"; {hint(word, list(known), prefix)}"
+
+
 def unknown_option(group: str, name: str, catalogue: Catalogue) -> str:
     """Return the line for ``group=name`` where the group has no such option."""
     options = list(catalogue.groups[group])
@@ -156,7 +161,8 @@ def _unknown_inner(key: str, tree: dict[str, Any], catalogue: Catalogue) -> str:
         for path in _deep(part, tree):
             if not after:
                 return f"{key}: no such key in {before}; did you mean {path}?"
-        return f"{key}: no such key; {before} has {', '.join(_visible(node))}"
+        keys = ", ".join(_visible(node)) or "no keys"
+        return f"{key}: no such key; {before} has {keys}"
     owners = [
         option.name
         for option in (catalogue.options(parts[0]) if parts[0] in catalogue.groups else [])
@@ -378,6 +384,7 @@ _ANSWERS: list[tuple[str, Any]] = [
     (r"Interpolation key '(.*?)' not found", "{place} refers to {1}, which this config lacks"),
     (r"raised while resolving interpolation: \"?(.*?)\"?(?:\n|$)", "{place}: {1}"),
     (r"(Unsupported interpolation type \S+)", "{place}: {1}"),
+    (r"invalid literal for int\(\) with base 10: ('.*')", "seed: {1} is not an int"),
     (r"not in struct\s+full_key: (\S+)", _not_in_struct),
 ]
 

@@ -1,0 +1,164 @@
+"""Refuse a config that cannot work, before anything heavy is imported.
+
+Everything is read from the classes' source (`suexp.source`), so that a mistake is answered in the
+time that composing takes.
+"""
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from suexp.catalogue import Catalogue
+from suexp.errors import UserError
+from suexp.run.annotation import mismatch
+from suexp.run.suggest import near
+from suexp.source import Target, read
+
+# Of Hydra's instantiate, allowed in every node.
+_HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
+
+
+def check(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
+    """Check a resolved config: keys, types, combinations, lengths.
+
+    Args:
+        config: the resolved config as plain containers.
+        choices: group -> option.
+
+    Raises:
+        UserError: the first thing found wrong, in one line.
+    """
+    catalogue = Catalogue()
+    for path, node in _nodes(config):
+        source = read(node["_target_"])
+        if source is not None:
+            _check_arguments(path, node, source, _declared(path, choices, catalogue))
+    components = list(_components(config, choices))
+    _check_refusals(components)
+    _check_needs(components)
+    _check_length(config)
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """A choice, and what its class declares."""
+
+    group: str
+    label: str
+    provides: tuple[str, ...]
+    needs: Mapping[str, str]
+    refuses: Mapping[str, str]
+
+
+def _nodes(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give every node that names a class; parts that refer to a group are met there only."""
+    top = {key: value for key, value in config.items() if key != "parent"}
+
+    def walk(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        if not isinstance(node, dict):
+            return
+        if isinstance(node.get("_target_"), str):
+            yield path, node
+        for key, value in node.items():
+            if not (isinstance(value, dict) and value and value == top.get(key)):
+                yield from walk(value, f"{path}.{key}")
+
+    for key, value in top.items():
+        yield from walk(value, str(key))
+
+
+def _declared(path: str, choices: Mapping[str, str], catalogue: Catalogue) -> set[str]:
+    """Return the keys that the option's own YAML gives a class, which may go to the runner."""
+    group, *rest = path.split(".")
+    if choices.get(group) not in catalogue.groups.get(group, {}):
+        return set()
+    node: Any = catalogue.option(group, choices[group]).content
+    for part in rest:
+        node = node.get(part) if isinstance(node, dict) else None
+    return set(node) if isinstance(node, dict) else set()
+
+
+def _check_arguments(path: str, node: dict[str, Any], source: Target, declared: set[str]) -> None:
+    signature = source.signature
+    for key, value in node.items():
+        if key in _HYDRA_KEYS:
+            continue
+        parameter = signature.parameters.get(key)
+        if parameter is None:
+            if not signature.open and key not in declared:
+                known = [name for name in signature.parameters if name in node or name in declared]
+                raise UserError(
+                    f"{path}.{key}: {source.name} takes no '{key}'"
+                    f"{near(key, known or list(signature.parameters), f'{path}.')}"
+                )
+        elif parameter.annotation is not None:
+            complaint = mismatch(value, parameter.annotation, parameter.module)
+            if complaint:
+                raise UserError(f"{path}.{key}: {complaint}")
+
+
+def _components(config: Mapping[str, Any], choices: Mapping[str, str]) -> Iterator[_Chosen]:
+    for key, option in choices.items():
+        group = key.split("@")[0]
+        node: Any = config
+        for part in group.split("/"):
+            node = node.get(part) if isinstance(node, Mapping) else None
+        source = read(node["_target_"]) if isinstance(node, dict) and "_target_" in node else None
+        label = f"{group}={option}"
+        if source is None:
+            yield _Chosen(group, label, (), {}, {})
+        else:
+            provides = tuple(_provided(source, node))
+            needs, refuses = source.literal("needs", {}), source.literal("refuses", {})
+            yield _Chosen(group, label, provides, needs, refuses)
+
+
+def _provided(source: Target, node: dict[str, Any]) -> Iterator[str]:
+    for entry in sorted(source.literal("provides", ())):
+        feature, _, condition = entry.partition(" if ")
+        if not condition:
+            yield feature
+            continue
+        parameter = source.signature.parameters.get(condition)
+        default = parameter.default if parameter else None
+        value = default.value if isinstance(default, ast.Constant) else None
+        if node.get(condition, value):
+            yield feature
+
+
+def _brought(components: list[_Chosen]) -> dict[str, list[_Chosen]]:
+    """Return who brings each feature: by declaring it, or by being chosen."""
+    found: dict[str, list[_Chosen]] = {}
+    for item in components:
+        for feature in (item.group, item.label, *item.provides):
+            found.setdefault(feature, []).append(item)
+    return found
+
+
+def _check_refusals(components: list[_Chosen]) -> None:
+    brought = _brought(components)
+    for item in components:
+        for feature, reason in item.refuses.items():
+            for other in brought.get(feature, []):
+                if other is not item:
+                    raise UserError(f"{item.label} cannot be combined with {other.label}: {reason}")
+
+
+def _check_needs(components: list[_Chosen]) -> None:
+    brought = _brought(components)
+    for item in components:
+        for feature, reason in item.needs.items():
+            if feature not in brought:
+                raise UserError(f"{item.label} needs {feature.replace('_', ' ')}: {reason}")
+
+
+def _check_length(config: Mapping[str, Any]) -> None:
+    """Refuse positions that end before the text does."""
+    length = (config.get("position") or {}).get("max_length")
+    block = (config.get("data") or {}).get("block_size")
+    if isinstance(length, int) and isinstance(block, int) and length < block:
+        raise UserError(
+            f"position.max_length={length} is shorter than the text, data.block_size={block}; "
+            f"set position.max_length={block} or data.block_size={length}"
+        )
