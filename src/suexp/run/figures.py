@@ -1,0 +1,136 @@
+"""Figures of an experiment as SVG files: the same results give the same bytes.
+
+    curves: {kind: line, from: history, x: step, y: val/loss, by: arm, caption: "..."}
+
+=======  ===========================================================================================
+line     y against x, one line for each `by`, mean over seeds with a band (`band: range | interval
+         | none`); `theory: column` is drawn dashed, `points: true` shows dots with error bars
+         instead of lines, `guide: -0.5` adds the slope of a power law
+bar      a final metric y of each arm: mean, 95 % interval, and the seeds as dots
+scatter  y against x, one dot a row
+hist     distribution of x
+image    z over x and y, one panel for each `by`
+=======  ===========================================================================================
+
+`from` is history, table, tuning or final; `where: {column: value}` and `arms: [...]` choose rows.
+"""
+
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from suexp.errors import UserError
+from suexp.run.figure_data import SOURCES, NothingToDrawError, rows_of
+from suexp.run.grammar import near
+from suexp.run.theme import PAPER, STYLE
+
+COMMON = (
+    *("kind", "from", "table", "x", "y", "by", "arms", "where", "caption"),
+    *("x_scale", "y_scale", "x_label", "y_label", "x_limits", "y_limits"),
+)
+OWN = {
+    "line": ("band", "theory", "points", "guide"),
+    "bar": (),
+    "scatter": ("theory", "equal"),
+    "hist": ("bins",),
+    "image": ("z",),
+}
+NEEDED = {"line": "xy", "bar": "y", "scatter": "xy", "hist": "x", "image": "xyz"}
+
+
+def check_figures(figures: Mapping[str, Any], arms: Iterable[str]) -> None:
+    """Check the definitions of figures before any run.
+
+    Raises:
+        UserError: an unknown kind, key, source or arm, with the near match, or a missing column.
+    """
+    arms = list(arms)
+    for name, figure in figures.items():
+        where = f"figures.{name}"
+        if not isinstance(figure, Mapping) or figure.get("kind") not in OWN:
+            kind = str(figure.get("kind")) if isinstance(figure, Mapping) else str(figure)
+            raise UserError(f"{where} has no kind {kind!r}{near(kind, list(OWN))}")
+        kind = str(figure["kind"])
+        for key in figure:
+            if key not in (*COMMON, *OWN[kind]):
+                hint = near(str(key), [*COMMON, *OWN[kind]])
+                raise UserError(f"{where}: a {kind} has no key {key!r}{hint}")
+        source = str(figure.get("from", "final"))
+        if source not in SOURCES:
+            raise UserError(f"{where}: there is no source {source!r}{near(source, list(SOURCES))}")
+        for column in NEEDED[kind]:
+            if not figure.get(column) and source != "tuning":
+                raise UserError(f"{where}: a {kind} needs {column}: the name of a column")
+        for arm in figure.get("arms") or []:
+            if arm not in arms:
+                raise UserError(f"{where} names an unknown arm {arm!r}{near(str(arm), arms)}")
+
+
+def draw(
+    figures: dict[str, dict[str, Any]], results: dict[str, Any], runs_dir: Path, out: Path
+) -> list[dict[str, Any]]:
+    """Draw every figure; one that cannot be drawn says so in its caption and stops nothing.
+
+    Args:
+        figures: name -> definition.
+        results: results.json; its `figures` are not read.
+        runs_dir: where the runs' folders stand, for their histories.
+        out: the folder for the SVG files, beside which the report will stand.
+
+    Returns:
+        name, file (relative to the folder around `out`; None when not drawn) and caption of each.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    drawn = []
+    for name, figure in figures.items():
+        path = out / f"{name}.svg"
+        path.unlink(missing_ok=True)  # an older one must not pass for this one
+        caption = str(figure.get("caption") or name)
+        file = None
+        try:
+            notes = _draw(figure, results, runs_dir, path)
+            file = f"{out.name}/{path.name}"
+        except NothingToDrawError as reason:
+            notes = [f"not drawn: {reason}"]
+        except Exception as error:  # a picture is never worth the results of a night
+            notes = [f"not drawn: {type(error).__name__}: {' '.join(str(error).split())}"]
+        if notes:
+            note = "; ".join(notes)
+            caption = f"{caption.rstrip()} ({note[0].upper()}{note[1:]}.)"
+        drawn.append({"name": name, "file": file, "caption": caption})
+    return drawn
+
+
+def _draw(figure: dict[str, Any], results: dict[str, Any], runs_dir: Path, path: Path) -> list[str]:
+    """Draw one figure and return the notes for its caption."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    from suexp.run import plots
+
+    figure = dict(figure)
+    if figure.get("from") == "tuning":
+        defaults = {"x": "value", "y": "metric", "x_scale": "log"}
+        tuning = results.get("tuning") or {}
+        labels = {"x_label": tuning.get("parameter"), "y_label": tuning.get("metric")}
+        figure = defaults | labels | figure
+    rows, notes = rows_of(figure, results, runs_dir)
+    with mpl.rc_context(), warnings.catch_warnings():
+        mpl.rcdefaults()  # the user's own matplotlibrc must not change the picture
+        mpl.rcParams.update(STYLE)
+        warnings.simplefilter("ignore")  # a glyph that the font lacks, an axis without extent
+        layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
+        canvas = Figure(figsize=(4.8, 3.4), layout=layout, facecolor=PAPER)
+        FigureCanvasSVG(canvas)
+        kind = str(figure["kind"])
+        if kind == "image":
+            plots.image(canvas, rows, figure)
+        else:
+            axes = canvas.add_subplot()
+            getattr(plots, kind)(axes, rows, figure)
+            plots.finish(canvas, axes, figure)
+        canvas.savefig(path, format="svg", metadata={"Date": None, "Creator": "suexp"})
+    return notes
