@@ -1,4 +1,4 @@
-"""Attention by positive random features, FAVOR+ (https://kexue.fm/archives/7921, arXiv:2009.14794)."""
+"""Attention by positive random features (https://kexue.fm/archives/7921, arXiv:2009.14794)."""
 
 import torch
 from jaxtyping import Float
@@ -14,8 +14,8 @@ def orthogonal_gaussian(
     r"""Draw rows of length one that are orthogonal within each block of ``head_dim`` rows.
 
     A block is $Q^\top$ of the QR decomposition of a Gaussian matrix, its signs fixed by the
-    diagonal of $R$, which makes it uniform (Haar) over the orthogonal matrices; the last block is
-    cut. Mezzadri, How to generate random matrices from the classical compact groups, math-ph/0609050.
+    diagonal of $R$, which makes it uniform (Haar) over the orthogonal matrices (Mezzadri,
+    arXiv:math-ph/0609050); the last block is cut.
 
     Args:
         num_features: number of rows, m.
@@ -72,7 +72,7 @@ def projection(
 def features(
     x: Float[Tensor, "*b n d"], projection: Float[Tensor, "m d"], kernel: str = "positive"
 ) -> Float[Tensor, "*b n f"]:
-    r"""Map vectors so that $\phi(x)\cdot\phi(y)$ estimates $e^{x\cdot y}$; nothing is stabilised here.
+    r"""Map vectors so that $\phi(x)\cdot\phi(y)$ estimates $e^{x\cdot y}$; nothing is stabilised.
 
     | kernel        | $\phi(x)$                                            | f  |
     |---------------|------------------------------------------------------|----|
@@ -82,7 +82,8 @@ def features(
     | relu          | $\max(Wx, 0) + 10^{-3}$ (another kernel, not exp)    | m  |
 
     With $K = e^{x\cdot y}$, $s = |x+y|^2$, $t = |x-y|^2$ and independent rows the variances are
-    $K^2 e^s (1 - e^{-s})/m$, half of that times $(1 - e^{-s})$, and $e^s K^{-2} (1 - e^{-t})^2/(2m)$.
+    $K^2 e^s (1 - e^{-s})/m$, half of that times $(1 - e^{-s})$, and
+    $e^s K^{-2} (1 - e^{-t})^2/(2m)$.
 
     Args:
         x: queries or keys, for attention already multiplied by $d^{-1/4}$.

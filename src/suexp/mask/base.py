@@ -13,7 +13,7 @@ class Mask(Component):
     Attention asks for the form it can use fast: whether a part of some kind is there (`find`,
     `is_only`), or the dense table (`dense`), which is built once per mask object and size. The last
     query always stands at the last key's position, so that the same mask serves a whole sequence
-    (n = m) and decoding with a cache (n < m).
+    (n = m) and decoding with a cache (n < m); with n > m the first queries stand before all keys.
     """
 
     _dense: tuple[tuple[int, int, torch.device], Tensor | None] | None = None
@@ -54,9 +54,16 @@ class Mask(Component):
         """
         size = (n, m, torch.device(device))
         if self._dense is None or self._dense[0] != size:
-            key = torch.arange(m, device=device)
-            self._dense = (size, self.allowed(key[m - n :, None], key[None, :]))
+            # A table made while evaluating must serve training too, hence no inference tensor.
+            with torch.inference_mode(False):
+                self._dense = (size, self._table(n, m, device))
         return self._dense[1]
+
+    def _table(
+        self, n: int, m: int, device: torch.device | str
+    ) -> Bool[Tensor, "*batch n m"] | None:
+        query = torch.arange(m - n, m, device=device)
+        return self.allowed(query[:, None], torch.arange(m, device=device)[None, :])
 
 
 class Intersection(Mask):
@@ -78,9 +85,19 @@ class Intersection(Mask):
         self, query: Int[Tensor, "n 1"], key: Int[Tensor, "1 m"]
     ) -> Bool[Tensor, "*batch n m"] | None:
         """Return the conjunction of all parts."""
-        result: Tensor | None = None
-        for part in self._parts:
-            table = part.allowed(query, key)
-            if table is not None:
-                result = table if result is None else result & table
-        return result
+        return _conjunction([part.allowed(query, key) for part in self._parts])
+
+    def _table(
+        self, n: int, m: int, device: torch.device | str
+    ) -> Bool[Tensor, "*batch n m"] | None:
+        # Parts that outlive a batch keep their tables; only the conjunction is made anew.
+        tables = [part.dense(n, m, device) for part in self._parts]
+        return _conjunction(tables)
+
+
+def _conjunction(tables: list[Tensor | None]) -> Tensor | None:
+    result: Tensor | None = None
+    for table in tables:
+        if table is not None:
+            result = table if result is None else result & table
+    return result
