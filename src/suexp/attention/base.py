@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -37,10 +38,12 @@ class Attention(nn.Module, Component):
         bias: Float[Tensor, "*b h n m"] | None = None,
         state: Any = None,
     ) -> tuple[Float[Tensor, "b h n e"], Any]:
-        """Attend from n new tokens to all tokens so far; ``state`` carries what is kept of the past.
+        """Attend from n new tokens to all so far; ``state`` carries what is kept of the past.
 
-        The first call takes the whole prompt with ``state=None``. The default keeps keys and values;
-        a linear attention overrides it with a state whose size does not grow. ``mask`` is the mask of
-        the whole text so far (m = past + n keys).
+        The first call takes the whole prompt with ``state=None``. The default keeps keys and
+        values; a linear attention overrides it with a state whose size does not grow. ``mask`` is
+        the mask of the whole text so far (m = past + n keys).
         """
-        raise NotImplementedError
+        if state is not None:
+            k, v = torch.cat([state[0], k], -2), torch.cat([state[1], v], -2)
+        return self(q, k, v, mask, bias), (k, v)

@@ -1,0 +1,94 @@
+"""The usual attention, through the fastest kernel that the mask permits."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from suexp.attention.base import Attention
+from suexp.mask.base import Mask
+from suexp.mask.bidirectional import Bidirectional
+from suexp.mask.causal import Causal
+
+
+def naive(
+    q: Float[Tensor, "b h n d"],
+    k: Float[Tensor, "b h m d"],
+    v: Float[Tensor, "b h m e"],
+    allowed: Bool[Tensor, "*batch n m"] | None = None,
+    bias: Float[Tensor, "*b h n m"] | None = None,
+    scale: float | None = None,
+) -> Float[Tensor, "b h n e"]:
+    """Attend by the equation, every score spelt out: the reference that tests compare with."""
+    scores = q @ k.mT * (q.shape[-1] ** -0.5 if scale is None else scale)
+    if bias is not None:
+        scores = scores + bias
+    if allowed is None:
+        return scores.softmax(-1) @ v
+    weights = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min).softmax(-1)
+    return weights.masked_fill(~allowed, 0) @ v
+
+
+class Softmax(Attention):
+    r"""$o_i = \sum_j p_{ij} v_j$, $p_{ij} \propto A_{ij} e^{s_{ij}}$, $s_{ij} = \tau q_i k_j + b_{ij}$.
+
+    Shapes: q (b, h, n, d), k (b, h, m, d), v (b, h, m, e), mask A (n, m) or (b, 1, n, m), bias
+    (h, n, m) or (b, h, n, m); output (b, h, n, e). Cost O(n m (d + e)).
+
+    A causal mask alone is a flag of the fused kernel, or nothing when one token is decoded; only
+    other masks, and any bias, become a table.
+
+    Reference: Vaswani et al., Attention Is All You Need, arXiv:1706.03762;
+    https://kexue.fm/archives/4765.
+
+    Args:
+        dropout: probability of dropping an attention weight in training; 0.
+        scale: $\tau$; None: $d^{-1/2}$ as in the paper.
+
+    Raises:
+        ValueError: a dropout outside [0, 1).
+    """
+
+    def __init__(self, dropout: float = 0.0, scale: float | None = None) -> None:
+        super().__init__()
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be at least 0 and less than 1, not {dropout}")
+        self.dropout = dropout
+        self.scale = scale
+
+    def forward(
+        self,
+        q: Float[Tensor, "b h n d"],
+        k: Float[Tensor, "b h m d"],
+        v: Float[Tensor, "b h m e"],
+        mask: Mask,
+        bias: Float[Tensor, "*b h n m"] | None = None,
+    ) -> Float[Tensor, "b h n e"]:
+        """Return the attended values; zeros for a query that may look at nothing."""
+        n, m = q.shape[-2], k.shape[-2]
+        table, blind, is_causal = None, None, False
+        if bias is None and n == m and mask.is_only(Causal):
+            is_causal = n > 1
+        elif not (n == 1 and mask.is_only(Causal, Bidirectional)):
+            table = mask.dense(n, m, q.device)
+        if table is not None and (n > m or not mask.is_only(Causal, Bidirectional)):
+            # Kernels disagree about rows without keys: let these see all, then drop them.
+            blind = ~table.any(-1, keepdim=True)
+            table = table | blind
+        if bias is not None:
+            bias = bias.to(q.dtype)
+            table = bias if table is None else bias.masked_fill(~table, -torch.inf)
+        out = F.scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            attn_mask=table,
+            dropout_p=self.dropout if self.training else 0.0,
+            is_causal=is_causal,
+            scale=self.scale,
+        )
+        return out if blind is None else out.masked_fill(blind, 0)
+
+    def extra_repr(self) -> str:
+        """Return what the constructor was given."""
+        return f"dropout={self.dropout}, scale={self.scale}"
