@@ -30,7 +30,7 @@ def naive(
 
 
 class Softmax(Attention):
-    r"""$o_i = \sum_j p_{ij} v_j$, $p_{ij} \propto A_{ij} e^{s_{ij}}$, $s_{ij} = \tau q_i k_j + b_{ij}$.
+    r"""$o_i = \sum_j p_{ij} v_j$, $p_{ij} \propto A_{ij} e^{s_{ij}}$ with $s = \tau q k^\top + b$.
 
     Shapes: q (b, h, n, d), k (b, h, m, d), v (b, h, m, e), mask A (n, m) or (b, 1, n, m), bias
     (h, n, m) or (b, h, n, m); output (b, h, n, e). Cost O(n m (d + e)).

@@ -7,7 +7,7 @@ from suexp.mask.base import Mask
 
 
 class Window(Mask):
-    r"""$A_{ij} = [|i - j| < w]$, with ``causal`` also $j \le i$: itself and the w - 1 tokens before.
+    r"""$A_{ij} = [|i - j| < w]$, with ``causal`` also $j \le i$: itself and w - 1 tokens before.
 
     Shapes: query positions (n, 1), key positions (1, m), table (n, m).
 
