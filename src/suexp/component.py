@@ -12,7 +12,8 @@ class Component:
 
     Attributes:
         provides: names of the features that this component brings; ``"autoregressive if causal"``
-            holds when the constructor argument ``causal`` is true in the config.
+            holds when the constructor argument ``causal`` is true in the config, and ``"labels if
+            kind=classification"`` when ``kind`` has that value.
         needs: feature -> why it is needed and what to choose, when no component provides it.
         refuses: feature -> why it cannot be combined and what to choose instead.
     """

@@ -24,11 +24,11 @@ class Data(Component):
     eval_batch_size: int
 
     def splits(self) -> "dict[str, Dataset]":
-        """Return ``train``, ``validation`` and, where there is one, ``test``; cached, in memory-mapped Arrow."""
+        """Return ``train``, ``validation`` and ``test``, or those that there are; kept on disk."""
         raise NotImplementedError
 
     def collate(self, rows: list[dict[str, Any]]) -> "dict[str, Tensor]":
-        """Return the batch of these rows; variable lengths are padded and get ``keep`` (True = real)."""
+        """Return the batch of these rows; padded texts get ``keep``, True at real tokens."""
         raise NotImplementedError
 
     @property

@@ -120,10 +120,11 @@ def _provided(source: Target, node: dict[str, Any]) -> Iterator[str]:
         if not condition:
             yield feature
             continue
-        parameter = source.signature.parameters.get(condition)
+        name, _, wanted = condition.partition("=")
+        parameter = source.signature.parameters.get(name)
         default = parameter.default if parameter else None
-        value = default.value if isinstance(default, ast.Constant) else None
-        if node.get(condition, value):
+        value = node.get(name, default.value if isinstance(default, ast.Constant) else None)
+        if value == wanted if wanted else value:
             yield feature
 
 

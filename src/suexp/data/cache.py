@@ -1,0 +1,83 @@
+"""Folders of prepared data: each is built once, however many processes ask for it."""
+
+import errno
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock
+
+from suexp.errors import UserError
+
+MANIFEST = "manifest.json"
+# Files beyond this size are checked by their size alone: reading them would cost seconds.
+CHECKED_BYTES = 64 * 2**20
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR)
+
+
+def cache_dir() -> Path:
+    """Return the folder for prepared data: $SUEXP_CACHE, else the user's cache folder."""
+    if own := os.environ.get("SUEXP_CACHE"):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "suexp"
+
+
+def cached(name: str, build: Callable[[Path], None]) -> Path:
+    """Return the folder ``name`` of the cache, filled by ``build`` if it is missing or damaged.
+
+    The folder appears whole or not at all: it is built beside its place, under a lock that makes
+    other processes wait, and renamed.
+
+    Args:
+        name: the folder's name; it must say everything that the content depends on.
+        build: fills an empty folder.
+
+    Raises:
+        UserError: the cache cannot be written.
+    """
+    folder = cache_dir() / "data" / name
+    if _whole(folder):
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not _whole(folder):
+                _fill(folder, build)
+    except OSError as error:
+        if error.errno in UNWRITABLE:
+            raise UserError(
+                f"cannot write to {cache_dir()}: {error.strerror}; "
+                "choose another folder for prepared data with SUEXP_CACHE=DIR"
+            ) from error
+        raise
+    return folder
+
+
+def _fill(folder: Path, build: Callable[[Path], None]) -> None:
+    temporary = folder.with_name(f"{folder.name}.tmp")
+    for leftover in (temporary, folder):
+        shutil.rmtree(leftover, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        build(temporary)
+        manifest = {path.name: _facts(path) for path in sorted(temporary.iterdir())}
+        (temporary / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+        temporary.replace(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _whole(folder: Path) -> bool:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return all(_facts(folder / name) == facts for name, facts in manifest.items())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _facts(path: Path) -> list[int]:
+    size = path.stat().st_size
+    return [size, zlib.crc32(path.read_bytes()) if size <= CHECKED_BYTES else 0]

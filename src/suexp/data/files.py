@@ -1,0 +1,156 @@
+"""Texts of your own, from local files."""
+
+import difflib
+import glob
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from suexp.data.contents import content_hash
+from suexp.data.document import Document, of_split
+from suexp.data.records import COLUMNS, as_document, columns_of, format_of, records
+from suexp.data.text import Text, one_of
+from suexp.errors import UserError
+
+Paths = str | list[str] | None
+
+
+class Files(Text):
+    r"""Local text, JSON lines, CSV, TSV and Parquet files, for language models or classification.
+
+    Each record is a document. ``kind=lm`` packs them into blocks: ``tokens`` of a batch is
+    (batch_size, block_size + 1). ``kind=classification`` keeps one a row: ``tokens`` (B, n),
+    ``keep`` (B, n) and ``label`` (B,), the place of the label in the sorted labels of the training
+    split. With no validation file, records are held out by a hash of their text: equal texts stay
+    together.
+
+    Reference: https://jsonlines.org, https://www.rfc-editor.org/rfc/rfc4180,
+    https://parquet.apache.org.
+
+    Args:
+        train: path, glob or list of them, relative to the folder that suexp is started in.
+        validation: likewise; null: ``val_fraction`` of the training records.
+        test: likewise; null: no test split.
+        kind: ``lm`` or ``classification``.
+        columns: ``text`` and ``label`` -> the file's name for them; of a table without a header,
+            the column's number from 0.
+        format: text, json, csv, tsv or parquet; null: as each file's name says.
+        header: whether the first line of CSV and TSV names the columns.
+        document: what is one document of a text file: ``paragraph`` (up to a blank line), ``line``
+            or ``file``.
+        tokenizer: ``bpe``, trained on the training split, or ``bytes``.
+        vocab_size: tokens of the BPE, the 3 special ones included; the bytes always have 259.
+        block_size: tokens that a row predicts, or the most tokens of a labelled text.
+        batch_size: rows of a training step.
+        eval_batch_size: rows of an evaluation step.
+        val_fraction: share of the records held out where no validation file is given.
+        max_bytes: the most training text, in bytes; null: all.
+        truncate: cut labelled texts that are longer than block_size; false: refuse them.
+
+    Raises:
+        ValueError: a value out of range.
+        UserError: a file that is missing, empty or broken, with the line; a missing column.
+    """
+
+    provides: ClassVar[set[str]] = {"text", "labels if kind=classification"}
+
+    def __init__(
+        self,
+        train: Paths = None,
+        validation: Paths = None,
+        test: Paths = None,
+        kind: Literal["lm", "classification"] = "lm",
+        columns: dict[str, str | int] = COLUMNS,
+        format: Literal["text", "json", "csv", "tsv", "parquet"] | None = None,
+        header: bool = True,
+        document: Literal["paragraph", "line", "file"] = "paragraph",
+        tokenizer: Literal["bpe", "bytes"] = "bpe",
+        vocab_size: int = 8192,
+        block_size: int = 128,
+        batch_size: int = 16,
+        eval_batch_size: int = 32,
+        val_fraction: float = 0.1,
+        max_bytes: int | None = None,
+        truncate: bool = True,
+    ) -> None:
+        super().__init__(
+            tokenizer,
+            vocab_size,
+            block_size,
+            batch_size,
+            eval_batch_size,
+            val_fraction,
+            max_bytes,
+            truncate,
+        )
+        self.train, self.validation, self.test = train, validation, test
+        self.kind = one_of("kind", kind, ("lm", "classification"))
+        self.document = one_of("document", document, ("paragraph", "line", "file"))
+        self.format = one_of("format", format, (None, "text", "json", "csv", "tsv", "parquet"))
+        self.columns, self.header = columns_of(kind, columns), header
+        self.labelled = kind == "classification"
+        self.split_names = ("train", "validation", *(("test",) if test is not None else ()))
+
+    def documents(self, split: str) -> Iterator[Document]:
+        """Return the records of a split."""
+        if split == "test":
+            return self._read("test", self.test)
+        if self.validation is None:
+            return of_split(self._read("train", self.train), split, self.val_fraction)
+        return self._read(split, self.train if split == "train" else self.validation)
+
+    def source(self) -> Any:
+        """Return the content hashes and what decides how the files are read."""
+        return {
+            "files": {
+                name: [
+                    (format_of(path, self.format), content_hash(path))
+                    for path in _found(f"data.{name}", paths)
+                ]
+                for name, paths in self._paths().items()
+            },
+            "kind": self.kind,
+            "columns": self.columns,
+            "header": self.header,
+            "document": self.document,
+        }
+
+    def _paths(self) -> dict[str, Paths]:
+        paths = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {
+            name: value for name, value in paths.items() if value is not None or name == "train"
+        }
+
+    def _read(self, split: str, paths: Paths) -> Iterator[Document]:
+        for path in _found(f"data.{split}", paths):
+            rows = records(path, self.format, self.columns, self.header, self.document)
+            for where, row in rows:
+                yield as_document(where, row, self.columns)
+
+
+def _found(key: str, paths: Paths) -> list[Path]:
+    """Return the files that paths and globs name, each glob's in sorted order."""
+    patterns: Iterable[str] = [paths] if isinstance(paths, str) else paths or []
+    found = [path for pattern in patterns for path in _matching(key, pattern)]
+    if not found:
+        raise UserError(f"{key} names no file; give it a path, for example {key}=my_text.txt")
+    return found
+
+
+def _matching(key: str, pattern: str) -> list[Path]:
+    path = Path(pattern).expanduser()
+    if path.is_dir():
+        raise UserError(
+            f"{key}: {pattern} is a folder; name its files, for example {pattern}/*.txt"
+        )
+    if path.is_file():
+        return [path]
+    found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207
+    if files := [item for item in found if item.is_file()]:
+        return files
+    there = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, there, n=1)
+    hint = (
+        f"did you mean {path.parent / near[0]}?" if near else f"looked in {path.parent.absolute()}"
+    )
+    raise UserError(f"{key}: no file {pattern}; {hint}")

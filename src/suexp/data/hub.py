@@ -1,0 +1,186 @@
+"""Any text data set of the Hugging Face hub."""
+
+import functools
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, Literal
+
+from suexp.data.document import Document, of_split
+from suexp.data.records import COLUMNS, as_document, columns_of, missing_column
+from suexp.data.text import Text, one_of
+from suexp.errors import UserError
+
+TIMEOUT = 3.0  # seconds in which the hub must answer at all
+
+
+class Hub(Text):
+    r"""A data set by its name, downloaded once, for language models or classification.
+
+    Rows become documents as in `suexp.data.files.Files`: ``tokens`` of a batch is (batch_size,
+    block_size + 1), or for ``kind=classification`` (B, n) with ``keep`` (B, n) and ``label`` (B,).
+    What was prepared once is found again with no network. Code from the hub is never run.
+
+    Reference: https://huggingface.co/docs/datasets; Lhoest et al., arXiv:2109.02846.
+
+    Args:
+        name: for example ``Salesforce/wikitext``.
+        config: the data set's configuration, for example ``wikitext-103-raw-v1``.
+        revision: a commit or tag; null: what the hub has at the first download.
+        train: the hub's name of the training split.
+        validation: likewise; null: ``val_fraction`` of the training rows.
+        test: likewise; null: no test split.
+        kind: ``lm`` or ``classification``.
+        columns: ``text`` and ``label`` -> the data set's names for them.
+        tokenizer: ``bpe``, trained on the training split, or ``bytes``.
+        vocab_size: tokens of the BPE, the 3 special ones included; the bytes always have 259.
+        block_size: tokens that a row predicts, or the most tokens of a labelled text.
+        batch_size: rows of a training step.
+        eval_batch_size: rows of an evaluation step.
+        val_fraction: share of the rows held out where no validation split is named.
+        max_bytes: the most training text, in bytes; null: all.
+        truncate: cut labelled texts that are longer than block_size; false: refuse them.
+
+    Raises:
+        ValueError: a value out of range.
+        UserError: a name that the hub does not have, or no network.
+    """
+
+    provides: ClassVar[set[str]] = {"text", "labels if kind=classification"}
+
+    def __init__(
+        self,
+        name: str | None = None,
+        config: str | None = None,
+        revision: str | None = None,
+        train: str = "train",
+        validation: str | None = "validation",
+        test: str | None = None,
+        kind: Literal["lm", "classification"] = "lm",
+        columns: dict[str, str] = COLUMNS,
+        tokenizer: Literal["bpe", "bytes"] = "bpe",
+        vocab_size: int = 8192,
+        block_size: int = 128,
+        batch_size: int = 16,
+        eval_batch_size: int = 32,
+        val_fraction: float = 0.1,
+        max_bytes: int | None = None,
+        truncate: bool = True,
+    ) -> None:
+        super().__init__(
+            tokenizer,
+            vocab_size,
+            block_size,
+            batch_size,
+            eval_batch_size,
+            val_fraction,
+            max_bytes,
+            truncate,
+        )
+        self.name, self.config, self.revision = name, config, revision
+        self.train, self.validation, self.test = train, validation, test
+        self.kind = one_of("kind", kind, ("lm", "classification"))
+        self.columns = columns_of(kind, columns)
+        self.labelled = kind == "classification"
+        self.split_names = ("train", "validation", *(("test",) if test else ()))
+
+    def documents(self, split: str) -> Iterator[Document]:
+        """Return the rows of a split."""
+        if split == "test" and self.test:
+            return self._read(self.test)
+        if self.validation:
+            return self._read(self.train if split == "train" else self.validation)
+        return of_split(self._read(self.train), split, self.val_fraction)
+
+    def source(self) -> Any:
+        """Return what names the data; the hub is not asked."""
+        names = [self.name, self.config, self.revision]
+        return [*names, self.train, self.validation, self.test, self.kind, self.columns]
+
+    def _read(self, split: str) -> Iterator[Document]:
+        rows = self._loaded[split]
+        for column in self.columns.values():
+            if column not in rows.column_names:
+                where = f"{self.name} ({split})"
+                raise UserError(missing_column(where, column, self.columns, rows.column_names))
+        rows = rows.select_columns(list(self.columns.values())).with_format("arrow")
+        number = 0
+        for table in rows.iter(batch_size=1000):
+            for row in table.to_pylist():
+                record = {name: row[column] for name, column in self.columns.items()}
+                yield as_document(f"{self.name} ({split}) row {number}", record, self.columns)
+                number += 1
+
+    @functools.cached_property
+    def _loaded(self) -> dict[str, Any]:
+        """The hub's splits by their names there, from the local cache or else the network."""
+        if self.name is None:
+            raise UserError("data.name is not set; name a data set, or use data=pydoc")
+        names = dict.fromkeys(filter(None, (self.train, self.validation, self.test)))
+        if reachable():
+            return {split: self._load(split) for split in names}
+        try:
+            with offline():
+                return {split: self._load(split) for split in names}
+        except UserError as error:
+            instead = "data=docstring_topic" if self.labelled else "data=pydoc or data=stdlib_code"
+            raise UserError(
+                f"{self.name} is not on this machine and the hub cannot be reached; "
+                f"use {instead}, which need no download, or data=files"
+            ) from error
+
+    def _load(self, split: str) -> Any:
+        from datasets import load_dataset
+
+        try:
+            return load_dataset(self.name, self.config, split=split, revision=self.revision)
+        except Exception as error:  # of a dozen classes, over several lines
+            reason = " ".join(str(error).split())
+            raise UserError(f"{self.name} could not be loaded from the hub: {reason}") from error
+
+
+def reachable() -> bool:
+    """Tell, within three seconds, whether the hub answers; not asked in the library's offline mode.
+
+    `datasets` itself gives up after five retries and 23 seconds.
+    """
+    from datasets import config
+
+    if config.HF_HUB_OFFLINE:
+        return False
+    answers: list[bool] = []
+
+    def ask() -> None:
+        request = urllib.request.Request(config.HF_ENDPOINT, method="HEAD")
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT):
+                answers.append(True)
+        except urllib.error.HTTPError:
+            answers.append(True)
+        except (OSError, ValueError):
+            pass
+
+    # In a thread, since the time-out does not cover the look-up of the host's name.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(TIMEOUT)
+    return bool(answers)
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Make the hub's libraries look into their caches only, for the time being."""
+    import datasets.config
+    import huggingface_hub.constants
+
+    modules: tuple[Any, ...] = (datasets.config, huggingface_hub.constants)
+    before = [module.HF_HUB_OFFLINE for module in modules]
+    try:
+        for module in modules:
+            module.HF_HUB_OFFLINE = True
+        yield
+    finally:
+        for module, value in zip(modules, before, strict=True):
+            module.HF_HUB_OFFLINE = value

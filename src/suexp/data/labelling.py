@@ -1,0 +1,63 @@
+"""Labelled texts as rows: one text of at most so many tokens, and the number of its class."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from suexp.data.document import Document
+from suexp.data.tokenizer import Tokenizer
+from suexp.errors import UserError
+
+ROWS = 2**12  # texts that are handed on at a time
+
+
+def vocabulary(documents: Iterable[Document]) -> list[Any]:
+    """Return the labels, sorted.
+
+    Raises:
+        UserError: no documents, or numbers among words.
+    """
+    labels = {doc.label for doc in documents}
+    if not labels:
+        raise UserError("the training split has no text; give it some")
+    if len({type(label) for label in labels}) > 1:
+        raise UserError("some labels are numbers and some are words; use one kind")
+    return sorted(labels)
+
+
+def tables(
+    documents: Iterable[Document],
+    tokenizer: Tokenizer,
+    names: list[Any],
+    block_size: int,
+    truncate: bool,
+) -> Iterator[dict[str, Any]]:
+    """Yield columns ``tokens`` (arrays of 1 to block_size tokens) and ``label`` (place in names).
+
+    A text without a token becomes a lone end-of-text token: every row has something to attend to.
+
+    Raises:
+        UserError: a label that the training split has not, or a text that is too long.
+    """
+    place = {name: i for i, name in enumerate(names)}
+    documents = iter(documents)
+    while batch := list(islice(documents, ROWS)):
+        tokens = tokenizer.encode_batch([doc.text for doc in batch])
+        for doc, ids in zip(batch, tokens, strict=True):
+            if doc.label not in place:
+                raise UserError(
+                    f"{doc.where or doc.key}: label {doc.label!r} does not occur in the training "
+                    f"split ({len(names)} labels do); remove the row or add such training texts"
+                )
+            if len(ids) > block_size and not truncate:
+                raise UserError(
+                    f"{doc.where or doc.key}: a text of {len(ids)} tokens is longer than "
+                    f"data.block_size {block_size}; raise it, or set data.truncate=true"
+                )
+        lone = np.array([tokenizer.eot_id], dtype=np.int32)
+        yield {
+            "tokens": [ids[:block_size] if len(ids) else lone for ids in tokens],
+            "label": np.array([place[doc.label] for doc in batch], dtype=np.int64),
+        }

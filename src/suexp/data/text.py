@@ -1,0 +1,284 @@
+"""What all texts have in common: documents are tokenised, laid out in rows, and kept on disk."""
+
+import functools
+import hashlib
+import inspect
+import itertools
+import json
+from collections.abc import Iterable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from suexp.data.base import Data
+from suexp.data.cache import cached
+from suexp.data.document import Document, capped
+from suexp.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from suexp.data.tokenizer import Tokenizer
+
+BATCH = 256  # documents that the tokenizer gets at a time
+# Modules whose code decides the rows, beside those of the option's own class.
+HELPERS = ("corpus", "document", "labelling", "packing", "records", "tokenizer")
+
+
+class Text(Data):
+    r"""Documents as rows of token numbers, in one of two layouts.
+
+    Packed, for language models: blocks of ``block_size + 1`` tokens that overlap by one, so that
+    each token is predicted once (see `suexp.data.packing`); ``tokens`` of a batch is (B,
+    block_size + 1). Labelled, for classification: one document a row; a batch holds ``tokens``
+    (B, n), padded, ``keep`` (B, n), True at real tokens, and ``label`` (B,).
+
+    An option gives the documents of each split and says what they depend on.
+
+    Args:
+        tokenizer: ``bpe``, trained on the training split, or ``bytes``.
+        vocab_size: tokens of the BPE, the 3 special ones included; the bytes always have 259.
+        block_size: tokens a row predicts, or the most tokens of a labelled text.
+        batch_size: rows of a training step.
+        eval_batch_size: rows of an evaluation step.
+        val_fraction: share of the documents held out, where no validation split is given.
+        max_bytes: the most training text, in bytes of UTF-8; null: all. The validation split stays
+            whole, so that losses compare.
+        truncate: cut labelled texts that are longer than block_size; false: refuse them.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    labelled = False
+    split_names: tuple[str, ...] = ("train", "validation")
+
+    def __init__(
+        self,
+        tokenizer: Literal["bpe", "bytes"],
+        vocab_size: int,
+        block_size: int,
+        batch_size: int,
+        eval_batch_size: int,
+        val_fraction: float,
+        max_bytes: int | None,
+        truncate: bool = True,
+    ) -> None:
+        if tokenizer == "bpe" and vocab_size < 259:
+            raise ValueError(f"data.vocab_size {vocab_size}: the BPE needs at least 259 tokens")
+        for name, value in (
+            ("block_size", block_size),
+            ("batch_size", batch_size),
+            ("eval_batch_size", eval_batch_size),
+            ("max_bytes", 1 if max_bytes is None else max_bytes),
+        ):
+            if value < 1:
+                raise ValueError(f"data.{name} must be at least 1, not {value}")
+        if not 0 < val_fraction < 1:
+            raise ValueError(f"data.val_fraction must be between 0 and 1, not {val_fraction}")
+        self.tokenizer = one_of("tokenizer", tokenizer, ("bpe", "bytes"))
+        self.vocab_size, self.block_size = vocab_size, block_size
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.val_fraction, self.max_bytes, self.truncate = val_fraction, max_bytes, truncate
+
+    def documents(self, split: str) -> Iterable[Document]:
+        """Return the split's documents, the same in the same order every time."""
+        raise NotImplementedError
+
+    def source(self) -> Any:
+        """Return what the documents depend on, as JSON; cheap."""
+        raise NotImplementedError
+
+    def fingerprint(self) -> str:
+        """Return a hash over the source, the settings that shape the rows, and the code."""
+        facts = {
+            "source": self.source(),
+            "tokenizer": self.tokenizer,
+            "block_size": self.block_size,
+            "val_fraction": self.val_fraction,
+            "max_bytes": self.max_bytes,
+            "code": _code(type(self)),
+        }
+        if self.tokenizer == "bpe":
+            facts |= {"vocab_size": self.vocab_size, "library": version("tokenizers")}
+        if self.labelled:
+            facts["truncate"] = self.truncate
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def splits(self) -> dict[str, Any]:
+        """Return the `datasets.Dataset` of each split, prepared on first use."""
+        from suexp.data.rows import open_rows
+
+        folder = self._folder
+        return {
+            name: open_rows(folder / f"{name}.arrow", f"{folder.name}-{name}")
+            for name in self.split_names
+        }
+
+    def collate(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the batch of these rows, as tensors of int64 and bool."""
+        import numpy as np
+        import torch
+
+        if not self.labelled:
+            tokens = np.stack([row["tokens"] for row in rows]).astype(np.int64)
+            return {"tokens": torch.from_numpy(tokens)}
+        lengths = np.array([len(row["tokens"]) for row in rows])
+        keep = np.arange(lengths.max()) < lengths[:, None]
+        tokens = np.full(keep.shape, self.tokenizer_.pad_id, dtype=np.int64)
+        tokens[keep] = np.concatenate([row["tokens"] for row in rows])
+        return {
+            "tokens": torch.from_numpy(tokens),
+            "keep": torch.from_numpy(keep),
+            "label": torch.tensor([int(row["label"]) for row in rows]),
+        }
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """``vocab_size``, and ``num_classes`` of labelled texts."""
+        sizes = {"vocab_size": self.tokenizer_.vocab_size}
+        return sizes | ({"num_classes": len(self.label_names)} if self.labelled else {})
+
+    @functools.cached_property
+    def tokenizer_(self) -> "Tokenizer":
+        """The tokenizer, trained on first use."""
+        from suexp.data.tokenizer import BPETokenizer, ByteTokenizer
+
+        if self.tokenizer == "bytes":
+            return ByteTokenizer()
+        return BPETokenizer(self._folder / "tokenizer.json")
+
+    @functools.cached_property
+    def facts(self) -> dict[str, Any]:
+        """What was counted on preparation: documents, rows, tokens and bytes of each split."""
+        return json.loads((self._folder / "facts.json").read_text(encoding="utf-8"))
+
+    @property
+    def label_names(self) -> list[str] | list[int]:
+        """The labels of the training split, sorted; a row's ``label`` is its place here."""
+        return self.facts["labels"]
+
+    def bytes_per_token(self, split: str) -> float:
+        r"""Return the mean bytes of text that a predicted token stands for.
+
+        With b of them, a loss of L nats per token is $L / (b \ln 2)$ bits per byte.
+        End-of-text tokens are predicted, too, but stand for no byte.
+        """
+        facts = self._packed_facts()["splits"][split]
+        return facts["bytes"] / facts["tokens"]
+
+    def unigram_baseline(self) -> float:
+        r"""Return the loss, in nats per token, of a model that knows only how frequent tokens are.
+
+        $-\sum_v \frac{n^{val}_v}{N^{val}} \ln \frac{n^{train}_v + 1}{N^{train} + V}$ with counts
+        $n_v$ of predicted tokens and the vocabulary's size $V$.
+        """
+        return self._packed_facts()["unigram"]
+
+    def _packed_facts(self) -> dict[str, Any]:
+        if self.labelled:
+            raise UserError(
+                f"{type(self).__name__} has labelled texts here, not the packed blocks of a "
+                "language model; use data.kind=lm, or data=pydoc"
+            )
+        return self.facts
+
+    @functools.cached_property
+    def _folder(self) -> Path:
+        name = f"{type(self).__name__.lower()}-{self.fingerprint()[:20]}"
+        return cached(name, self._prepare)
+
+    def _prepare(self, folder: Path) -> None:
+        from suexp.data.tokenizer import BPETokenizer, ByteTokenizer
+
+        tokenizer: Tokenizer = ByteTokenizer()
+        if self.tokenizer == "bpe":
+            path = folder / "tokenizer.json"
+            BPETokenizer.train((doc.text for doc in self._capped("train")), self.vocab_size, path)
+            tokenizer = BPETokenizer(path)
+        lay_out = self._prepare_labelled if self.labelled else self._prepare_packed
+        (folder / "facts.json").write_text(json.dumps(lay_out(folder, tokenizer)), encoding="utf-8")
+
+    def _prepare_packed(self, folder: Path, tokenizer: "Tokenizer") -> dict[str, Any]:
+        import numpy as np
+
+        from suexp.data.packing import blocks
+        from suexp.data.rows import write_rows
+
+        lengths = np.array([len(token) for token in tokenizer.token_bytes])
+        counts, splits = {}, {}
+        for split in self.split_names:
+            seen = counts[split] = np.zeros(tokenizer.vocab_size, dtype=np.int64)
+            documents = itertools.count()
+            texts = (doc.text for doc in self._capped(split) if next(documents) >= 0)
+
+            def tables(texts: Any = texts, seen: "NDArray[np.int64]" = seen) -> Iterator[Any]:
+                encoded = _encoded(texts, tokenizer)
+                for block in blocks(encoded, self.block_size, tokenizer.eot_id):
+                    seen += np.bincount(block[:, 1:].reshape(-1), minlength=len(seen))
+                    yield {"tokens": block}
+
+            rows = write_rows(folder / f"{split}.arrow", tables())
+            if not rows:
+                raise UserError(
+                    f"the {split} split has less than one block of {self.block_size} tokens; "
+                    "give it more text, or lower data.block_size"
+                )
+            splits[split] = {
+                "documents": next(documents),
+                "rows": rows,
+                "tokens": int(seen.sum()),
+                "bytes": int(seen @ lengths),
+            }
+        smooth = counts["train"] + 1
+        held_out = counts["validation"]
+        unigram = -float(held_out @ np.log(smooth / smooth.sum())) / int(held_out.sum())
+        return {"splits": splits, "unigram": unigram}
+
+    def _prepare_labelled(self, folder: Path, tokenizer: "Tokenizer") -> dict[str, Any]:
+        from suexp.data import labelling
+        from suexp.data.rows import write_rows
+
+        names = labelling.vocabulary(self._capped("train"))
+        splits = {}
+        for split in self.split_names:
+            tables = labelling.tables(
+                self._capped(split), tokenizer, names, self.block_size, self.truncate
+            )
+            rows = write_rows(folder / f"{split}.arrow", tables)
+            if not rows:
+                raise UserError(f"the {split} split has no text; give it some")
+            splits[split] = {"documents": rows, "rows": rows}
+        return {"splits": splits, "labels": names}
+
+    def _capped(self, split: str) -> Iterator[Document]:
+        return capped(self.documents(split), self.max_bytes if split == "train" else None)
+
+
+def one_of(key: str, value: Any, known: tuple[Any, ...]) -> Any:
+    """Return the value of a key with few values.
+
+    Raises:
+        ValueError: another value.
+    """
+    if value not in known:
+        choices = ", ".join(str(item) for item in known if item is not None)
+        raise ValueError(f"data.{key} is {value!r}; use one of {choices}")
+    return value
+
+
+def _encoded(texts: Iterable[str], tokenizer: "Tokenizer") -> "Iterator[NDArray[np.int32]]":
+    texts = iter(texts)
+    while batch := list(itertools.islice(texts, BATCH)):
+        yield from tokenizer.encode_batch(batch)
+
+
+def _code(kind: type) -> str:
+    """Return a hash of the source that turns documents into rows: new code makes new rows."""
+    own = {Path(inspect.getfile(base)) for base in kind.__mro__ if issubclass(base, Data)}
+    folder = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(own | {folder / f"{name}.py" for name in HELPERS}):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,131 @@
+"""From text to token numbers and back, without loss: bytes, or byte-level BPE."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# More text than this hardly changes the merges.
+TRAINING_BYTES = 64 * 2**20
+
+
+class Tokenizer:
+    """``size`` ordinary tokens, then three special ones which no text can contain.
+
+    Attributes:
+        size: number of ordinary tokens.
+        pad_id: fills short texts up.
+        eot_id: ends each document of a packed stream.
+        mask_id: stands for a hidden token.
+        vocab_size: number of all tokens, ``size + 3``.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.pad_id, self.eot_id, self.mask_id = size, size + 1, size + 2
+        self.vocab_size = size + 3
+
+    def encode(self, text: str) -> list[int]:
+        """Return the text's tokens."""
+        return self.encode_batch([text])[0].tolist()
+
+    def encode_batch(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        """Return each text's tokens."""
+        raise NotImplementedError
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the text; special tokens are skipped, and broken UTF-8 shows as U+FFFD."""
+        return b"".join(self.token_bytes[i] for i in ids).decode(errors="replace")
+
+    @property
+    def token_bytes(self) -> list[bytes]:
+        """The bytes that each token stands for; none for the special ones."""
+        raise NotImplementedError
+
+
+class ByteTokenizer(Tokenizer):
+    """One token a byte of UTF-8."""
+
+    def __init__(self) -> None:
+        super().__init__(256)
+        self._bytes = [bytes([i]) for i in range(256)] + [b""] * 3
+
+    def encode_batch(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        """Return each text's bytes."""
+        return [np.frombuffer(text.encode(), np.uint8).astype(np.int32) for text in texts]
+
+    @property
+    def token_bytes(self) -> list[bytes]:
+        """The byte itself."""
+        return self._bytes
+
+
+class BPETokenizer(Tokenizer):
+    """Byte-level byte-pair encoding: the commonest neighbours are merged until the table is full.
+
+    Every byte is a token of its own, so that any text can be written. Two trainings on the same
+    text give the same table.
+
+    Reference: Sennrich et al., Neural Machine Translation of Rare Words with Subword Units,
+    arXiv:1508.07909.
+    """
+
+    def __init__(self, path: Path) -> None:
+        tokenizers = _library()
+        self._tokenizer: Any = tokenizers.Tokenizer.from_file(str(path))
+        super().__init__(self._tokenizer.get_vocab_size())
+        byte_of = _byte_of_character()
+        tokens = (self._tokenizer.id_to_token(i) for i in range(self.size))
+        self._bytes = [bytes(byte_of[c] for c in token) for token in tokens] + [b""] * 3
+
+    @staticmethod
+    def train(texts: Iterable[str], vocab_size: int, path: Path) -> None:
+        """Learn a table of at most ``vocab_size`` tokens, special ones included, and save it."""
+        tokenizers = _library()
+        alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+        tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+        tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = tokenizers.decoders.ByteLevel()
+        trainer = tokenizers.trainers.BpeTrainer(
+            vocab_size=vocab_size - 3, initial_alphabet=alphabet, show_progress=False
+        )
+        tokenizer.train_from_iterator(_first(texts, TRAINING_BYTES), trainer)
+        tokenizer.save(str(path))
+
+    def encode_batch(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        """Return each text's tokens."""
+        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+
+    @property
+    def token_bytes(self) -> list[bytes]:
+        """The merged bytes."""
+        return self._bytes
+
+
+def _library() -> Any:
+    # With threads of its own the library warns at every later fork; the texts here are small.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    import tokenizers
+
+    return tokenizers
+
+
+def _first(texts: Iterable[str], max_bytes: int) -> Iterator[str]:
+    for text in texts:
+        if max_bytes <= 0:
+            return
+        max_bytes -= len(text)
+        yield text
+
+
+def _byte_of_character() -> dict[str, int]:
+    """Return the inverse of GPT-2's map from bytes to printable characters."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {
+        chr(256 + i): byte for i, byte in enumerate(others)
+    }
