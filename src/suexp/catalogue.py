@@ -130,6 +130,13 @@ class Option:
         return merged if own else merge(merged, self.raw)
 
     @property
+    def imports(self) -> bool:
+        """Whether its defaults list brings in options of other groups, with keys of their own."""
+        items = self._loaded.get("defaults") or []
+        keys = [str(key) for item in items if isinstance(item, dict) for key in item]
+        return any(not key.startswith("override ") for key in keys)
+
+    @property
     def placed(self) -> dict[str, Any]:
         """The content at its place in the config."""
         place = self.package.removeprefix("_global_").strip(".")

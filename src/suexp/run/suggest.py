@@ -83,7 +83,7 @@ def near(word: str, known: Iterable[str], prefix: str = "") -> str:
 
 def unknown_option(group: str, name: str, catalogue: Catalogue) -> str:
     """Return the line for ``group=name`` where the group has no such option."""
-    options = list(catalogue.groups[group])
+    options = list(catalogue.groups.get(group, {}))
     if nearest(name, options) is None:
         for other in catalogue.named(name):
             return f"{group}={name}: {name} is no {group}; did you mean {other.group}={name}?"
@@ -113,14 +113,14 @@ def unknown_key(
     if "/" in head and not rest:
         return _unknown_path(key, catalogue)
     if not rest:
+        for path in _deep(head, tree):
+            return f"{key}{suffix}: no such key; did you mean {path}{suffix}?"
         named = [option.group for option in catalogue.named(value)] if value else []
         match = nearest(head, [*named, *tree], 0.75) or nearest(head, [*named, *catalogue.groups])
         if match is not None:
             is_group = match in catalogue.groups
             what = "group" if is_group else "key"
             return f"{key}{suffix}: no such {what}; did you mean {match}{suffix}?"
-        for path in _deep(head, tree):
-            return f"{key}{suffix}: no such key; did you mean {path}{suffix}?"
         groups = ", ".join(catalogue.groups)
         return f"{key}{suffix}: no such group or key; the groups are {groups}"
     if head in EXPERIMENT_KEYS - {"scale"} and head not in tree:
@@ -270,10 +270,12 @@ def unreadable(override: str, message: str = "") -> str:
     return f"{override}: cannot be read{f' ({detail})' if detail else ''}; quote it: {key}='...'"
 
 
-def sweep_needs_flag(override: str) -> str:
+def sweep_needs_flag(override: str, catalogue: Catalogue) -> str:
     """Return the line for a sweep without -m."""
     key, _, value = override.partition("=")
-    listed = "" if "(" in value else f", or write {key}=[{value}] for a list"
+    listed = (
+        "" if key in catalogue.groups or "(" in value else f", or write the list {key}=[{value}]"
+    )
     return f"{override}: several values are a sweep; add -m to run each{listed}"
 
 
@@ -342,8 +344,7 @@ def _gone(found: re.Match[str], case: Case) -> str:
 
 
 def _sweep(found: re.Match[str], case: Case) -> str:
-    del case
-    return sweep_needs_flag(found[1])
+    return sweep_needs_flag(found[1], case.catalogue)
 
 
 def _no_group(found: re.Match[str], case: Case) -> str:

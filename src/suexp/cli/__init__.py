@@ -1,0 +1,82 @@
+"""The command ``suexp``: argv -> list, show, check, report, or Hydra.
+
+Imports are made where they are used, so that a listing or a misspelling is answered without
+hydra, and nothing here ever imports torch by itself.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from suexp import __version__
+from suexp.errors import UserError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0 done, 2 the user's mistake, 130 Ctrl-C.
+
+    Args:
+        argv: the arguments; None: those of the process.
+    """
+    try:
+        return _dispatch(list(sys.argv[1:] if argv is None else argv))
+    except UserError as error:
+        print(f"suexp: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "suexp: interrupted; the same command goes on from the last checkpoint", file=sys.stderr
+        )
+        return 130
+    except BrokenPipeError:
+        # `suexp list | head`: the reader has seen enough. Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _dispatch(argv: list[str]) -> int:
+    command, rest = (argv[0], argv[1:]) if argv else ("", [])
+    if command == "list":
+        from suexp.cli.listing import run
+    elif command == "show":
+        from suexp.cli.showing import run
+    elif command == "check":
+        from suexp.cli.checking import run
+    elif command == "report":
+        from suexp.cli.reporting import run
+    elif argv == ["--version"]:
+        print(f"suexp {__version__}")
+        return 0
+    else:
+        return _hydra(argv)
+    return run(rest)
+
+
+def _hydra(argv: list[str]) -> int:
+    from suexp.cli.argv import precheck, split
+
+    line = split(argv)
+    if "--shell-completion" in line.flags:
+        return _complete(argv)
+    if not {"--config-path", "--config-name", "--experimental-rerun", "--version"} & {*line.flags}:
+        from suexp.catalogue import Catalogue
+
+        precheck(line, Catalogue(line.config_dir))
+    from suexp.run.main import hydra_main
+
+    hydra_main(argv)
+    return 0
+
+
+def _complete(argv: list[str]) -> int:
+    from suexp.cli.completion import answer
+
+    if answer(argv):
+        return 0
+    from suexp.run.main import hydra_main
+
+    try:
+        hydra_main(argv)
+    except UserError:
+        return 1  # a message in the middle of typing would only disturb
+    return 0

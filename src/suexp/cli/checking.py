@@ -1,0 +1,72 @@
+"""``suexp check OVERRIDES``: compose and check everything that would run, and train nothing."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from suexp.catalogue import Catalogue
+from suexp.cli import argv as command_line
+from suexp.cli.terminal import show_rows, show_text
+from suexp.errors import UserError
+
+USAGE = """usage: suexp check [-m] [--config-dir DIR] [OVERRIDES ...]
+
+Compose and check everything that suexp OVERRIDES would run; nothing is trained."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Print what would run, or raise what is wrong with it.
+
+    Raises:
+        UserError: the first mistake found.
+    """
+    line = command_line.split(argv)
+    if "--help" in line.flags:
+        print(USAGE)
+        return 0
+    unused = {*line.flags} - {"--multirun", "--config-dir"}
+    if unused:
+        raise UserError(f"check {min(unused)}: only -m and --config-dir mean something here")
+    command_line.precheck(line, Catalogue(line.config_dir))
+    from suexp.run.compose import _loader
+    from suexp.run.sweep import plan
+
+    with _loader(line.config_dir):  # one start of Hydra for all runs
+        for item in plan(line.overrides):
+            show_plan(item)
+    show_text("Everything composes and fits together; nothing was run.", "dim")
+    return 0
+
+
+def show_plan(item: Any) -> None:
+    """Print one experiment, or one combination of a plain sweep (`suexp.run.sweep.Plan`)."""
+    from suexp.run.compose import resolve
+
+    runs = item.runs()
+    first = resolve(runs[0].overrides)
+    steps = first.config["trainer"]["max_steps"]
+    if item.header is None:
+        chosen = " ".join(f"{k}={v}" for k, v in sorted(first.choices.items()) if "@" not in k)
+        changes = [text for text in item.user if text.split("=")[0] not in first.choices]
+        show_text(f"{_count(len(runs), 'run')}, {steps} steps", "bold")
+        seeds = " ".join(str(run.seed) for run in runs)
+        show_rows(("", ""), [("choices", chosen), ("with", " ".join(changes)), ("seeds", seeds)])
+        return
+    arms = item.header["arms"]
+    counts = f"{_count(len(arms), 'arm')} x {_count(len(item.seeds), 'seed')}"
+    show_text(f"experiment={item.slug} ({item.scale}): {counts} = {len(runs)} runs", "bold")
+    show_rows(("arm", "overrides"), [(arm, " ".join(items)) for arm, items in arms.items()])
+    facts = [
+        ("seeds", " ".join(map(str, item.seeds))),
+        ("claims", len(item.header.get("claims") or {})),
+    ]
+    tuning = sum(len(runs) for runs in item.tuning().values())
+    if tuning:
+        parameter = item.header["tune"]["parameter"]
+        facts.append(("tuning", f"{_count(tuning, 'run')} to choose {parameter}"))
+    if item.user:
+        facts.append(("with", " ".join(item.user)))
+    show_rows(("", ""), facts)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,45 @@
+"""Tab completion of the subcommands; Hydra completes the rest."""
+
+import os
+import re
+from collections.abc import Sequence
+
+from suexp.catalogue import Catalogue
+from suexp.cli.argv import SUBCOMMANDS
+
+
+def answer(argv: Sequence[str]) -> bool:
+    """Print the subcommands' part of a shell's query; return whether Hydra has nothing to add.
+
+    Args:
+        argv: the arguments, for example ``-sc query=bash``; the line stands in ``COMP_LINE``.
+    """
+    shell = next((item.partition("=")[2] for item in argv if item.startswith("query=")), None)
+    line = os.environ.get("COMP_LINE", "")
+    if shell is None or not line.strip():
+        return False
+    words = line.split()[1:]
+    last = "" if line[-1].isspace() or not words else words.pop()
+    separator = "\n" if shell == "fish" else " "
+    if not words:
+        matches = [command for command in SUBCOMMANDS if command.startswith(last)]
+        if matches:
+            print(separator.join(matches))
+        return False
+    if words[0] == "check":
+        # `check` takes what a run takes.
+        os.environ["COMP_LINE"] = re.sub(r"^(\s*\S+\s+)check\b", r"\1", line)
+        return False
+    if words[0] in SUBCOMMANDS:
+        print(separator.join(name for name in _names(words[0]) if name.startswith(last)))
+        return True
+    return False
+
+
+def _names(command: str) -> list[str]:
+    """Return what may follow a subcommand; a folder after ``report`` is the shell's business."""
+    groups = Catalogue().groups if command in ("list", "show") else {}
+    if command == "list":
+        return [*groups, "--json"]
+    pairs = [f"{group}/{name}" for group, names in groups.items() for name in names]
+    return sorted({*pairs, *(name for names in groups.values() for name in names)})

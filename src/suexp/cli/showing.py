@@ -1,0 +1,202 @@
+"""``suexp show NAME``: what an option or experiment is."""
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from suexp.catalogue import Catalogue, Option
+from suexp.cli import listing, verdicts
+from suexp.cli.terminal import parser, show_rows, show_text
+from suexp.errors import UserError
+from suexp.run.suggest import near, unknown_option
+from suexp.source import Target, meanings, sections
+
+
+def run(argv: Sequence[str]) -> int:
+    """Explain everything that bears a name.
+
+    Raises:
+        UserError: nothing bears it.
+    """
+    arguments = parser("show", "Explain an option or an experiment.")
+    arguments.add_argument(
+        "name", help="an option (performer, attention/performer), an experiment, or a group"
+    )
+    given = arguments.parse_args(argv)
+    catalogue = Catalogue(given.config_dir)
+    if given.name in catalogue.groups:
+        show_text(f"{given.name}: {catalogue.describe(given.name)}\n")
+        rows = listing.options(given.name, catalogue)
+        listing.show_options(given.name, rows, catalogue)
+        return 0
+    for i, option in enumerate(resolve(given.name, catalogue)):
+        if i:
+            print()
+        if option.group == "experiment":
+            show_experiment(option)
+        else:
+            show_option(option, catalogue)
+    return 0
+
+
+def resolve(name: str, catalogue: Catalogue) -> list[Option]:
+    """Return the options that a name, ``group/name`` or ``group=name`` means.
+
+    Raises:
+        UserError: there are none.
+    """
+    group, separator, option = name.replace("=", "/").rpartition("/")
+    if not separator:
+        found = catalogue.named(name)
+        if not found:
+            names = {option for options in catalogue.groups.values() for option in options}
+            known = sorted({*names, *catalogue.groups})
+            raise UserError(f"show {name}: no such option or experiment{near(name, known)}")
+        return found
+    if group not in catalogue.groups:
+        suffix = near(group, list(catalogue.groups))
+        raise UserError(f"show {name}: no such group{suffix}")
+    if option not in catalogue.groups[group]:
+        raise UserError(f"show {unknown_option(group, option, catalogue)}")
+    return [catalogue.option(group, option)]
+
+
+def show_option(option: Option, catalogue: Catalogue) -> None:
+    """Print what the class says of itself, its parameters, and where it is used."""
+    source = option.source
+    show_text(f"{option.group}={option.name}", "bold")
+    show_text(option.target or str(option.path), "dim")
+    if option.comment:
+        show_text(f"\n{option.comment}")
+    if source is not None:
+        show_text("\n" + sections(source.doc)[""].replace("``", "`"))
+    rows = list(_parameters(option, source))
+    if rows:
+        show_text("\nparameters", "bold")
+        show_rows(("name", "default", "type", "meaning"), rows)
+    facts = [*_references(source), *_capabilities(source), *_uses(option, catalogue)]
+    if facts:
+        print()
+        show_rows(("", ""), facts)
+
+
+def _parameters(option: Option, source: Target | None) -> Iterator[tuple[str, str, str, str]]:
+    meaning: dict[str, str] = {}
+    for item in reversed(source.lineage if source else ()):
+        meaning |= meanings(item.doc)
+    node = option.content
+    prefix = ""
+    if "_target_" not in node:
+        prefix, node = next(
+            ((f"{k}.", v) for k, v in node.items() if isinstance(v, dict) and "_target_" in v),
+            ("", node),
+        )
+    for key, value in node.items():
+        if key == "_target_":
+            continue
+        parameter = source.signature.parameters.get(key) if source else None
+        annotation = parameter.annotation if parameter else None
+        kind = ast.unparse(annotation).strip("'") if annotation else ""
+        yield f"{prefix}{key}", _value(value), kind, meaning.get(key, "").replace("``", "`")
+
+
+def _value(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{k}: {_value(v)}' for k, v in value.items())}}}"
+    return str(value)
+
+
+def _references(source: Target | None) -> Iterator[tuple[str, str]]:
+    text = f"{source.doc}\n{source.module.doc}" if source else ""
+    # An address may stand at a sentence's end or in brackets.
+    urls = [url.rstrip(".,;:)>`") for url in re.findall(r"https?://\S+", text)]
+    arxiv = re.findall(r"(?i)\barxiv:?\s*(\d{4}\.\d{4,5})", text)
+    urls += [f"https://arxiv.org/abs/{number}" for number in arxiv]
+    for url in dict.fromkeys(urls):
+        yield ("post" if "kexue.fm" in url or "spaces.ac.cn" in url else "reference"), url
+
+
+def _capabilities(source: Target | None) -> Iterator[tuple[str, str]]:
+    if source is None:
+        return
+    for feature in sorted(source.literal("provides", ())):
+        yield "provides", feature
+    for feature, reason in source.literal("needs", {}).items():
+        yield "needs", f"{feature}: {reason}"
+    for feature, reason in source.literal("refuses", {}).items():
+        yield "not with", f"{feature}: {reason}"
+
+
+def _uses(option: Option, catalogue: Catalogue) -> Iterator[tuple[str, str]]:
+    if catalogue.defaults.get(option.group) == option.name:
+        yield "default", f"config.yaml chooses it for {option.group}"
+    for experiment in using(option, catalogue):
+        yield "used by", f"experiment={experiment}: {verdicts.summary(verdicts.latest(experiment))}"
+
+
+def using(option: Option, catalogue: Catalogue) -> list[str]:
+    """Return the experiments that choose an option, in their base, an arm or a scale."""
+    group, name = re.escape(option.group), re.escape(option.name)
+    chosen = re.compile(
+        rf"(?:^|[\s'\",\[+]){group}(?:=(?:[\w,]*,)?|@?[\w.]*:\s*){name}(?![\w.=])"
+        rf"|/{group}(?:@[\w.]+)?:\s*{name}(?!\w)",
+        re.M,
+    )
+    experiments = catalogue.options("experiment") if "experiment" in catalogue.groups else []
+    return [item.name for item in experiments if chosen.search(item.text)]
+
+
+def show_experiment(option: Option) -> None:
+    """Print the post, the arms, the claims with their last verdicts, and how to run it."""
+    content = option.raw
+    post = content.get("post") or {}
+    results = verdicts.latest(option.name)
+    show_text(f"experiment={option.name}", "bold")
+    titles = " / ".join(str(post[key]) for key in ("title", "title_zh") if post.get(key))
+    show_text(titles or option.description)
+    if post.get("claim"):
+        show_text(f"\n{post['claim']}")
+    print()
+    where = f", {results['where']}" if results else ""
+    facts = [
+        ("post", " ".join(str(post[key]) for key in ("url", "date") if post.get(key))),
+        ("paper", post.get("paper")),
+        ("cost", post.get("cost")),
+        ("run", f"suexp experiment={option.name}"),
+        ("seeds", ", ".join(map(str, content.get("seeds") or []))),
+        ("scales", ", ".join(dict.fromkeys(["laptop", *(content.get("scales") or {})]))),
+        ("verdicts", f"{verdicts.summary(results)}{where}"),
+        *(("limit", limit) for limit in post.get("limits") or []),
+    ]
+    show_rows(("", ""), [fact for fact in facts if fact[1]])
+    show_text("\narms", "bold")
+    show_rows(
+        ("arm", "overrides"),
+        [
+            (arm, " ".join(map(_override, items)))
+            for arm, items in (content.get("arms") or {}).items()
+        ],
+    )
+    judged = {claim["id"]: claim for claim in (results or {}).get("claims", [])}
+    if content.get("claims"):
+        show_text("\nclaims", "bold")
+        show_rows(
+            ("claim", "verdict", "sentence", "test"),
+            [
+                (key, judged.get(key, {}).get("verdict", "-"), claim.get("text"), claim.get("test"))
+                for key, claim in content["claims"].items()
+            ],
+        )
+
+
+def _override(item: Any) -> str:
+    """Return one override of an arm; ``{parent: [...]}`` is written as on the command line."""
+    if isinstance(item, dict):
+        return " ".join(f"{key}={shlex.quote(_value(value))}" for key, value in item.items())
+    return str(item)

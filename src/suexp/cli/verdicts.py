@@ -1,0 +1,62 @@
+"""The last verdicts of an experiment: recorded with the package, or of the user's own runs."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from suexp.catalogue import experiments_dir
+
+_ORDER = ("reproduced", "not reproduced", "inconclusive", "not evaluated", "undecided")
+
+
+def latest(slug: str, out: str = "outputs") -> dict[str, Any] | None:
+    """Return the newest results.json of an experiment, or None.
+
+    Runs at smoke scale decide nothing, so that they count only where there is no other; results
+    with changes of the user's own (their folder bears the changes) do not count.
+
+    Args:
+        slug: the experiment's name.
+        out: the output folder, where the user's own runs lie.
+    """
+    found = []
+    for path in [
+        experiments_dir() / slug / "results.json",
+        *Path(out, slug).glob("*/results.json"),
+    ]:
+        results = _read(path)
+        if results is None:
+            continue
+        own = path.parent.parent == Path(out, slug)
+        if own and path.parent.name != results.get("scale"):
+            continue
+        results["where"] = str(path.parent) if own else "recorded"
+        found.append(results)
+    return max(
+        found,
+        key=lambda item: (item.get("scale") != "smoke", str(item.get("created"))),
+        default=None,
+    )
+
+
+def count(results: dict[str, Any] | None) -> dict[str, int]:
+    """Return verdict -> number of claims, the best first."""
+    counted = Counter(claim["verdict"] for claim in (results or {}).get("claims", []))
+    return {verdict: counted[verdict] for verdict in _ORDER if verdict in counted}
+
+
+def summary(results: dict[str, Any] | None) -> str:
+    """Return the counts as one phrase."""
+    if results is None:
+        return "not run yet"
+    counted = ", ".join(f"{number} {verdict}" for verdict, number in count(results).items())
+    return f"{counted or 'no claims'} ({results.get('scale')})"
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return results if isinstance(results, dict) else None
