@@ -1,0 +1,1 @@
+"""Hydra finds the plugin because this is a package; hydra_plugins itself must not be one."""
