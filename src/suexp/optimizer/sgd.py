@@ -1,0 +1,63 @@
+"""Stochastic gradient descent with momentum."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from suexp.component import Component
+from suexp.optimizer.base import check, fusable, groups
+
+
+class SGD(torch.optim.SGD, Component):
+    r"""Torch's SGD: momentum without dampening, decay inside the gradient.
+
+    In order of execution, with $m_0 = g_1$:
+
+        $g_t \leftarrow g_t + \lambda \theta_{t-1}$
+        $m_t = \mu m_{t-1} + g_t$
+        $\theta_t = \theta_{t-1} - \eta_t m_t$; nesterov: $\theta_{t-1} - \eta_t (g_t + \mu m_t)$
+
+    Shapes: $\theta$, g, m are equal, of any shape. No state with $\mu = 0$.
+
+    References: Polyak, Some methods of speeding up the convergence of iteration methods, 1964;
+    Sutskever et al., On the importance of initialization and momentum in deep learning, ICML 2013.
+
+    Args:
+        params: parameters, or groups as `suexp.nn.param_groups.param_groups` makes them.
+        lr: $\eta$.
+        momentum: $\mu$; 0.9 is the usual value.
+        nesterov: look ahead by one momentum step.
+        weight_decay: $\lambda$, an L2 term in the gradient.
+        fused: one kernel for all (5 times as fast on the CPU); None: where torch has one.
+        decay_embeddings: whether embedding tables decay.
+
+    Raises:
+        ValueError: lr not above 0, momentum outside [0, 1), a negative weight_decay, nesterov
+            without momentum.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float | int = 0.01,
+        momentum: float | int = 0.9,
+        nesterov: bool = False,
+        weight_decay: float | int = 0.0,
+        fused: bool | None = None,
+        decay_embeddings: bool = True,
+    ) -> None:
+        check(lr, weight_decay, momentum)
+        if nesterov and not momentum:
+            raise ValueError("nesterov=true needs a momentum above 0")
+        listed = groups(params, decay_embeddings)
+        super().__init__(
+            listed,
+            lr=lr,
+            momentum=momentum,
+            nesterov=nesterov,
+            weight_decay=weight_decay,
+            fused=fusable(listed) if fused is None else fused,
+        )
+        # The scaler unscales, not the kernel: else Lightning refuses to clip in mixed precision.
+        self._step_supports_amp_scaling = False
