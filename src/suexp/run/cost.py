@@ -58,15 +58,13 @@ def of_model(task: Task, loading: Loading) -> dict[str, Any]:
     Counted on one batch, forward and backward, with attention in its plain form: the counter does
     not see inside the fused one.
     """
-    rows = loading.splits["train"][list(range(min(loading.data.batch_size, len(loading.splits["train"]))))]
-    batch = loading.data.collate([dict(zip(rows, values, strict=True)) for values in zip(*rows.values(), strict=True)])
+    batch = next(iter(loading.train_dataloader()))
     batch = {name: value.to(task.device) for name, value in batch.items()}
-    state = torch.get_rng_state()
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
-        task.objective(batch).backward()
-    torch.set_rng_state(state)
-    task.zero_grad()
+    parameters = list(task.model.parameters())
+    plain, counter = sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False)
+    with torch.random.fork_rng(), torch.enable_grad(), plain, counter:
+        torch.autograd.grad(task.objective(batch), parameters, allow_unused=True)
     return {
-        "parameters": sum(p.numel() for p in task.model.parameters()),
+        "parameters": sum(parameter.numel() for parameter in parameters),
         "flops_per_step": counter.get_total_flops(),
     }

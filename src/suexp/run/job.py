@@ -19,7 +19,7 @@ from torch import nn
 from suexp.data.base import Data
 from suexp.errors import UserError
 from suexp.run import cost
-from suexp.run.instantiate import instantiate, partial
+from suexp.run.instantiate import guarded, instantiate, partial
 from suexp.run.loading import Loading
 from suexp.run.progress import Progress
 from suexp.run.recorder import Recorder
@@ -27,23 +27,25 @@ from suexp.run.resume import Checkpoints, Interrupted, Position
 from suexp.run.store import Run
 from suexp.run.versions import provenance
 from suexp.task.base import Task
+from suexp.task.recorded import Recorded
 from suexp.transform.copy import Copy
 
 Note = Callable[[str], None]
 
 
-def build(config: dict[str, Any], data: Data) -> pl.LightningModule:
+def build(config: dict[str, Any], data: Data) -> Recorded:
     """Return the LightningModule of a resolved config.
 
     Raises:
         UserError: a component refuses its arguments.
     """
     task = partial(config["task"])
-    if not issubclass(task.func, Task):  # an estimation: nothing is trained
-        return instantiate(config["task"])  # type: ignore[no-any-return]
-    return instantiate(  # type: ignore[no-any-return]
-        config["task"],
-        model=instantiate(config["model"], **task.func.model_sizes(data)),
+    kind: Any = task.func
+    if not issubclass(kind, Task):  # an estimation: nothing is trained
+        return guarded(task)  # type: ignore[no-any-return]
+    return guarded(  # type: ignore[no-any-return]
+        task,
+        model=instantiate(config["model"], **kind.model_sizes(data)),
         loss=instantiate(config["loss"]),
         optimizer=partial(config["optimizer"]),
         scheduler=partial(config["scheduler"]),
@@ -90,7 +92,8 @@ def _trained(config: dict[str, Any]) -> nn.Module:
     if state is None:
         raise UserError(f"run {Run(config).id} has lost its checkpoint; run it again (rerun=true)")
     task.load_state_dict(torch.load(state, weights_only=True, map_location="cpu")["state_dict"])
-    return task.model  # type: ignore[return-value]
+    assert isinstance(task, Task)
+    return task.model
 
 
 def _load(checkpoints: list[Path], note: Note) -> Path | None:
@@ -128,6 +131,7 @@ def _run(run: Run, parent: nn.Module | None, note: Note) -> dict[str, Any]:
         loading = Loading(data, config["seed"])
         task = build(config, data)
         if parent is not None:
+            assert isinstance(task, Task)
             transform = instantiate(config["transform"]) if config.get("transform") else Copy()
             try:
                 transform.apply(parent, task.model)
@@ -143,7 +147,9 @@ def _run(run: Run, parent: nn.Module | None, note: Note) -> dict[str, Any]:
         summary["error"] = str(error)
     except Exception as error:
         traceback.print_exc(file=sys.stderr)
-        summary["error"] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        summary["error"] = (
+            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        )
     finally:
         summary["cost"] = {
             **summary.get("cost", {}),
@@ -156,7 +162,7 @@ def _run(run: Run, parent: nn.Module | None, note: Note) -> dict[str, Any]:
     return summary
 
 
-def _train(run: Run, task: pl.LightningModule, loading: Loading, note: Note) -> pl.Trainer:
+def _train(run: Run, task: Recorded, loading: Loading, note: Note) -> pl.Trainer:
     settings = dict(run.config["trainer"])
     checkpoints = Checkpoints(run.folder, settings.pop("checkpoint_seconds"))
     labels = {"experiment": None, "arm": None, "name": run.id, **(run.config.get("run") or {})}
@@ -206,13 +212,14 @@ def _train(run: Run, task: pl.LightningModule, loading: Loading, note: Note) -> 
 
 
 def _outcome(
-    run: Run, task: pl.LightningModule, trainer: pl.Trainer, loading: Loading
+    run: Run, task: Recorded, trainer: pl.Trainer, loading: Loading
 ) -> dict[str, Any]:
     """Return the final metrics, costs, sample and tables of a run that has come to its end."""
     metrics: dict[str, float] = {}
     for line in run.history():
         metrics.update({name: value for name, value in line.items() if name != "step"})
     metrics.update(task.final)
+    recorder = next(c for c in trainer.callbacks if isinstance(c, Recorder))  # type: ignore[attr-defined]
     costs: dict[str, Any] = {"steps": trainer.global_step}
     sample = None
     if isinstance(task, Task):
@@ -224,7 +231,12 @@ def _outcome(
         {"table": table, **row} for table, table_rows in task.tables.items() for row in table_rows
     ]
     run.write_table(rows)
-    return {"metrics": metrics, "cost": costs, "sample": sample}
+    return {
+        "metrics": metrics,
+        "cost": costs,
+        "sample": sample,
+        "first_step_at": recorder.first_step_at,
+    }
 
 
 def _quiet() -> None:
@@ -243,7 +255,13 @@ def main(argv: list[str]) -> int:
     """Run one saved config (``python -m suexp.run.job config.yaml``): a process of its own."""
     import yaml
 
-    summary = execute(yaml.safe_load(Path(argv[0]).read_text(encoding="utf-8")))
+    try:
+        summary = execute(yaml.safe_load(Path(argv[0]).read_text(encoding="utf-8")))
+    except Interrupted:
+        return 130
+    except UserError as error:
+        print(f"suexp: {error}", file=sys.stderr)
+        return 2
     return 0 if summary["status"] == "finished" else 1
 
 

@@ -27,7 +27,9 @@ def run_all(batch: Sequence[Sequence[str]], jobs: int | None) -> list[Summary]:
             or when there is only one run, else one a core.
     """
     configs = [resolve(tuple(overrides)).config for overrides in batch]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     todo = [config for config in configs if config["rerun"] or not Run(config).finished]
     if jobs is None:
         small = len(todo) < 2 or todo[0]["scale"]["name"] == "smoke"
@@ -35,6 +37,19 @@ def run_all(batch: Sequence[Sequence[str]], jobs: int | None) -> list[Summary]:
     if jobs == 0 and not any(many_devices(config) for config in todo):
         return _in_process(configs)
     return _in_children(configs, max(jobs, 1), max(cores // max(jobs, 1), 1))
+
+
+def run_one(config: dict[str, Any]) -> Summary:
+    """Run one config in this process, or in processes of its own when it wants several devices."""
+    if many_devices(config):
+        return _in_children([config], 1, config["threads"] or 1)[0]
+    from suexp.run.job import execute
+    from suexp.run.resume import Interrupted
+
+    try:
+        return execute(config, tell)
+    except Interrupted:
+        raise KeyboardInterrupt from None
 
 
 def many_devices(config: dict[str, Any]) -> bool:
@@ -67,15 +82,13 @@ def describe(config: dict[str, Any], summary: Summary, seconds: float) -> str:
 
 
 def _in_process(configs: list[dict[str, Any]]) -> list[Summary]:
-    from suexp.run.job import execute
-
     summaries: list[Summary] = []
     for config in configs:
         began = time.perf_counter()
-        summary = execute(config, tell)
+        summary = run_one(config)
         tell(describe(config, summary, time.perf_counter() - began))
         summaries.append(summary)
-        if summary["status"] != "finished" and config["on_error"] == "stop":
+        if (summary is None or summary["status"] != "finished") and config["on_error"] == "stop":
             break
     return summaries + [None] * (len(configs) - len(summaries))
 

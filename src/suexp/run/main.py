@@ -19,18 +19,17 @@ from suexp.run.suggest import explain
 def job(cfg: DictConfig) -> float | None:
     """Run one config; return its validation loss, for sweepers that optimise it."""
     del cfg  # resolved anew, with checks and the parent's config
-    overrides = OmegaConf.to_container(HydraConfig.get().overrides.task)
-    resolved = resolve(overrides)  # type: ignore[arg-type]
-    from suexp.run.local import many_devices, run_all, tell
+    overrides: list[str] = OmegaConf.to_container(HydraConfig.get().overrides.task)
+    from suexp.run.local import run_one, tell
 
-    if many_devices(resolved.config):
-        summary = run_all([overrides], None)[0]  # type: ignore[list-item]
-    else:
-        from suexp.run.job import execute
-
-        summary = execute(resolved.config, tell)
+    try:
+        resolved = resolve(overrides)
+        summary = run_one(resolved.config)
+    except UserError as error:  # here, since Hydra would announce it with a line of its own
+        tell(f"suexp: {error}")
+        raise SystemExit(2) from error
     if summary is None or summary["status"] != "finished":
-        tell(f"suexp: {summary['error'] if summary else 'the run was killed'}")
+        tell(f"suexp: {summary['error'] if summary else 'the process of the run was killed'}")
         raise SystemExit(1)
     from suexp.run.show import closing_table
 
@@ -47,9 +46,9 @@ def hydra_main(argv: Sequence[str]) -> None:
     """
     sys.argv = [sys.argv[0], *argv]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its exceptions over instead of printing
-    application = hydra.main(
-        version_base="1.3", config_path=str(conf_dir()), config_name="config"
-    )(job)
+    application = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(
+        job
+    )
     try:
         application()
     except (HydraException, OmegaConfBaseException) as error:

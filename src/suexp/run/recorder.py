@@ -36,6 +36,7 @@ class Recorder(Callback):
 
     def __init__(self, every: int) -> None:
         self.every = every
+        self.first_step_at: float | None = None
         self._total: Tensor | float = 0.0
         self._count = 0
         self._tokens = 0
@@ -56,6 +57,8 @@ class Recorder(Callback):
     ) -> None:
         """Add the step; write a line when it is time."""
         del batch_idx
+        if self.first_step_at is None:
+            self.first_step_at = time.time()
         loss = outputs["loss"].detach()
         self._total = self._total + loss
         self._count += 1

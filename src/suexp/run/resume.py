@@ -38,13 +38,13 @@ class Position(Callback):
     def state_dict(self) -> dict[str, Any]:
         """Return the position and the random states, as plain values."""
         version, keys, gauss = random.getstate()
-        _, state, index, has_gauss, cached = np.random.get_state()  # noqa: NPY002
+        numpy: Any = np.random.get_state(legacy=False)  # noqa: NPY002
         return {
             "batches_read": self.batches_read,
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             "python": [version, list(keys), gauss],
-            "numpy": [state.tolist(), int(index), int(has_gauss), float(cached)],  # type: ignore[union-attr]
+            "numpy": {**numpy, "state": {**numpy["state"], "key": numpy["state"]["key"].tolist()}},
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -62,10 +62,9 @@ class Position(Callback):
             torch.cuda.set_rng_state_all([item.cpu() for item in state["cuda"]])
         version, keys, gauss = state["python"]
         random.setstate((version, tuple(keys), gauss))
-        numpy_state, index, has_gauss, cached = state["numpy"]
-        np.random.set_state(  # noqa: NPY002
-            ("MT19937", np.array(numpy_state, dtype=np.uint32), index, has_gauss, cached)
-        )
+        numpy = state["numpy"]
+        key = np.array(numpy["state"]["key"], dtype=np.uint32)
+        np.random.set_state({**numpy, "state": {**numpy["state"], "key": key}})  # noqa: NPY002
 
 
 class Interrupted(BaseException):
@@ -92,7 +91,7 @@ class Checkpoints(Checkpoint):
 
         def ask(number: int, _: Any) -> None:
             self.asked_to_stop = True
-            signal.signal(number, before[number])
+            signal.signal(number, before[signal.Signals(number)])
 
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         for number in before:

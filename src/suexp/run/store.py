@@ -51,7 +51,7 @@ class Run:
         """Return summary.json, or None when it is missing or half-written."""
         try:
             text = (self.folder / "summary.json").read_text(encoding="utf-8")
-            return json.loads(text)  # type: ignore[no-any-return]
+            return json.loads(text)
         except (OSError, json.JSONDecodeError):
             return None
 

@@ -67,7 +67,9 @@ class Plan:
     @property
     def command(self) -> str:
         """What was typed."""
-        return " ".join(["suexp", *([f"experiment={self.slug}"] if self.header else []), *self.user])
+        return " ".join(
+            ["suexp", *([f"experiment={self.slug}"] if self.header else []), *self.user]
+        )
 
     @property
     def folder_name(self) -> str:
@@ -90,18 +92,20 @@ class Plan:
 
     def tuning(self) -> dict[str, dict[Any, Planned]]:
         """Return the runs that choose each arm's own best value: arm -> value -> run."""
-        tune = (self.header or {}).get("tune")
-        if not tune:
+        if self.header is None or not self.header.get("tune"):
             return {}
+        tune, arms = self.header["tune"], self.header["arms"]
         return {
             arm: {
                 value: self._planned(
-                    arm, (*self.header["arms"][arm], f"{tune['parameter']}={value}"), tune["seed"]  # type: ignore[index]
+                    arm,
+                    (*arms[arm], f"{tune['parameter']}={value}"),
+                    tune["seed"],
                 )
                 for value in values
             }
             for arm, values in tune["grid"].items()
-            if arm in self.header["arms"]  # type: ignore[index]
+            if arm in arms
         }
 
     def _planned(self, arm: str | None, overrides: Sequence[str], seed: int) -> Planned:

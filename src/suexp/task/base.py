@@ -3,22 +3,16 @@
 import functools
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from suexp.component import Component
 from suexp.data.base import Data
 from suexp.nn.param_groups import build_optimizer
+from suexp.task.recorded import Recorded
 
 
-class Task(pl.LightningModule, Component):
-    """What is learned: joins a model, a loss, an optimizer and a scheduler, and names none of them.
-
-    Attributes:
-        tables: long-form rows by table name (see `record_rows`); they end in the run's table.jsonl.
-        final: further final metrics that a task or callback wants in the run's summary.
-    """
+class Task(Recorded):
+    """What is learned: joins a model, a loss, an optimizer and a scheduler, and names none of them."""
 
     def __init__(
         self,
@@ -32,8 +26,7 @@ class Task(pl.LightningModule, Component):
         self.model = model
         self.loss = loss
         self.data = data
-        self.tables: dict[str, list[dict[str, Any]]] = {}
-        self.final: dict[str, float] = {}
+        self._sharded = False
         self._optimizer = optimizer
         self._scheduler = scheduler
 
@@ -41,6 +34,20 @@ class Task(pl.LightningModule, Component):
     def model_sizes(data: Data) -> dict[str, int]:
         """Return the model's constructor arguments that only the data knows."""
         raise NotImplementedError
+
+    def configure_model(self) -> None:
+        """Shard block by block where the strategy shards (trainer=fsdp)."""
+        mesh = self.device_mesh
+        if mesh is None or self._sharded:
+            return
+        from torch.distributed.fsdp import fully_shard
+
+        for module in self.model.modules():
+            if isinstance(module, nn.ModuleList):
+                for block in module:
+                    fully_shard(block, mesh=mesh["data_parallel"])
+        fully_shard(self.model, mesh=mesh["data_parallel"])
+        self._sharded = True
 
     def configure_optimizers(self) -> Any:
         """Build the optimizer over parameter groups by kind, and its schedule over all steps."""
@@ -52,17 +59,9 @@ class Task(pl.LightningModule, Component):
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
 
-    def record_rows(self, table: str, rows: list[dict[str, Any]]) -> None:
-        """Keep rows for the run's table.jsonl: plain numbers, strings and booleans only."""
-        self.tables.setdefault(table, []).extend(rows)
-
     def objective(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the scalar training loss of a batch; probes call it too."""
         raise NotImplementedError
-
-    def finish(self) -> str | None:
-        """Return a piece of generated output to show at the end, where the task has any."""
-        return None
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Return the loss; the runner's recorder writes it down."""

@@ -71,7 +71,8 @@ class CausalLM(Task):
         self, tokens: Int[Tensor, "b n1"]
     ) -> tuple[Float[Tensor, "b n v"], Int[Tensor, "b n"]]:
         target = tokens[:, 1:]
-        prefix = self.model.mask.find(Prefix)
+        mask: Any = self.model.mask
+        prefix = mask.find(Prefix)
         if prefix is not None:
             length = torch.as_tensor(prefix.length, device=target.device).reshape(-1, 1)
             seen = torch.arange(1, tokens.shape[1], device=target.device) < length

@@ -1,0 +1,29 @@
+"""What every task leaves behind, whether it trains or estimates."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+
+from suexp.component import Component
+
+
+class Recorded(pl.LightningModule, Component):
+    """A LightningModule whose rows and final figures end in the run folder.
+
+    Attributes:
+        tables: long-form rows by table name (see `record_rows`), for table.jsonl.
+        final: final metrics beside those that were logged, for summary.json.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tables: dict[str, list[dict[str, Any]]] = {}
+        self.final: dict[str, float] = {}
+
+    def record_rows(self, table: str, rows: list[dict[str, Any]]) -> None:
+        """Keep rows for the run's table.jsonl: plain numbers, strings and booleans only."""
+        self.tables.setdefault(table, []).extend(rows)
+
+    def finish(self) -> str | None:
+        """Return a piece of generated output to show at the end, where the task has any."""
+        return None

@@ -1,0 +1,99 @@
+"""Every option composes; every pair of options either trains a step or is refused with its reason."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+
+from suexp.catalogue import conf_dir
+from suexp.errors import UserError
+from suexp.run.compose import resolve
+from suexp.run.instantiate import instantiate
+from suexp.run.job import build
+from suexp.run.sweep import plan
+from suexp.task.base import Task
+
+GROUPS = ("attention", "position", "mask", "model", "task")
+SMALL = ("data.batch_size=2", "trainer.enable_progress_bar=false", "threads=1")
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+
+
+ALL = [
+    f"{path.parent.relative_to(conf_dir())}={path.stem}"
+    for path in sorted(conf_dir().glob("*/*.yaml"))
+    if path.parent.name not in ("experiment",)
+]
+# What an option needs beside it to make sense, where it is not part of the default run.
+COMPANIONS = {
+    "data=docstring_topic": ["task=classification"],
+    "data=digits": ["task=classification", "model=mlp"],
+    "model=mlp": ["task=classification", "data=digits"],
+    "data=counter": ["task=points_in_sector"],
+    "data=files": ["data.train=some.txt"],
+    "data=hub": ["data.name=some/name"],
+    "mask=bidirectional": ["task=masked_lm"],
+    "mask=exclude_self": ["task=masked_lm"],
+}
+
+
+@pytest.mark.parametrize("choice", ALL)
+def test_every_option_composes(choice: str) -> None:
+    group, option = choice.split("=")
+    resolved = resolve([choice, *COMPANIONS.get(choice, [])])
+    if group != "scale" and resolved.config.get(group):
+        assert resolved.choices[group] == option
+
+
+@pytest.mark.parametrize("scale", ["smoke", "laptop", "paper"])
+@pytest.mark.parametrize("experiment", options("experiment"))
+def test_every_experiment_composes_at_every_scale(experiment: str, scale: str) -> None:
+    (item,) = plan([f"experiment={experiment}", f"scale={scale}"])
+    assert item.header is not None
+    assert item.header["claims"]
+    assert len(item.runs()) == len(item.header["arms"]) * len(item.seeds)
+
+
+PAIRS = [
+    (f"{a}={x}", f"{b}={y}")
+    for a, b in itertools.combinations(GROUPS, 2)
+    for x in options(a)
+    for y in options(b)
+]
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: "-".join(pair))
+def test_a_pair_trains_a_step_or_is_refused(pair: tuple[str, str], tmp_path: Path) -> None:
+    chosen = dict(item.split("=") for item in pair)
+    extra = list(SMALL)
+    if chosen.get("model") == "mlp":
+        extra += [] if "task" in chosen else ["task=classification"]
+        extra += ["data=digits", "model.dim=8"]
+    elif not chosen.get("task", "causal_lm").endswith(("sector", "estimation", "cost")):
+        extra += ["model.dim=8", "model.num_heads=2", "data.block_size=12", "data.tokenizer=bytes"]
+        if "task" not in chosen and chosen.get("mask") in ("bidirectional", "exclude_self"):
+            extra += ["task=masked_lm"]
+    try:
+        config = resolve([*pair, *extra, f"out={tmp_path}"]).config
+    except UserError as error:
+        reason = str(error)
+        assert "cannot be combined with" in reason or " needs " in reason, reason
+        assert "\n" not in reason
+        return
+    data = instantiate(config["data"])
+    task = build(config, data)
+    if not isinstance(task, Task):
+        return
+    rows = data.splits()["train"][:2]
+    batch = data.collate(
+        [dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True)]
+    )
+    loss = task.objective(batch)
+    loss.backward()
+    gradients = [p.grad for p in task.model.parameters() if p.grad is not None]
+    assert torch.isfinite(loss)
+    assert gradients
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)

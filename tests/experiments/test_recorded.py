@@ -1,0 +1,38 @@
+"""The recorded runs are whole, clean, and what the README and the cards say."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from suexp.catalogue import conf_dir, experiments_dir
+from suexp.run.sweep import plan
+
+ROOT = Path(__file__).parents[2]
+EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_the_recorded_run_is_what_the_config_states(experiment: str) -> None:
+    results = json.loads((experiments_dir() / experiment / "results.json").read_text("utf-8"))
+    (item,) = plan([f"experiment={experiment}"])
+    assert item.header is not None
+    assert results["scale"] == "laptop"
+    assert results["dirty"] is False
+    assert results["arms"] == item.header["arms"]
+    assert results["seeds"] == list(item.seeds)
+    assert {c["id"]: c["test"] for c in results["claims"]} == {
+        name: claim["test"] for name, claim in item.header["claims"].items()
+    }
+    verdicts = {claim["verdict"] for claim in results["claims"]}
+    assert verdicts <= {"reproduced", "not reproduced", "inconclusive", "undecided"}
+    assert {run["status"] for run in results["runs"]} == {"finished"}
+    assert len({run["commit"] for run in results["runs"]}) == 1
+
+
+def test_readme_and_cards_match_the_recorded_results() -> None:
+    command = [sys.executable, str(ROOT / "scripts" / "record.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
