@@ -14,16 +14,16 @@ class Mean(EstimationTask):
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__(seed)
-        self.add_sum("value")
+        self.add_total("value")
 
     def draw(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
         numbers = torch.rand(count, dtype=self.real, generator=generator)
         return {"value": numbers.sum()}
 
-    def summarise(self, sums: dict[str, Tensor]) -> dict[str, float]:
-        mean = float(sums["value"] / sums["draws"])
-        self.record_rows("means", [{"draws": int(sums["draws"]), "mean": mean}])
-        return {"mean": mean, "draws": float(sums["draws"])}
+    def summarise(self, totals: dict[str, Tensor]) -> dict[str, float]:
+        mean = float(totals["value"] / totals["draws"])
+        self.record_rows("means", [{"draws": int(totals["draws"]), "mean": mean}])
+        return {"mean": mean, "draws": float(totals["draws"])}
 
 
 def test_estimates_a_mean(estimate):
@@ -59,18 +59,18 @@ def test_a_second_test_counts_nothing_twice(estimate):
 def test_state_survives_a_checkpoint(tmp_path, estimate):
     task = Mean()
     estimate(task, 20, 10)
-    torch.save(task.state_dict(), tmp_path / "sums.pt")
-    state = torch.load(tmp_path / "sums.pt", weights_only=True)
+    torch.save(task.state_dict(), tmp_path / "totals.pt")
+    state = torch.load(tmp_path / "totals.pt", weights_only=True)
     restored = Mean()
     restored.load_state_dict(state)
     assert restored.batches_done == 2
-    assert torch.equal(restored.sums["value"], task.sums["value"])
+    assert torch.equal(restored.totals["value"], task.totals["value"])
 
 
 def test_sums_keep_their_precision_in_a_module_of_16_bits(estimate):
     task = Mean().to(torch.bfloat16)
     assert estimate(task, 1000, 10)["test/draws"] == 1000
-    assert task.sums["value"].dtype == torch.float64
+    assert task.totals["value"].dtype == torch.float64
 
 
 @pytest.mark.parametrize("loader", [None, [{"index": torch.arange(2)}]])

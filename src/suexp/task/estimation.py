@@ -1,7 +1,9 @@
 """The contract of every task that trains nothing: it draws samples and sums what it sees."""
 
 import hashlib
-from typing import Any, ClassVar
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -11,6 +13,13 @@ from torch import Tensor
 from suexp.component import Component
 from suexp.errors import UserError
 
+Join = Literal["sum", "min", "max"]
+JOINS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "sum": torch.add,
+    "min": torch.minimum,
+    "max": torch.maximum,
+}
+
 
 class EstimationTask(pl.LightningModule, Component):
     r"""Estimate expectations by sums over independent draws: $\hat\mu = \sum_i f(X_i) / N$.
@@ -18,19 +27,18 @@ class EstimationTask(pl.LightningModule, Component):
     It runs through `Trainer.test` alone, so that devices, several processes and logging come from
     Lightning. A batch only says how many samples to draw (the length of its ``index``). The
     generator of a batch is seeded by (seed, global rank, batch index): a batch's samples do not
-    depend on the batches before it, and a sum that was restored goes on where it stopped.
+    depend on the batches before it, and totals that were restored go on where they stopped.
 
-    A subclass names its sums with `add_sum`, adds to them in `draw`, and turns them into metrics in
-    `summarise`. The sums live beside the parameters rather than among them: a run in 16 bits must
-    not round its counts.
+    A subclass names its totals with `add_total`, contributes to them in `draw`, and turns them into
+    metrics in `summarise`. They live beside the parameters rather than among them: a run in 16 bits
+    must not round its counts.
 
     Reference: Metropolis and Ulam, The Monte Carlo Method, https://doi.org/10.2307/2280232.
 
     Attributes:
         tables: long-form rows by table name (see `record_rows`).
         final: the estimates with all their digits, for the run's summary.
-        sample: nothing to show; estimation generates no text.
-        sums: the running totals of this process.
+        totals: what this process has summed up so far.
     """
 
     needs: ClassVar[dict[str, str]] = {
@@ -54,24 +62,31 @@ class EstimationTask(pl.LightningModule, Component):
         self.seed = seed
         self.tables: dict[str, list[dict[str, Any]]] = {}
         self.final: dict[str, float] = {}
-        self.sample: str | None = None
-        self.sums: dict[str, Tensor] = {}
+        self.totals: dict[str, Tensor] = {}
         self.batches_done = 0
-        self.add_sum("draws", dtype=torch.int64)
+        self._joins: dict[str, str] = {}
+        self.add_total("draws", dtype=torch.int64)
 
-    def add_sum(self, name: str, *shape: int, dtype: torch.dtype = torch.float64) -> None:
-        """Start a total at zero; it is summed over processes before `summarise` reads it."""
-        self.sums[name] = torch.zeros(shape, dtype=dtype)
+    def add_total(
+        self, name: str, *shape: int, dtype: torch.dtype = torch.float64, join: Join = "sum"
+    ) -> None:
+        """Start a total: a sum at zero, a minimum at infinity, a maximum at minus infinity.
+
+        Batches are joined as they come, processes once, before `summarise` reads the totals.
+        """
+        start = {"sum": 0.0, "min": math.inf, "max": -math.inf}[join]
+        self.totals[name] = torch.full(shape, start, dtype=dtype)
+        self._joins[name] = join
 
     def record_rows(self, table: str, rows: list[dict[str, Any]]) -> None:
         """Keep rows for the run's table.jsonl: plain numbers, strings and booleans only."""
         self.tables.setdefault(table, []).extend(rows)
 
     def draw(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return what ``count`` independent samples add to the sums, by name."""
+        """Return what ``count`` independent samples contribute to the totals, by name."""
         raise NotImplementedError
 
-    def summarise(self, sums: dict[str, Tensor]) -> dict[str, float]:
+    def summarise(self, totals: dict[str, Tensor]) -> dict[str, float]:
         """Return the final metrics, without their ``test/``, and record rows for figures."""
         raise NotImplementedError
 
@@ -96,46 +111,49 @@ class EstimationTask(pl.LightningModule, Component):
             raise UserError("estimation tasks have nothing to fit; use trainer.test")
 
     def on_test_start(self) -> None:
-        """Bring the sums to the device."""
+        """Bring the totals to the device."""
         if self.device.type == "mps":
-            rank_zero_warn("this device has no float64: samples and sums are float32")
-        for name, total in self.sums.items():
+            rank_zero_warn("this device has no float64: samples and totals are float32")
+        for name, total in self.totals.items():
             dtype = self.real if total.is_floating_point() else total.dtype
-            self.sums[name] = total.to(self.device, dtype)
+            self.totals[name] = total.to(self.device, dtype)
 
     def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Draw as many samples as the batch has rows, unless a restored sum holds them already."""
+        """Draw as many samples as the batch has rows, unless restored totals hold them."""
         if batch_idx < self.batches_done:
             return
         count = len(batch["index"])
-        self.sums["draws"] += count
-        for name, value in self.draw(count, self.generator(batch_idx)).items():
-            self.sums[name] += value
+        drawn = self.draw(count, self.generator(batch_idx))
+        drawn["draws"] = torch.tensor(count, device=self.device)
+        for name, value in drawn.items():
+            self.totals[name] = JOINS[self._joins[name]](self.totals[name], value)
         self.batches_done = batch_idx + 1
 
     def on_test_epoch_end(self) -> None:
-        """Sum over processes, once, and log the estimates."""
-        totals = {name: self._over_processes(total).cpu() for name, total in self.sums.items()}
+        """Join the processes, once, and log the estimates."""
+        totals = {name: self._over_processes(name).cpu() for name in self.totals}
         self.tables.clear()
         # Lightning's log rounds to float32; the summary keeps every digit.
         self.final = {f"test/{name}": value for name, value in self.summarise(totals).items()}
         self.log_dict(self.final, sync_dist=self.trainer.world_size > 1)
 
-    def _over_processes(self, total: Tensor) -> Tensor:
+    def _over_processes(self, name: str) -> Tensor:
+        total = self.totals[name]
         if self.trainer.world_size > 1:
             total = total.clone()  # a second reduction of the same tensor would count twice
-            torch.distributed.all_reduce(total)
+            operation = getattr(torch.distributed.ReduceOp, self._joins[name].upper())
+            torch.distributed.all_reduce(total, op=operation)
         return total
 
     def get_extra_state(self) -> dict[str, Any]:
-        """Put this process's sums into ``state_dict``."""
-        sums = {name: total.clone() for name, total in self.sums.items()}
-        return {"batches_done": self.batches_done, "sums": sums}
+        """Put this process's totals into ``state_dict``."""
+        totals = {name: total.clone() for name, total in self.totals.items()}
+        return {"batches_done": self.batches_done, "totals": totals}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Go on from sums that were saved."""
+        """Go on from totals that were saved."""
         self.batches_done = state["batches_done"]
-        self.sums = {name: total.clone() for name, total in state["sums"].items()}
+        self.totals = {name: total.clone() for name, total in state["totals"].items()}
 
     # Lightning asks for these three before `setup` can say that they are never used.
 

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -12,13 +13,14 @@ from suexp.attention.performer import features, projection
 from suexp.task.estimation import EstimationTask
 
 CELLS = ("mse", "mse_squared", "bias", "bias_squared", "independent")
-KERNELS = ("positive", "hyperbolic", "trigonometric")
+Kernel = Literal["positive", "hyperbolic", "trigonometric"]
+KERNELS: tuple[Kernel, ...] = get_args(Kernel)
 BINS_PER_DECADE, DECADES = 200, 6  # of the histogram of errors, 1e-6 to 1e6
 MATRIX = 16  # rows and columns of the attention matrix that is recorded for the figure
 
 
 def relative_variance(
-    kernel: str, x: Float[Tensor, "*b d"], y: Float[Tensor, "*b d"], m: int
+    kernel: Kernel, x: Float[Tensor, "*b d"], y: Float[Tensor, "*b d"], m: int
 ) -> Float[Tensor, "*b"]:
     r"""Variance of the estimate of $K = e^{x \cdot y}$ over $K^2$, for m independent directions.
 
@@ -59,6 +61,7 @@ class KernelEstimation(EstimationTask):
         sigmas: the standard deviations of queries and keys before the division.
         length: n, number of queries and of keys.
         output_features: features (not directions) behind each output.
+        chunk: most numbers in a tensor at once; it bounds memory.
         seed: of the draws.
 
     Raises:
@@ -67,16 +70,17 @@ class KernelEstimation(EstimationTask):
 
     def __init__(
         self,
-        kernel: str = "positive",
+        kernel: Kernel = "positive",
         orthogonal: bool = True,
-        scaling: int = 0,
+        scaling: Literal[0, 1] = 0,
         head_dim: int = 16,
         num_features: Sequence[int] = (16, 32, 64, 128, 256),
         norms: Sequence[int | float] = (0.5, 1.0, 1.5, 2.0),
-        pairs: int = 32,
+        pairs: int = 8,
         sigmas: Sequence[int | float] = (0.3, 0.5, 1.0),
         length: int = 64,
         output_features: int = 64,
+        chunk: int = 1_000_000,
         seed: int = 0,
     ) -> None:
         super().__init__(seed)
@@ -93,16 +97,17 @@ class KernelEstimation(EstimationTask):
             raise ValueError(
                 "num_features, norms, sigmas, head_dim, pairs, length must be positive"
             )
-        projection(1, 1, orthogonal, scaling)  # refuses an unknown scaling now, not after the start
+        if scaling not in (0, 1):
+            raise ValueError(f"scaling must be 0 or 1, got {scaling}")
         self.kernel, self.orthogonal, self.scaling = kernel, orthogonal, scaling
         self.head_dim, self.pairs, self.length = head_dim, pairs, length
-        self.output_features = output_features
+        self.output_features, self.chunk = output_features, chunk
         self.num_features, self.norms, self.sigmas = list(num_features), list(norms), list(sigmas)
         cells = (len(self.norms), len(self.num_features))
         for name in CELLS:
-            self.add_sum(name, *cells)
+            self.add_total(name, *cells)
         bins = 2 * DECADES * BINS_PER_DECADE
-        self.add_sum("errors", len(self.sigmas), bins, dtype=torch.int64)
+        self.add_total("errors", len(self.sigmas), bins, dtype=torch.int64)
 
     def generator(self, batch_idx: int) -> Generator:
         """Return the batch's generator, on the CPU as the directions are always drawn there."""
@@ -133,28 +138,34 @@ class KernelEstimation(EstimationTask):
 
     def draw(self, count: int, generator: Generator) -> dict[str, Tensor]:
         """Add the errors of ``count`` samples of directions."""
-        out = {name: torch.zeros_like(total) for name, total in self.sums.items()}
-        del out["draws"]
-        for column, m in enumerate(self.num_features):
-            draws = count * self.draws_per_sample(m)
-            w = self.directions(draws, m, generator)
-            unit = self.normal(2, draws, self.pairs, self.head_dim, generator=generator)
-            unit = torch.nn.functional.normalize(unit, dim=-1)
-            for row, norm in enumerate(self.norms):
-                x, y = norm * unit
-                estimate = (self.map(x, w) * self.map(y, w)).sum(-1)
-                off = estimate * (-(x * y).sum(-1)).exp() - 1
-                # Pairs share their draw's directions, so a draw's mean is the independent unit.
-                mse, bias = off.square().mean(1), off.mean(1)
-                out["mse"][row, column] = mse.sum()
-                out["mse_squared"][row, column] = mse.square().sum()
-                out["bias"][row, column] = bias.sum()
-                out["bias_squared"][row, column] = bias.square().sum()
-                independent = relative_variance(self.kernel, x, y, m)
-                out["independent"][row, column] = independent.mean(1).sum()
-        for row in range(len(self.sigmas)):
-            out["errors"][row] = self._histogram(self.output_errors(row, count, generator))
+        out = {name: torch.zeros_like(self.totals[name]) for name in (*CELLS, "errors")}
+        width = max(max(self.num_features) * self.pairs, self.length**2) * self.per_direction
+        step = max(1, self.chunk // width)
+        for start in range(0, count, step):
+            size = min(step, count - start)
+            for column, m in enumerate(self.num_features):
+                self._add_kernel(out, column, size * self.draws_per_sample(m), generator)
+            for row in range(len(self.sigmas)):
+                out["errors"][row] += self._histogram(self.output_errors(row, size, generator))
         return out
+
+    def _add_kernel(
+        self, out: dict[str, Tensor], column: int, draws: int, generator: Generator
+    ) -> None:
+        m = self.num_features[column]
+        w = self.directions(draws, m, generator)
+        unit = self.normal(2, draws, self.pairs, self.head_dim, generator=generator)
+        unit = torch.nn.functional.normalize(unit, dim=-1)
+        for row, norm in enumerate(self.norms):
+            x, y = norm * unit
+            estimate = (self.map(x, w) * self.map(y, w)).sum(-1)
+            off = estimate * (-(x * y).sum(-1)).exp() - 1
+            # Pairs share their draw's directions, so a draw's mean is the independent unit.
+            mse, bias = off.square().mean(1), off.mean(1)
+            independent = relative_variance(self.kernel, x, y, m).mean(1)
+            values = (mse, mse.square(), bias, bias.square(), independent)
+            for name, value in zip(CELLS, values, strict=True):
+                out[name][row, column] += value.sum()
 
     def output_errors(self, row: int, count: int, generator: Generator) -> Float[Tensor, " count"]:
         """Return the relative errors of the attention outputs at one of the sigmas."""
@@ -173,14 +184,14 @@ class KernelEstimation(EstimationTask):
         last = 2 * DECADES * BINS_PER_DECADE - 1
         return torch.bincount(bins.long().clamp(0, last), minlength=last + 1)
 
-    def summarise(self, sums: dict[str, Tensor]) -> dict[str, float]:
+    def summarise(self, totals: dict[str, Tensor]) -> dict[str, float]:
         """Return the errors by norm and number of directions; record the rows of the figures."""
         metrics = {}
         for (row, r), (column, m) in itertools.product(
             enumerate(self.norms), enumerate(self.num_features)
         ):
-            draws = int(sums["draws"]) * self.draws_per_sample(m)
-            mean = {name: float(sums[name][row, column]) / draws for name in CELLS}
+            draws = int(totals["draws"]) * self.draws_per_sample(m)
+            mean = {name: float(totals[name][row, column]) / draws for name in CELLS}
             spread = max(mean["mse_squared"] - mean["mse"] ** 2, 0.0)
             metrics[f"mse_r{r:g}_m{m}"] = mean["mse"]
             metrics[f"bias_r{r:g}_m{m}"] = mean["bias"]
@@ -199,7 +210,7 @@ class KernelEstimation(EstimationTask):
                 "independent": mean["independent"],
             }
             self.record_rows("kernel", [cell])
-        for sigma, histogram in zip(self.sigmas, sums["errors"], strict=True):
+        for sigma, histogram in zip(self.sigmas, totals["errors"], strict=True):
             error = _median(histogram)
             metrics[f"output_error_s{sigma:g}"] = error
             self.record_rows("output", [{"kernel": self.kernel, "sigma": sigma, "error": error}])

@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import Any, ClassVar
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float, Int
@@ -13,6 +13,16 @@ from torch import Generator, Tensor
 from suexp.run.statistics import clopper_pearson, wilson
 from suexp.task import _sector as sector
 from suexp.task.estimation import EstimationTask
+
+Formula = Literal["inclusion_exclusion", "single_term", "exact_rational", "wendel"]
+Sampler = Literal["disc", "disc_rejection", "circle", "ball"]
+Interval = Literal["wilson", "exact"]
+FORMULAS: dict[str, Callable[[int, Fraction], Fraction]] = {
+    "inclusion_exclusion": sector.inclusion_exclusion,
+    "single_term": sector.single_term,
+    "exact_rational": sector.exact_rational,
+}
+INTERVALS: dict[str, Callable[..., Any]] = {"wilson": wilson, "exact": clopper_pearson}
 
 
 class PointsInSector(EstimationTask):
@@ -52,37 +62,22 @@ class PointsInSector(EstimationTask):
         ValueError: an angle, a number of points or a combination that has no meaning.
     """
 
-    formulas: ClassVar[dict[str, Callable[[int, Fraction], Fraction]]] = {
-        "inclusion_exclusion": sector.inclusion_exclusion,
-        "single_term": sector.single_term,
-        "exact_rational": sector.exact_rational,
-    }
-    intervals: ClassVar[dict[str, Callable[..., Any]]] = {
-        "wilson": wilson,
-        "exact": clopper_pearson,
-    }
-    samplers: ClassVar[tuple[str, ...]] = ("disc", "disc_rejection", "circle", "ball")
-
     def __init__(
         self,
         num_points: Sequence[int] = (2, 3, 4, 5, 8, 12),
         angles_deg: Sequence[int | float] = (60, 120, 180, 210, 240, 270, 300, 330),
-        formula: str = "inclusion_exclusion",
-        sampler: str = "disc",
+        formula: Formula = "inclusion_exclusion",
+        sampler: Sampler = "disc",
         dim: int = 2,
-        ci: str = "wilson",
+        ci: Interval = "wilson",
         confidence: float = 0.95,
         chunk: int = 1_000_000,
         seed: int = 0,
     ) -> None:
         super().__init__(seed)
-        for name, value, known in (
-            ("formula", formula, (*self.formulas, "wendel")),
-            ("sampler", sampler, self.samplers),
-            ("ci", ci, tuple(self.intervals)),
-        ):
-            if value not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
+        for value, known in ((formula, Formula), (sampler, Sampler), (ci, Interval)):
+            if value not in get_args(known):
+                raise ValueError(f"{value!r} is none of {', '.join(get_args(known))}")
         if not angles_deg or not all(0 < angle <= 360 for angle in angles_deg):
             raise ValueError(f"central angle must be in (0, 360] degrees, got {list(angles_deg)}")
         if not num_points or min(num_points) < 1:
@@ -103,18 +98,18 @@ class PointsInSector(EstimationTask):
         self.ci, self.confidence = ci, confidence
         self.theory = [[self.probability(n, turn) for turn in self.turns] for n in num_points]
         cells = (len(num_points), len(angles_deg))
-        self.add_sum("hits", *cells, dtype=torch.int64)
-        self.add_sum("arc", len(num_points))
-        self.add_sum("arc_squared", len(num_points))
+        self.add_total("hits", *cells, dtype=torch.int64)
+        self.add_total("arc", len(num_points))
+        self.add_total("arc_squared", len(num_points))
         # What the totals were after 1, 2, 4, 8, ... batches, for the error against N.
-        self.add_sum("trace_hits", 40, *cells, dtype=torch.int64)
-        self.add_sum("trace_draws", 40, dtype=torch.int64)
+        self.add_total("trace_hits", 40, *cells, dtype=torch.int64)
+        self.add_total("trace_draws", 40, dtype=torch.int64)
 
     def probability(self, n: int, turn: Fraction) -> Fraction:
         """Return what the chosen formula says of n points and this part of a turn, exactly."""
         if self.formula == "wendel":
             return sector.wendel(n, self.dim)
-        return self.formulas[self.formula](n, turn)
+        return FORMULAS[self.formula](n, turn)
 
     def points(self, count: int, n: int, generator: Generator) -> Float[Tensor, "count n dim"]:
         """Draw sets of n points of the disc or ball."""
@@ -127,8 +122,8 @@ class PointsInSector(EstimationTask):
 
     def draw(self, count: int, generator: Generator) -> dict[str, Tensor]:
         """Add hits (n, theta) and the longest arcs of ``count`` draws for each n."""
-        hits = torch.zeros_like(self.sums["hits"])
-        arc, squared = torch.zeros_like(self.sums["arc"]), torch.zeros_like(self.sums["arc"])
+        hits = torch.zeros_like(self.totals["hits"])
+        arc, squared = torch.zeros_like(self.totals["arc"]), torch.zeros_like(self.totals["arc"])
         limits = torch.tensor([float(1 - t) for t in self.turns], dtype=self.real).to(hits.device)
         for row, n in enumerate(self.num_points):
             # In three dimensions every pair's plane is held against every point.
@@ -155,16 +150,16 @@ class PointsInSector(EstimationTask):
         super().test_step(batch, batch_idx)
         if self.batches_done > before and self.batches_done.bit_count() == 1:
             level = self.batches_done.bit_length() - 1
-            self.sums["trace_hits"][level] = self.sums["hits"]
-            self.sums["trace_draws"][level] = self.sums["draws"]
+            self.totals["trace_hits"][level] = self.totals["hits"]
+            self.totals["trace_draws"][level] = self.totals["draws"]
 
-    def summarise(self, sums: dict[str, Tensor]) -> dict[str, float]:
+    def summarise(self, totals: dict[str, Tensor]) -> dict[str, float]:
         """Return the agreement of estimate and theory; record the tables of the figures."""
-        draws, cells = int(sums["draws"]), []
+        draws, cells = int(totals["draws"]), []
         for row, n in enumerate(self.num_points):
-            low, high = self.intervals[self.ci](sums["hits"][row].numpy(), draws, self.confidence)
+            low, high = INTERVALS[self.ci](totals["hits"][row].numpy(), draws, self.confidence)
             for column, angle in enumerate(self.angles_deg):
-                hits = int(sums["hits"][row, column])
+                hits = int(totals["hits"][row, column])
                 cells.append(
                     {
                         "n": n,
@@ -178,10 +173,10 @@ class PointsInSector(EstimationTask):
                     }
                 )
         self.record_rows("cells", cells)
-        self._record_error(sums)
+        self._record_error(totals)
         self._record_curves()
         self._record_ducks()
-        return self._agreement(cells, draws) | self._arcs(sums, draws)
+        return self._agreement(cells, draws) | self._arcs(totals, draws)
 
     def _agreement(self, cells: list[dict[str, Any]], draws: int) -> dict[str, float]:
         scored = []
@@ -216,24 +211,24 @@ class PointsInSector(EstimationTask):
             metrics["bonferroni_p"] = min(1.0, len(scored) * math.erfc(worst / math.sqrt(2)))
         return metrics
 
-    def _arcs(self, sums: dict[str, Tensor], draws: int) -> dict[str, float]:
+    def _arcs(self, totals: dict[str, Tensor], draws: int) -> dict[str, float]:
         if self.dim > 2 or draws < 2:
             return {}
         errors, scores = [], []
         for row, n in enumerate(self.num_points):
-            mean = float(sums["arc"][row]) / draws
-            spread = float(sums["arc_squared"][row]) / draws - mean * mean
+            mean = float(totals["arc"][row]) / draws
+            spread = float(totals["arc_squared"][row]) / draws - mean * mean
             errors.append(abs(mean - sum(1 / j for j in range(1, n + 1)) / n))
             if n > 1:
                 scores.append(errors[-1] / math.sqrt(spread / (draws - 1)))
         return {"max_gap_error": max(errors), "max_gap_z": max(scores, default=0.0)}
 
-    def _record_error(self, sums: dict[str, Tensor]) -> None:
+    def _record_error(self, totals: dict[str, Tensor]) -> None:
         """Root mean square error over the cells after N draws, and the one that theory expects."""
         theory = torch.tensor([[float(p) for p in row] for row in self.theory], dtype=torch.float64)
-        for level, count in enumerate(sums["trace_draws"].tolist()):
+        for level, count in enumerate(totals["trace_draws"].tolist()):
             if count:
-                error = sums["trace_hits"][level] / count - theory
+                error = totals["trace_hits"][level] / count - theory
                 variance = (theory * (1 - theory)).clamp_min(0) / count
                 self.record_rows(
                     "error",
