@@ -205,6 +205,7 @@ def find(dotted: str) -> tuple[Module, ast.AST] | None:
     return (module, node) if used + 1 == len(parts) else None
 
 
+@functools.cache
 def read(dotted: str) -> Target | None:
     """Return what the source says of a ``_target_``, or None if there is no source to read."""
     try:

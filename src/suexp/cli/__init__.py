@@ -61,7 +61,13 @@ def _hydra(argv: list[str]) -> int:
     if not {"--config-path", "--config-name", "--experimental-rerun", "--version"} & {*line.flags}:
         from suexp.catalogue import Catalogue
 
-        precheck(line, Catalogue(line.config_dir))
+        catalogue = Catalogue(line.config_dir)
+        precheck(line, catalogue)
+        if "--help" in line.flags:
+            from suexp.cli.helping import show_help
+
+            show_help(catalogue)
+            return 0
     from suexp.run.main import hydra_main
 
     hydra_main(argv)

@@ -49,7 +49,8 @@ def show_plan(item: Any) -> None:
         changes = [text for text in item.user if text.split("=")[0] not in first.choices]
         show_text(f"{_count(len(runs), 'run')}, {steps} steps", "bold")
         seeds = " ".join(str(run.seed) for run in runs)
-        show_rows(("", ""), [("choices", chosen), ("with", " ".join(changes)), ("seeds", seeds)])
+        rows = [("choices", chosen), ("with", " ".join(changes)), ("seeds", seeds)]
+        show_rows(("", ""), [row for row in rows if row[1]])
         return
     arms = item.header["arms"]
     counts = f"{_count(len(arms), 'arm')} x {_count(len(item.seeds), 'seed')}"

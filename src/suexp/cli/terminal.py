@@ -52,7 +52,13 @@ def show_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(
+        box=None,
+        header_style="dim",
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+        show_header=any(columns),
+    )
     for i, column in enumerate(columns):
         table.add_column(column, style="bold" if i == 0 else "", no_wrap=i == 0)
     for row in cells:

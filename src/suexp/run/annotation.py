@@ -34,6 +34,8 @@ def mismatch(value: Any, annotation: ast.expr, module: Module) -> str:
     if literals and isinstance(value, str):
         return f"{shown} is none of {', '.join(map(_show, literals))}" + _only_near(value, literals)
     names = [name for kind in kinds if (name := _name(kind))]
+    if {"an int", "a float"} <= set(names):
+        names = ["a number", *(name for name in names if name not in ("an int", "a float"))]
     line = f"{shown} is not {' or '.join(dict.fromkeys(names))}"
     if isinstance(value, float) and value.is_integer() and "an int" in names:
         line += f"; write {int(value)}"
