@@ -1,0 +1,45 @@
+"""``suexp --help``: the commands, then everything that can be chosen."""
+
+import textwrap
+
+from suexp.catalogue import Catalogue
+from suexp.cli.terminal import show_text
+
+USAGE = """\
+suexp runs the posts of https://kexue.fm as experiments.
+
+  suexp list [GROUP]        what can be chosen, one line each
+  suexp show NAME           what an option or experiment is: equation, parameters, post, verdict
+  suexp check OVERRIDES     compose and check everything, train nothing
+  suexp report DIR          write an experiment's report again
+
+  suexp                                             one run: a language model on real English
+  suexp attention=performer optimizer=lion          the same with other parts
+  suexp -m attention=softmax,performer seed=0,1,2   a sweep
+  suexp experiment=lion                             a post: arms x seeds, verdicts, report
+  suexp experiment=lion scale=smoke                 in seconds, to see that it runs
+"""
+
+FLAGS = """\
+  -m, --multirun     every combination of a=1,2 b=3,4
+  --cfg job          print the config instead of running (add --resolve for final values)
+  --config-dir DIR   options of your own, laid out like conf/
+  --hydra-help       Hydra's other flags
+  --version          suexp's version
+  Tab completion: eval "$(suexp -sc install=bash)" in bash and zsh"""
+
+
+def show_help(catalogue: Catalogue) -> None:
+    """Print it."""
+    show_text(USAGE)
+    show_text("Choose parts, group=option (the default comes first):\n", "bold")
+    width = max(map(len, catalogue.groups))
+    for group, names in catalogue.groups.items():
+        default = catalogue.defaults.get(group)
+        ordered = sorted(names, key=lambda name: name != default)
+        line = f"  {group.ljust(width)}  {', '.join(ordered)}"
+        show_text(textwrap.fill(line, 100, subsequent_indent=" " * (width + 4)))
+    show_text(
+        "\nSet anything in them, group.key=value; suexp show NAME explains the keys.\n", "bold"
+    )
+    show_text(FLAGS)
