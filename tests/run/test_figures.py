@@ -5,11 +5,11 @@ import re
 import xml.etree.ElementTree as ET
 
 import pytest
-from results_example import FIGURES, example, write_histories
 
 from suexp.errors import UserError
 from suexp.run.figure_data import NothingToDrawError, group, rows_of
 from suexp.run.figures import check_figures, draw
+from tests.run.results_example import FIGURES, example, write_histories
 
 EVERY_KIND = {
     **FIGURES,

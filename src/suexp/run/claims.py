@@ -91,7 +91,7 @@ class _Seed:
             raise _NotEvaluatedError(f"there is no run of {arm}, seed {self.seed}")
         if run["status"] != "finished":
             error = f": {run['error']}" if run.get("error") else ""
-            state = "failed" if run["status"] == "failed" else "was interrupted"
+            state = "was interrupted" if run["status"] == "interrupted" else run["status"]
             raise _NotEvaluatedError(f"{arm}, seed {self.seed}, {state}{error}")
         return run
 

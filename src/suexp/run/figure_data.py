@@ -66,7 +66,7 @@ def _runs(
         if run["status"] != "finished":
             bad.setdefault((run["arm"], run["status"]), []).append(str(run["seed"]))
     for (arm, status), seeds in bad.items():
-        notes.append(f"without {arm} seed {', '.join(seeds)}, which {_DID[status]}")
+        notes.append(f"without {arm} seed {', '.join(seeds)}, which {_DID.get(status, status)}")
     return sorted(
         (run for run in runs if run["status"] == "finished"),
         key=lambda run: (wanted.index(run["arm"]), run["seed"]),

@@ -1,0 +1,116 @@
+"""Record what an experiment's laptop run came to, and keep the README's table of verdicts true.
+
+python scripts/record.py lion performer    outputs/<slug>/laptop/ -> experiments/<slug>/
+python scripts/record.py                    only rewrite the table in README.md
+python scripts/record.py --check            exit 1 when a card or the table is not up to date
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from suexp.errors import UserError
+from suexp.run.report import load_results, markdown_report, markdown_verdict_table
+from suexp.run.store import write_atomic
+
+START, END = "<!-- verdicts -->", "<!-- /verdicts -->"
+
+
+def record(source: Path, target: Path, allow_dirty: bool) -> None:
+    """Copy one experiment's results, card and figures."""
+    results = load_results(source)
+    doubts = _doubts(results)
+    if doubts and not allow_dirty:
+        raise UserError(f"{source} is not recorded: {'; '.join(doubts)} (--allow-dirty overrules)")
+    target.mkdir(parents=True, exist_ok=True)
+    for old in target.glob("*.svg"):
+        old.unlink()
+    for figure in results["figures"]:
+        if figure.get("file"):
+            drawing = source / figure["file"]
+            shutil.copyfile(drawing, target / drawing.name)
+            figure["file"] = drawing.name
+    text = json.dumps(results, indent=1, ensure_ascii=False)
+    write_atomic(target / "results.json", text + "\n")
+    write_atomic(target / "README.md", markdown_report(results))
+
+
+def _doubts(results: dict[str, Any]) -> list[str]:
+    """What speaks against showing a result to the world."""
+    doubts = []
+    if results.get("dirty") is not False:
+        doubts.append("it was not made from a clean commit")
+    if results["scale"] != "laptop":
+        doubts.append(f"it is of scale {results['scale']}")
+    unfinished = [run for run in results["runs"] if run["status"] != "finished"]
+    if unfinished or not results["runs"]:
+        doubts.append(f"{len(unfinished) or 'all'} runs did not finish")
+    open_claims = [c["id"] for c in results["claims"] if c["verdict"] == "not evaluated"]
+    if open_claims:
+        doubts.append(f"not evaluated: {', '.join(open_claims)}")
+    return doubts
+
+
+def with_table(readme: str, experiments: Path) -> str:
+    """Return the README with the table of all recorded experiments between its markers."""
+    before, start, rest = readme.partition(START)
+    _, end, after = rest.partition(END)
+    if not start or not end:
+        raise UserError(f"README.md needs the lines {START} and {END}")
+    recorded = [load_results(path.parent) for path in sorted(experiments.glob("*/results.json"))]
+    return f"{before}{START}\n{markdown_verdict_table(recorded)}{END}{after}"
+
+
+def stale(root: Path) -> list[Path]:
+    """Return the files that recording would write differently."""
+    files = []
+    for path in sorted((root / "experiments").glob("*/results.json")):
+        results, card = load_results(path.parent), path.with_name("README.md")
+        if not card.is_file() or card.read_text(encoding="utf-8") != markdown_report(results):
+            files.append(card)
+        figures = [path.parent / figure["file"] for figure in results["figures"] if figure["file"]]
+        files += [figure for figure in figures if not figure.is_file()]
+    readme = root / "README.md"
+    text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
+    if with_table(text, root / "experiments") != text:
+        files.append(readme)
+    return files
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("slugs", nargs="*", help="experiments to record")
+    parser.add_argument("--allow-dirty", action="store_true", help="record in spite of all doubts")
+    parser.add_argument("--check", action="store_true", help="write nothing, exit 1 when stale")
+    parser.add_argument("--outputs", default="outputs", help="where the laptop runs were written")
+    parser.add_argument("--root", type=Path, default=Path(__file__).parents[1])
+    options = parser.parse_args(arguments)
+    root: Path = options.root
+    try:
+        if options.check:
+            files = stale(root)
+            for path in files:
+                print(f"{path.relative_to(root)} is not what its results say; run {sys.argv[0]}")
+            return int(bool(files))
+        for slug in options.slugs:
+            source = root / options.outputs / slug / "laptop"
+            record(source, root / "experiments" / slug, options.allow_dirty)
+            print(f"recorded experiments/{slug}")
+        readme = root / "README.md"
+        if not readme.is_file():
+            raise UserError(f"{readme} does not exist")
+        text = with_table(readme.read_text(encoding="utf-8"), root / "experiments")
+        write_atomic(readme, text)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

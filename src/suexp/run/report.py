@@ -1,0 +1,210 @@
+"""The report of an experiment as one Markdown file and one HTML page that needs nothing else.
+
+Names, errors and sentences are data: HTML escapes every one of them, and so does Markdown. The page
+loads nothing and runs nothing (its own content policy forbids both).
+"""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from suexp.errors import UserError
+from suexp.run import readable
+from suexp.run.report_view import MARKS, Table, view
+from suexp.run.store import write_atomic
+from suexp.run.theme import CATEGORIES, FAINT, INK, ORDERED, PAPER
+
+TEMPLATES = Path(__file__).parent / "templates"
+NEEDED = ("schema", "experiment", "scale", "arms", "runs", "claims", "figures")
+
+
+def load_results(directory: Path) -> dict[str, Any]:
+    """Read the results.json of a folder.
+
+    Raises:
+        UserError: there is none, it is not whole, or another version wrote it.
+    """
+    path = directory / "results.json"
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        inside = sorted(p.parent for p in directory.glob("*/results.json"))
+        hint = f"did you mean {inside[0]}?" if inside else "run the experiment first"
+        raise UserError(f"{directory} has no results.json; {hint}") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        again = "run the experiment again (finished runs are reused)"
+        raise UserError(f"{path} is damaged ({error}); {again}") from error
+    if not isinstance(results, dict) or any(key not in results for key in NEEDED):
+        raise UserError(f"{path} is not the results of an experiment")
+    if results["schema"] != 1:
+        raise UserError(f"{path} has schema {results['schema']}, this version reads 1")
+    return results
+
+
+def write_report(results: dict[str, Any], directory: Path) -> None:
+    """Write report.md and report.html beside results.json and the figures.
+
+    Args:
+        results: results.json.
+        directory: where the figures' files are found and the reports go.
+    """
+    write_atomic(directory / "report.md", markdown_report(results))
+    write_atomic(directory / "report.html", html_report(results, directory))
+
+
+def html_report(results: dict[str, Any], directory: Path) -> str:
+    """Return the page, with the figures found in a folder inside it."""
+    environment = _environment(None)
+    environment.filters |= {"link": _html_link, "linked": _html_linked}
+    return environment.get_template("report.html.j2").render(
+        view=view(results),
+        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        colours=_exchanged_colours(),
+        svg=lambda figure: inline_svg(directory, figure),
+    )
+
+
+def markdown_report(results: dict[str, Any]) -> str:
+    """Return the report as Markdown; figures are linked by the paths in the results."""
+    environment = _environment(_markdown_text)
+    environment.filters |= {
+        "code": _markdown_code,
+        "link": _markdown_link,
+        "linked": _markdown_linked,
+        "path": lambda path: Markup(quote(str(path))),
+        "fenced": lambda text: Markup(" ".join(str(text).replace("```", "").split())),
+    }
+    environment.globals["table"] = _markdown_table
+    text = environment.get_template("report.md.j2").render(view=view(results))
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def markdown_verdict_table(results: list[dict[str, Any]]) -> str:
+    """Return the table of all experiments with the numbers of their verdicts.
+
+    Args:
+        results: the recorded results; names link to experiments/<slug>/README.md.
+    """
+    views = [view(item) for item in sorted(results, key=lambda item: str(item["experiment"]))]
+    verdicts = ["reproduced", "not reproduced", "inconclusive"]
+    verdicts += [v for v in ("not evaluated", "undecided") if any(v in w.counts for w in views)]
+    heads = ["Experiment", "Post", *(verdict.capitalize() for verdict in verdicts), "Run time"]
+    rows = [
+        [
+            f"[{_markdown_text(item.name)}](experiments/{quote(item.name)}/README.md)",
+            str(_markdown_link(item.title, item.url)),
+            *(str(item.counts.get(verdict, 0)) for verdict in verdicts),
+            item.total_time,
+        ]
+        for item in views
+    ]
+    rule = ["---", "---", *(["--:"] * (len(verdicts) + 1))]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in (heads, rule, *rows))
+
+
+def inline_svg(directory: Path, figure: dict[str, Any]) -> Markup | None:
+    """Return a figure's SVG for the inside of a page, or None when its file is not there.
+
+    Its colours become the page's, so that it follows light and dark; its ids get the figure's name
+    in front, since a page has one name space for all of its figures.
+    """
+    if not figure.get("file"):
+        return None
+    path = (directory / str(figure["file"])).resolve()
+    if path.suffix != ".svg" or directory.resolve() not in path.parents or not path.is_file():
+        return None
+    text = path.read_text(encoding="utf-8")
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>", "", text, flags=re.DOTALL)
+    text = re.sub(r' (?:width|height)="[\d.]+pt"', "", text, count=2)
+    scope = re.sub(r"\W", "_", str(figure["name"]))
+    text = re.sub(r'\bid="', f'id="{scope}-', text)
+    text = re.sub(r'href="#', f'href="#{scope}-', text)
+    text = text.replace("url(#", f"url(#{scope}-")
+    for colour in _exchanged_colours():
+        text = text.replace(colour, f"var(--c{colour[1:]})")
+    label = Markup('<svg role="img" aria-label="{}"').format(figure["caption"])
+    return Markup(text.replace("<svg", label, 1))
+
+
+def _exchanged_colours() -> dict[str, str]:
+    return {INK: "#e6edf3", FAINT: "#363d47", PAPER: "#161b22", **CATEGORIES, **ORDERED}
+
+
+def _environment(escape: Callable[[Any], Any] | None) -> Environment:
+    """Return a template environment that escapes by default: HTML, or by the function given."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=escape is None,
+        finalize=escape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["breakable"] = _breakable
+    environment.globals |= {"MARKS": MARKS}
+    return environment
+
+
+def _web(url: Any) -> str | None:
+    """Return an address that is safe to link: http or https only."""
+    text = str(url or "")
+    return quote(text, safe=":/?#&=%~+,;@!*-._") if re.match(r"https?://", text) else None
+
+
+def _html_link(text: Any, url: Any) -> Markup:
+    target = _web(url)
+    return Markup('<a href="{}">{}</a>').format(target, text) if target else Markup.escape(text)
+
+
+def _html_linked(text: Any) -> Markup:
+    pieces = readable.split_links(str(text))
+    return Markup("").join(_html_link(p, p) if is_link else p for p, is_link in pieces)
+
+
+def _breakable(text: Any) -> Markup:
+    """Let a long name like optimizer/state_bytes break after its slash."""
+    return Markup("/<wbr>").join(str(text).split("/"))
+
+
+def _markdown_table(table: Table) -> Markup:
+    rows = [[_markdown_text(cell) for cell in row] for row in (table.heads, *table.rows)]
+    rows.insert(1, ["---", *["--:"] * (len(table.heads) - 1)])
+    return Markup("\n".join(f"| {' | '.join(cells)} |" for cells in rows))
+
+
+def _markdown_text(text: Any) -> str:
+    r"""Escape what Markdown, GitHub's tables and its mathematics would read as their own."""
+    if isinstance(text, Markup):
+        return str(text)
+    line = re.sub(r"\s+", " ", str(text))
+    line = re.sub(r"([\\`*_\[\]|~#$])", r"\\\1", line)
+    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _markdown_code(text: Any) -> Markup:
+    """Put a text into a code span, also one that holds backticks or a table's bar."""
+    line = " ".join(str(text).split())
+    longest = max(map(len, re.findall(r"`+", line)), default=0)
+    fence, pad = "`" * (longest + 1), " " if "`" in line else ""
+    return Markup(f"{fence}{pad}{line}{pad}{fence}".replace("|", r"\|"))
+
+
+def _markdown_link(text: Any, url: Any) -> Markup:
+    target = _web(url)
+    return Markup(f"[{_markdown_text(text)}]({target})" if target else _markdown_text(text))
+
+
+def _markdown_linked(text: Any) -> Markup:
+    pieces = readable.split_links(str(text))
+    return Markup(
+        "".join(f"<{_web(p)}>" if is_link else _markdown_text(p) for p, is_link in pieces)
+    )
