@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from suexp.data.digits import Digits
+
+
+def columns(data: Digits, split: str) -> dict[str, torch.Tensor]:
+    dataset = data.splits()[split]
+    return data.collate(dataset.__getitems__(list(range(len(dataset)))))
+
+
+def test_every_digit_once_scaled() -> None:
+    data = Digits(num_train=1300)
+    train, validation = columns(data, "train"), columns(data, "validation")
+    assert train["x"].shape == (1300, 64)
+    assert validation["x"].shape == (497, 64)
+    assert (train["x"].dtype, train["label"].dtype) == (torch.float32, torch.int64)
+    assert train["x"].min() == 0
+    assert train["x"].max() == 1
+    pixels, labels = load_digits(return_X_y=True)
+    found = torch.cat([train["x"], validation["x"]]).numpy() * 16
+    both = torch.cat([train["label"], validation["label"]]).numpy()
+    rows = np.concatenate([found, both[:, None]], axis=1)
+    expected = np.concatenate([pixels, labels[:, None]], axis=1)
+    np.testing.assert_array_equal(rows[np.lexsort(rows.T)], expected[np.lexsort(expected.T)])
+    assert len(np.unique(train["label"])) == 10
+    assert data.sizes == {"input_dim": 64, "num_classes": 10}
+
+
+def test_split_depends_on_its_seed_alone() -> None:
+    base = columns(Digits(), "validation")["x"]
+    torch.testing.assert_close(base, columns(Digits(batch_size=3), "validation")["x"])
+    assert not torch.equal(base, columns(Digits(split_seed=1), "validation")["x"])
+    assert Digits().fingerprint() == Digits(batch_size=3, eval_batch_size=9).fingerprint()
+    others = [Digits(split_seed=1), Digits(num_train=1300)]
+    assert len({Digits().fingerprint(), *(data.fingerprint() for data in others)}) == 3
+
+
+@pytest.mark.parametrize("settings", [{"num_train": 0}, {"num_train": 1797}, {"batch_size": 0}])
+def test_out_of_range(settings: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=f"data.{next(iter(settings))}"):
+        Digits(**settings)
