@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from suexp.catalogue import Catalogue, has_key
+from suexp.errors import UserError
 
 # What other programs call a key.
 ALIASES = {
@@ -211,6 +212,11 @@ def explain(error: BaseException, conf: Path | Catalogue, overrides: Sequence[st
     catalogue = conf if isinstance(conf, Catalogue) else Catalogue(base=conf)
     case = Case(error, catalogue, chosen_experiments(overrides))
     text = str(error)
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, UserError):  # raised by a resolver of ours, within OmegaConf
+            return str(inner)
+        inner = inner.__cause__ or inner.__context__
     for pattern, answer in _ANSWERS:
         found = re.search(pattern, text, re.S)
         if not found:
