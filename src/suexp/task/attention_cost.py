@@ -1,0 +1,161 @@
+"""What an attention costs in time and memory as the text grows (https://kexue.fm/archives/7921)."""
+
+import functools
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Generator, Tensor
+from torch.profiler import ProfilerActivity, profile
+
+from suexp.attention.base import Attention
+from suexp.mask.base import Mask
+from suexp.task.estimation import EstimationTask
+
+
+class AttentionCost(EstimationTask):
+    r"""Seconds and bytes of one attention on (1, num_heads, n, head_dim) for a row of lengths n.
+
+    A batch of the counter is one round over all lengths; the shortest time of all rounds counts,
+    since on a shared machine noise only ever adds. Each time is measured after a call that is not,
+    and short calls are repeated within a round until 10 ms have gone by. Bytes are the allocator's
+    peak beyond queries, keys and values. Both are taken without gradients, and again with a
+    backward pass if ``backward``.
+
+    Metrics: ``seconds_n{n}`` and ``bytes_n{n}``; ``time_slope`` and ``memory_slope``, the exponents
+    $p$ of $n^p$ by least squares on logarithms over the lengths from ``slope_from`` on; the same
+    with ``backward_`` in front.
+
+    Post: https://kexue.fm/archives/7921. Paper: Choromanski et al., Rethinking Attention with
+    Performers, https://arxiv.org/abs/2009.14794.
+
+    Args:
+        attention: what is measured.
+        mask: what queries may look at; a form that the attention can use fast.
+        num_heads: heads.
+        head_dim: size of a head.
+        lengths: the lengths n.
+        slope_from: the shortest length that counts for the slopes.
+        backward: also measure forward and backward together.
+        seed: of queries, keys and values.
+
+    Raises:
+        ValueError: a size that is not positive, or fewer than two lengths for the slopes.
+    """
+
+    refuses: ClassVar[dict[str, str]] = {
+        "loss": "nothing is trained, it takes no loss; use loss=null",
+        "optimizer": "nothing is trained, it takes no optimizer; use optimizer=null",
+        "scheduler": "nothing is trained, it takes no scheduler; use scheduler=null",
+        "transform": "nothing is trained, there are no weights to transform; use transform=null",
+    }
+
+    def __init__(
+        self,
+        attention: Attention,
+        mask: Mask,
+        num_heads: int = 4,
+        head_dim: int = 64,
+        lengths: Sequence[int] = (256, 512, 1024, 2048, 4096),
+        slope_from: int = 1024,
+        backward: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(seed)
+        if min([*lengths, num_heads, head_dim]) < 1:
+            raise ValueError("lengths, num_heads and head_dim must be at least 1")
+        if len({n for n in lengths if n >= slope_from}) < 2:
+            raise ValueError(
+                f"the slopes need two lengths from slope_from={slope_from} on, got {list(lengths)}"
+            )
+        self.attention, self.mask = attention, mask
+        self.num_heads, self.head_dim, self.backward_too = num_heads, head_dim, backward
+        self.lengths, self.slope_from = sorted(set(lengths)), slope_from
+        self.passes = ("", "backward_") if backward else ("",)
+        for name in self.passes:
+            self.add_total(f"{name}seconds", len(self.lengths), join="min")
+            self.add_total(f"{name}bytes", len(self.lengths), join="max")
+
+    @torch.inference_mode(False)  # which Trainer.test is in, and where nothing has a gradient
+    def draw(self, count: int, generator: Generator) -> dict[str, Tensor]:
+        """Time every length once; how many rows the batch has plays no part."""
+        del count
+        out = {name: torch.zeros_like(self.totals[name]) for name in self.totals if name != "draws"}
+        for column, n in enumerate(self.lengths):
+            shape = (3, 1, self.num_heads, n, self.head_dim)
+            inputs = torch.randn(shape, device=self.device, generator=generator).unbind()
+            for name in self.passes:
+                call = functools.partial(self._backward if name else self._forward, *inputs)
+                call()
+                out[f"{name}seconds"][column] = self._seconds(call)
+                # Allocations do not vary from round to round.
+                first = self.batches_done == 0
+                out[f"{name}bytes"][column] = self._bytes(call) if first else -math.inf
+        return out
+
+    @torch.no_grad()
+    def _forward(self, *inputs: Tensor) -> None:
+        self.attention(*inputs, self.mask)
+
+    @torch.enable_grad()
+    def _backward(self, *inputs: Tensor) -> None:
+        inputs = tuple(x.detach().requires_grad_() for x in inputs)
+        out = self.attention(*inputs, self.mask)
+        torch.autograd.grad(out, inputs, torch.ones_like(out))
+
+    def _seconds(self, call: Callable[[], None]) -> float:
+        best, spent = math.inf, 0.0
+        while spent < 0.01:
+            self._wait()
+            start = time.perf_counter()
+            call()
+            self._wait()
+            taken = time.perf_counter() - start
+            best, spent = min(best, taken), spent + taken
+        return best
+
+    def _wait(self) -> None:
+        if self.device.type != "cpu":
+            getattr(torch, self.device.type).synchronize()
+
+    def _bytes(self, call: Callable[[], None]) -> int:
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+            call()
+            return int(torch.cuda.max_memory_allocated() - before)
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler prints as it starts and ends
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+            call()
+        results: Any = profiler.profiler
+        live = peak = 0
+        for event in results.kineto_results.events():
+            if event.name() == "[memory]":
+                live += event.nbytes()
+                peak = max(peak, live)
+        return peak
+
+    def summarise(self, totals: dict[str, Tensor]) -> dict[str, float]:
+        """Return times, bytes and their slopes; record a row for each length."""
+        metrics = {}
+        for name in self.passes:
+            seconds, size = totals[f"{name}seconds"].tolist(), totals[f"{name}bytes"].tolist()
+            for n, s, b in zip(self.lengths, seconds, size, strict=True):
+                metrics[f"{name}seconds_n{n}"], metrics[f"{name}bytes_n{n}"] = s, b
+                which = "forward and backward" if name else "forward"
+                self.record_rows("cost", [{"pass": which, "n": n, "seconds": s, "bytes": b}])
+            metrics[f"{name}time_slope"] = self._slope(seconds)
+            metrics[f"{name}memory_slope"] = self._slope(size)
+        return metrics
+
+    def _slope(self, values: list[float]) -> float:
+        points = [
+            (math.log(n), math.log(value))
+            for n, value in zip(self.lengths, values, strict=True)
+            if n >= self.slope_from
+        ]
+        x = sum(a for a, _ in points) / len(points)
+        return sum((a - x) * b for a, b in points) / sum((a - x) ** 2 for a, _ in points)
