@@ -46,7 +46,16 @@ class AttentionCost(EstimationTask):
         ValueError: a size that is not positive, or fewer than two lengths for the slopes.
     """
 
+    # The model is there for its sizes only, and is never built: what it would read is no matter.
+    provides: ClassVar[set[str]] = {"text"}
+    needs: ClassVar[dict[str, str]] = {
+        "counter": "it makes its own queries and keys and only counts rounds; use data=counter",
+        "attention": "that is what it measures; use attention=softmax",
+        "mask": "use mask=causal or mask=bidirectional",
+        "model=transformer": "its dim and num_heads are the sizes that are measured",
+    }
     refuses: ClassVar[dict[str, str]] = {
+        "score_bias": "it measures an attention without positions; use position=none",
         "loss": "nothing is trained, it takes no loss; use loss=null",
         "optimizer": "nothing is trained, it takes no optimizer; use optimizer=null",
         "scheduler": "nothing is trained, it takes no scheduler; use scheduler=null",
