@@ -110,7 +110,9 @@ def _resolve(overrides: tuple[str, ...], config_dir: str | None) -> Resolved:
         config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         cause = error.__cause__ or error.__context__
-        raise UserError(str(cause if isinstance(cause, UserError) else error).split("\n")[0]) from error
+        raise UserError(
+            str(cause if isinstance(cause, UserError) else error).split("\n")[0]
+        ) from error
     check(config, choices)
     if config.get("parent"):
         parent = parent_overrides(config["parent"])

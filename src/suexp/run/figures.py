@@ -76,21 +76,21 @@ def draw(
         figures: name -> definition.
         results: results.json; its `figures` are not read.
         runs_dir: where the runs' folders stand, for their histories.
-        out: the folder for the SVG files, beside which the report will stand.
+        out: the experiment's folder; the SVG files go to its figures/.
 
     Returns:
-        name, file (relative to the folder around `out`; None when not drawn) and caption of each.
+        name, file (relative to `out`; None when not drawn) and caption of each.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    (out / "figures").mkdir(parents=True, exist_ok=True)
     drawn = []
     for name, figure in figures.items():
-        path = out / f"{name}.svg"
+        path = out / "figures" / f"{name}.svg"
         path.unlink(missing_ok=True)  # an older one must not pass for this one
         caption = str(figure.get("caption") or name)
         file = None
         try:
             notes = _draw(figure, results, runs_dir, path)
-            file = f"{out.name}/{path.name}"
+            file = f"figures/{path.name}"
         except NothingToDrawError as reason:
             notes = [f"not drawn: {reason}"]
         except Exception as error:  # a picture is never worth the results of a night

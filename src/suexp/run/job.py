@@ -28,7 +28,6 @@ from suexp.run.store import Run
 from suexp.run.versions import provenance
 from suexp.task.base import Task
 from suexp.task.recorded import Recorded
-from suexp.transform.copy import Copy
 
 Note = Callable[[str], None]
 
@@ -42,8 +41,8 @@ def build(config: dict[str, Any], data: Data) -> Recorded:
     task = partial(config["task"])
     kind: Any = task.func
     if not issubclass(kind, Task):  # an estimation: nothing is trained
-        return guarded(task)  # type: ignore[no-any-return]
-    return guarded(  # type: ignore[no-any-return]
+        return guarded(task)
+    return guarded(
         task,
         model=instantiate(config["model"], **kind.model_sizes(data)),
         loss=instantiate(config["loss"]),
@@ -132,7 +131,8 @@ def _run(run: Run, parent: nn.Module | None, note: Note) -> dict[str, Any]:
         task = build(config, data)
         if parent is not None:
             assert isinstance(task, Task)
-            transform = instantiate(config["transform"]) if config.get("transform") else Copy()
+            plain = {"_target_": "suexp.transform.copy.Copy"}
+            transform = instantiate(config.get("transform") or plain)
             try:
                 transform.apply(parent, task.model)
             except ValueError as error:
@@ -244,6 +244,7 @@ def _quiet() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     for pattern in (
         ".*does not have many workers.*",
+        ".*LeafSpec.*",
         ".*The number of training batches.*",
         ".*Checkpoint directory.*exists and is not empty.*",
         ".*is smaller than the logging interval.*",

@@ -67,7 +67,7 @@ class Loading(pl.LightningDataModule):
 
     def _loader(self, split: str, sampler: Sampler[list[int]]) -> DataLoader[Any]:
         return DataLoader(
-            self.splits[split],  # type: ignore[arg-type]
+            self.splits[split],
             batch_sampler=sampler,
             collate_fn=self.data.collate,
             num_workers=0,

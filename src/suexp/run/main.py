@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from suexp.catalogue import conf_dir
@@ -19,7 +19,7 @@ from suexp.run.suggest import explain
 def job(cfg: DictConfig) -> float | None:
     """Run one config; return its validation loss, for sweepers that optimise it."""
     del cfg  # resolved anew, with checks and the parent's config
-    overrides: list[str] = OmegaConf.to_container(HydraConfig.get().overrides.task)
+    overrides = [str(item) for item in HydraConfig.get().overrides.task]
     from suexp.run.local import run_one, tell
 
     try:
@@ -34,7 +34,7 @@ def job(cfg: DictConfig) -> float | None:
     from suexp.run.show import closing_table
 
     closing_table(resolved.config, resolved.choices, summary)
-    return summary["metrics"].get("val/loss")  # type: ignore[no-any-return]
+    return summary["metrics"].get("val/loss")
 
 
 def hydra_main(argv: Sequence[str]) -> None:

@@ -161,16 +161,18 @@ def finish(canvas: Figure, axes: Axes, figure: Definition) -> None:
         default = "density" if figure["kind"] == "hist" and key == "y" else key
         axes.set(**{f"{axis}label": _text(figure.get(f"{key}_label") or figure.get(key, default))})
     handles, labels = axes.get_legend_handles_labels()
+    width, height = canvas.get_size_inches()
     if len(handles) > 1:
-        order = sorted(
-            range(len(labels)), key=lambda i: labels[i] in ("theory", figure.get("guide"))
-        )
-        widest = max(map(len, labels))
-        columns = min(len(handles), 4 if widest <= 9 else 3 if widest <= 14 else 2)
+        order = sorted(range(len(labels)), key=lambda i: labels[i] == "theory")
+        columns = max(1, min(4, len(labels), 48 // (max(map(len, labels)) + 6)))
         canvas.legend(
             [handles[i] for i in order], [labels[i] for i in order],
             loc="outside lower center", ncols=columns,
         )  # fmt: skip
+        height += 0.2 * (math.ceil(len(labels) / columns) - 1)
+    if flat:
+        height = 0.9 + 0.4 * len(axes.get_yticks())
+    canvas.set_size_inches(width, height)
 
 
 def _ticks(axes: Axes, axis: str, log: bool) -> None:

@@ -122,7 +122,7 @@ def view(results: Mapping[str, Any]) -> View:
         command=str(results.get("command") or f"suexp experiment={results['experiment']}"),
         created=_date(str(results.get("created") or "")),
         commit=results.get("commit"),
-        dirty=bool(results.get("dirty")),
+        dirty=bool(results.get("dirty")) or any(run.get("dirty") for run in runs),
         seeds=list(results.get("seeds") or []),
         facts=_facts(results),
         counts={verdict: counts[verdict] for verdict in VERDICTS if counts[verdict]},
@@ -153,7 +153,9 @@ def _facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     machine, versions = results.get("machine") or {}, results.get("versions") or {}
     parts = [str(machine[key]) for key in ("cpu", "gpu") if machine.get(key)]
     parts += [f"{machine[key]} {key}" for key in ("cores", "threads") if machine.get(key)]
+    commits = {run["commit"][:12] for run in results["runs"] if run.get("commit")}
     return [
+        ("commits of reused runs", ", ".join(sorted(commits)) if len(commits) > 1 else ""),
         ("machine", ", ".join(parts)),
         ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
     ]

@@ -33,9 +33,7 @@ def collect(plan: Plan, folder: Path) -> dict[str, Any]:
         "runs": runs,
         "claims": judge(header.get("claims") or {}, runs, plan.scale),
     }
-    results["figures"] = draw(
-        header.get("figures") or {}, results, Path(plan.out) / "runs", folder
-    )
+    results["figures"] = draw(header.get("figures") or {}, results, Path(plan.out) / "runs", folder)
     return results
 
 

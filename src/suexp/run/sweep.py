@@ -83,7 +83,7 @@ class Plan:
         """Return every run: arms in order, and for each the seeds in order."""
         if self.header is None:
             return [self._planned(None, (), seed) for seed in self.seeds]
-        tune = self.header.get("tune")
+        tune = self.header.get("tune") or {}
         planned = []
         for arm, overrides in self.header["arms"].items():
             tuned = (f"{tune['parameter']}={self.chosen[arm]}",) if arm in self.chosen else ()
