@@ -107,6 +107,11 @@ def test_bad_files(in_tmp: Path) -> None:
         == "t.jsonl:1: no column 'label' among text, id; name one with data.columns.label=COLUMN"
     )
     assert bad("t.jsonl", '{"text": ["a"]}\n') == "t.jsonl:1: column 'text' holds list, not text"
+    assert (
+        bad("t.jsonl", '{"text": "ab\\ud83d"}')
+        == "t.jsonl:1: character 2 of column 'text' is half of a surrogate pair ('\\ud83d'); "
+        "write the whole character"
+    )
     assert "holds nothing, not a word" in bad("t.jsonl", '{"text": "", "label": null}', **labels)
     assert "holds float, not a word" in bad("t.jsonl", '{"text": "", "label": 0.5}', **labels)
     assert "holds bool, not a word" in bad("t.jsonl", '{"text": "", "label": true}', **labels)

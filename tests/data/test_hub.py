@@ -1,9 +1,11 @@
 """The hub itself is never asked: `load_dataset` and the network are stood in for."""
 
 import io
+import json
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -103,7 +105,7 @@ def test_reachable(monkeypatch: pytest.MonkeyPatch) -> None:
                 raise reply
             if reply is None:
                 time.sleep(0.5)
-            return reply
+            return reply or io.BytesIO()
 
         monkeypatch.setattr(urllib.request, "urlopen", urlopen)
 
@@ -123,6 +125,22 @@ def test_reachable(monkeypatch: pytest.MonkeyPatch) -> None:
     start = time.perf_counter()
     assert not hub.reachable()
     assert time.perf_counter() - start < 0.4
+
+
+def test_reads_a_real_folder_as_the_library_does(
+    in_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`load_dataset` takes a folder for a name: the one real call that needs no network."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", in_tmp / "hf")
+    Path("texts").mkdir()
+    for split, rows in TABLES.items():
+        name = {"train": "train", "dev": "validation"}[split]
+        values = zip(*rows.values(), strict=True)
+        lines = [json.dumps(dict(zip(rows, row, strict=True))) for row in values]
+        Path(f"texts/{name}.jsonl").write_text("\n".join(lines))
+    data = Hub("./texts", **{k: v for k, v in SETTINGS.items() if k not in ("name", "validation")})
+    texts = {name: [doc.text for doc in data.documents(name)] for name in data.split_names}
+    assert texts == {"train": ["first text", "second text"], "validation": ["third text"]}
 
 
 def test_fingerprint_asks_nobody() -> None:

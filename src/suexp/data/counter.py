@@ -43,9 +43,10 @@ class Counter(Data):
 
     def collate(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """Return the batch's indices."""
+        import numpy as np
         import torch
 
-        return {"index": torch.tensor([int(row["index"]) for row in rows])}
+        return {"index": torch.from_numpy(np.array([row["index"] for row in rows]))}
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -82,7 +82,7 @@ class Digits(Data):
 
         return {
             "x": torch.from_numpy(np.stack([row["x"] for row in rows])),
-            "label": torch.tensor([int(row["label"]) for row in rows]),
+            "label": torch.from_numpy(np.array([row["label"] for row in rows])),
         }
 
     @property

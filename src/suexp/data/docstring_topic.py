@@ -12,18 +12,19 @@ from suexp.data.text import Text
 AREAS = {
     "concurrency": "asynchat asyncio asyncore concurrent contextvars multiprocessing queue sched "
     "selectors signal socket subprocess threading _threading_local",
-    "data_types": "_collections_abc _py_abc _strptime _weakrefset abc array bisect calendar "
-    "collections contextlib copy copyreg dataclasses datetime enum functools graphlib "
+    "data_types": "_collections_abc _py_abc _pydatetime _strptime _weakrefset abc array bisect "
+    "calendar collections contextlib copy copyreg dataclasses datetime enum functools graphlib "
     "heapq keyword operator types typing weakref zoneinfo",
-    "development": "bdb cProfile doctest faulthandler logging pdb profile pstats pydoc timeit "
-    "trace traceback tracemalloc unittest warnings",
+    "development": "_py_warnings bdb cProfile doctest faulthandler logging pdb profile pstats pydoc "
+    "timeit trace traceback tracemalloc unittest warnings",
     "files": "_compression _pyio bz2 compression dbm filecmp fileinput fnmatch genericpath "
     "glob gzip io linecache lzma nturl2path ntpath os pathlib pickle posixpath shelve "
     "shutil sqlite3 stat tarfile tempfile zipfile zlib",
     "mail": "base64 binascii email imaplib mailbox mailcap mimetypes nntplib poplib quopri "
     "smtpd smtplib uu",
-    "numbers": "_pydecimal cmath decimal fractions math numbers random statistics",
-    "runtime": "__future__ _aix_support _bootsubprocess _osx_support _pyrepl ast code codeop "
+    "numbers": "_pydecimal _pylong cmath decimal fractions math numbers random statistics",
+    "runtime": "__future__ _aix_support _android_support _apple_support _bootsubprocess "
+    "_ios_support _osx_support _pyrepl annotationlib ast code codeop "
     "compileall ctypes dis imp importlib inspect modulefinder opcode pickletools "
     "pkgutil platform py_compile pyclbr runpy site symtable sys sysconfig tabnanny "
     "token tokenize venv zipapp zipimport",

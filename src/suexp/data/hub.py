@@ -1,6 +1,7 @@
 """Any text data set of the Hugging Face hub."""
 
 import functools
+import http.client
 import threading
 import urllib.error
 import urllib.request
@@ -159,7 +160,7 @@ def reachable() -> bool:
                 answers.append(True)
         except urllib.error.HTTPError:
             answers.append(True)
-        except (OSError, ValueError):
+        except (OSError, ValueError, http.client.HTTPException):
             pass
 
     # In a thread, since the time-out does not cover the look-up of the host's name.

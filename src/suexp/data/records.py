@@ -104,6 +104,13 @@ def as_document(where: str, row: dict[str, Any], columns: dict[str, str]) -> Doc
     text, label = row["text"], row.get("label")
     if not isinstance(text, str):
         raise UserError(f"{where}: column {columns['text']!r} holds {_kind(text)}, not text")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # JSON can escape what is no character
+        raise UserError(
+            f"{where}: character {error.start} of column {columns['text']!r} is half of a "
+            f"surrogate pair ({text[error.start]!a}); write the whole character"
+        ) from error
     if "label" in columns and (isinstance(label, bool) or not isinstance(label, str | int)):
         raise UserError(
             f"{where}: column {columns['label']!r} holds {_kind(label)}, not a word or an integer"

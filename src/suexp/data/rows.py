@@ -31,11 +31,11 @@ class Rows(Dataset):
             self._viewed, self._views = self._data, self._make_views()
         if self._views is None or self._indices is not None or self.format["type"] != "numpy":
             return super().__getitems__(keys)
-        first = next(iter(self._views.values()))[0]
-        size, total = len(first), len(self)
-        places = [divmod(key if key >= 0 else key + total, size) for key in keys]
-        columns = self._views.items()
-        return [{name: chunks[i][j] for name, chunks in columns} for i, j in places]
+        rows: list[dict[str, Any]] = [{} for _ in keys]
+        for name, chunks in self._views.items():
+            for row, value in zip(rows, _take(chunks, keys, len(self)), strict=True):
+                row[name] = value
+        return rows
 
     def _make_views(self) -> dict[str, list[Any]] | None:
         """Return column -> its record batches as arrays, where all but the last have one length."""
@@ -56,6 +56,18 @@ class Rows(Dataset):
     def __getstate__(self) -> dict[str, Any]:
         """Leave the views behind: another process makes its own."""
         return {k: v for k, v in self.__dict__.items() if k not in ("_views", "_viewed")}
+
+
+def _take(chunks: list[Any], keys: list[int], total: int) -> Iterable[Any]:
+    """Return a column's values at these rows; all chunks but the last have one length."""
+    if len(chunks) == 1:
+        values = chunks[0]
+        if isinstance(values, np.ndarray) and values.ndim == 1:
+            return values[keys].tolist()
+        return [values[key] for key in keys]
+    size = len(chunks[0])
+    places = [divmod(key if key >= 0 else key + total, size) for key in keys]
+    return [chunks[i][j] for i, j in places]
 
 
 class Ragged:

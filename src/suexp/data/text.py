@@ -131,7 +131,7 @@ class Text(Data):
         return {
             "tokens": torch.from_numpy(tokens),
             "keep": torch.from_numpy(keep),
-            "label": torch.tensor([int(row["label"]) for row in rows]),
+            "label": torch.from_numpy(np.array([row["label"] for row in rows])),
         }
 
     @property
