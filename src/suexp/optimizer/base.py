@@ -50,7 +50,10 @@ def fusable(listed: list[Any]) -> bool:
         for p in (_members(entry["params"]) if isinstance(entry, dict) else [entry])
     ]
     return all(
-        type(p) in _PLAIN and p.is_floating_point() and p.device.type in ("cpu", "cuda")
+        type(p) in _PLAIN
+        and p.is_floating_point()
+        and p.device.type in ("cpu", "cuda")
+        and p.is_contiguous()  # the kernels read a gradient as if it were laid out like p
         for p in tensors
     )
 
@@ -72,7 +75,7 @@ def scale_add_(x: Tensor, y: Tensor, a: float, b: float) -> None:
 
 @functools.cache
 def _one(dtype: torch.dtype) -> Tensor:
-    return torch.ones(1, dtype=dtype)
+    return torch.ones(1, dtype=dtype, device="cpu")
 
 
 def is_plain(x: Tensor) -> bool:
@@ -88,7 +91,7 @@ def blocks(p: Tensor, *others: Tensor) -> Iterator[list[Tensor]]:
     """
     if p.numel() == 0:
         return
-    tensors = [p.detach(), *others]
+    tensors = [p, *others]
     dtype = compute_dtype(p)
     pieces: Iterable[Sequence[Tensor]] = [tensors]
     if p.numel() > _BLOCK and is_plain(p):
@@ -158,7 +161,16 @@ class MomentumOptimizer(torch.optim.Optimizer, Component):
         return state["momentum"]
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the state; each momentum keeps the type that it was saved in."""
+        """Restore the state; each momentum keeps the type that it was saved in.
+
+        Raises:
+            ValueError: the state is another optimizer's, or of other parameters.
+        """
+        for group in state_dict["param_groups"]:
+            if missing := self.defaults.keys() - group.keys():
+                raise ValueError(
+                    f"not the state of {type(self).__name__}: it lacks {', '.join(sorted(missing))}"
+                )
         super().load_state_dict(state_dict)
         # torch casts state to the parameter's type, which would round a float32 momentum of a
         # bfloat16 parameter and widen a bfloat16 momentum of a float32 one.

@@ -35,10 +35,10 @@ class Tiger(MomentumOptimizer):
     Shapes: $\theta$, g, m are equal, of any shape; s is one number, or (rows, 1) for an embedding.
     Learning-rate schedules count micro-steps.
 
-    A parameter whose gradient's norm is not finite (one NaN suffices) keeps its m and makes no
-    step but $\theta \leftarrow c + r(\theta - c)$, with c = 1 for gains, else 0. The author guards
-    against NaN only; an infinity would stay in m for good. A sparse gradient is refused
-    (UserError). As with `Lion`, all is computed in at least float32.
+    A parameter with a NaN or an infinity in its gradient keeps its m and makes no step but
+    $\theta \leftarrow c + r(\theta - c)$, with c = 1 for gains, else 0. The author guards against
+    NaN only; an infinity would stay in m for good. A sparse gradient is refused (UserError). As
+    with `Lion`, all is computed in at least float32.
 
     References: https://kexue.fm/archives/9512, the author's code https://github.com/bojone/tiger;
     accumulation inside the momentum: https://kexue.fm/archives/8634.
@@ -135,7 +135,7 @@ def _update(
 ) -> None:
     """Update where looking at a number costs nothing: in blocks, in few passes over memory."""
     k, beta, lr = group["grad_accum_steps"], group["beta"], group["lr"]
-    if not math.isfinite(float(_norm(g))):
+    if not math.isfinite(float(_total(g))):
         r, c = group["shrink_ratio"], _centre(p, group)
         p.mul_(r).add_(c * (1 - r))
         return
@@ -170,7 +170,7 @@ def _update_unseen(
     if g is None:
         moves = state["fresh"] == 0
     else:
-        moves = _norm(g).isfinite()
+        moves = _total(g).isfinite()
         keep = 1 - (1 - beta) * state["fresh"] if k > 1 else beta
         m = torch.where(moves, keep * m + (1 - beta) / k * g.to(dtype), m)
         r, c = group["shrink_ratio"], _centre(p, group)
@@ -185,8 +185,9 @@ def _update_unseen(
     state["momentum"].copy_(m)
 
 
-def _norm(x: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(x, dtype=compute_dtype(x))
+def _total(g: Tensor) -> Tensor:
+    """Return a sum that is finite where all components are: the cheapest look at all of them."""
+    return g.sum(dtype=compute_dtype(g))
 
 
 def _kind(p: Tensor, group: dict[str, Any]) -> str:
@@ -206,7 +207,9 @@ def _scale(p: Tensor, group: dict[str, Any]) -> Tensor | float:
     kind = _kind(p, group)
     if kind in ("gain", "bias"):
         return 0.5
-    if kind == "embedding" and p.ndim > 1:
-        norm = torch.linalg.vector_norm(p, dim=-1, keepdim=True, dtype=compute_dtype(p))
-        return (norm / math.sqrt(p.shape[-1])).clamp(min=group["min_rms"])
-    return (_norm(p) / math.sqrt(p.numel())).clamp(min=group["min_rms"])
+    rows = kind == "embedding" and p.ndim > 1
+    norm = torch.linalg.vector_norm(
+        p, dim=-1 if rows else None, keepdim=rows, dtype=compute_dtype(p)
+    )
+    size = p.shape[-1] if rows else p.numel()
+    return (norm / math.sqrt(size)).clamp(min=group["min_rms"])

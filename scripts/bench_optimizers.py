@@ -1,0 +1,143 @@
+"""How long a step of each optimizer takes, against lion-pytorch and a copy of the parameters.
+
+The contestants take turns, so that a busy machine is equally busy for all. A step of Lion or Tiger
+must read and write the parameters and the momentum and read the gradient: five passes over the
+parameters' memory, of which a copy makes two.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from suexp.nn.param_groups import param_groups
+from suexp.optimizer import SGD, Adam, AdamW, Lion, Signum, Tiger
+
+PEER = "lion-pytorch"
+COPY = "copy of the parameters"
+LIMIT = {"Lion": 0.75, "Tiger": 0.75}
+
+
+def uniform() -> nn.Module:
+    """50 matrices of 400 x 500: 10 M parameters."""
+    return nn.ModuleList(nn.Linear(500, 400, bias=False) for _ in range(50))
+
+
+def transformer() -> nn.Module:
+    """12 M parameters in 50 tensors of a decoder's shapes: embedding, matrices, gains, biases."""
+    matrices = [(384, 3 * 384), (384, 384), (384, 4 * 384), (4 * 384, 384)]
+    layers = [
+        nn.ModuleList([*(nn.Linear(*m) for m in matrices), nn.LayerNorm(384), nn.LayerNorm(384)])
+        for _ in range(4)
+    ]
+    return nn.ModuleList([nn.Embedding(13_000, 384), *layers, nn.RMSNorm(384)])
+
+
+SHAPES: dict[str, Callable[[], nn.Module]] = {"uniform": uniform, "transformer": transformer}
+
+
+def contestants(build: Callable[[], nn.Module]) -> dict[str, Callable[[], object]]:
+    """Return a step of each optimizer, each with parameters and gradients of its own."""
+
+    def model() -> nn.Module:
+        made = build()
+        for p in made.parameters():
+            p.grad = torch.randn_like(p)
+        return made
+
+    settings = {"lr": 1e-4, "weight_decay": 0.01}
+    steps: dict[str, Callable[[], object]] = {}
+    try:
+        from lion_pytorch import Lion as Peer
+    except ImportError:
+        print(f"{PEER} is not installed (extra `peers`): no ratios to it")
+    else:
+        steps[PEER] = Peer(model().parameters(), betas=(0.95, 0.98), **settings).step
+    for kind in (Lion, Tiger, Signum, AdamW, Adam, SGD):
+        steps[kind.__name__] = kind(param_groups(model()), **settings).step
+    steps["Lion, bfloat16 momentum"] = Lion(
+        param_groups(model()), momentum_dtype="bfloat16", **settings
+    ).step
+    source = [p.detach() for p in model().parameters()]
+    target = [p.clone() for p in source]
+
+    def copy() -> None:
+        for to, origin in zip(target, source, strict=True):
+            to.copy_(origin)
+
+    steps[COPY] = copy
+    return steps
+
+
+def compare(build: Callable[[], nn.Module], repeats: int) -> list[dict[str, object]]:
+    """Return a row per contestant: median milliseconds, ratios, the limit."""
+    steps = contestants(build)
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for repeat in range(repeats + 2):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step()
+            if repeat >= 2:  # the first two make the state and warm up
+                seconds[name].append(time.perf_counter() - start)
+    median = {name: statistics.median(samples) for name, samples in seconds.items()}
+    return [
+        {
+            "name": name,
+            "ms": 1e3 * time_,
+            "ratio_to_peer": time_ / median[PEER] if PEER in median else None,
+            "passes": 2 * time_ / median[COPY],
+            "limit": LIMIT.get(name),
+        }
+        for name, time_ in median.items()
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
+    parser.add_argument("--repeats", type=int, default=15, help="median of so many (at least 5)")
+    parser.add_argument("--json", type=Path, help="write the numbers to this file too")
+    options = parser.parse_args()
+    if options.repeats < 5:
+        parser.error("--repeats: a median needs at least 5")
+
+    tables = []
+    for threads in options.threads:
+        torch.set_num_threads(threads)
+        for shapes in options.shapes:
+            sizes = [p.numel() for p in SHAPES[shapes]().parameters()]
+            rows = compare(SHAPES[shapes], options.repeats)
+            tables.append(
+                {
+                    "threads": threads,
+                    "shapes": shapes,
+                    "tensors": len(sizes),
+                    "parameters": sum(sizes),
+                    "repeats": options.repeats,
+                    "rows": rows,
+                }
+            )
+            print(
+                f"\n{sum(sizes) / 1e6:.1f} M parameters in {len(sizes)} tensors ({shapes}), "
+                f"{threads} thread{'s' * (threads > 1)}, median of {options.repeats}"
+            )
+            print(f"{'one step':26} {'ms':>8} {'x ' + PEER:>15} {'limit':>6} {'passes':>7}")
+            for row in rows:
+                ratio = "-" if row["ratio_to_peer"] is None else f"{row['ratio_to_peer']:.2f}"
+                limit = row["limit"] or ""
+                print(
+                    f"{row['name']:26} {row['ms']:8.2f} {ratio:>15} {limit:>6} {row['passes']:7.1f}"
+                )
+    print("\npasses: over the parameters' memory, in units of half a copy; a step's least is 5")
+    if options.json:
+        options.json.write_text(json.dumps(tables, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
