@@ -41,12 +41,16 @@ def record(source: Path, target: Path, allow_dirty: bool) -> None:
 def _doubts(results: dict[str, Any]) -> list[str]:
     """What speaks against showing a result to the world."""
     doubts = []
-    if results.get("dirty") is not False:
+    runs = results["runs"]
+    if results.get("dirty") is not False or any(run.get("dirty") for run in runs):
         doubts.append("it was not made from a clean commit")
+    commits = {run["commit"] for run in runs if run.get("commit")}
+    if len(commits) > 1:
+        doubts.append(f"its runs come from {len(commits)} commits (rerun=true makes them anew)")
     if results["scale"] != "laptop":
         doubts.append(f"it is of scale {results['scale']}")
-    unfinished = [run for run in results["runs"] if run["status"] != "finished"]
-    if unfinished or not results["runs"]:
+    unfinished = [run for run in runs if run["status"] != "finished"]
+    if unfinished or not runs:
         doubts.append(f"{len(unfinished) or 'all'} runs did not finish")
     open_claims = [c["id"] for c in results["claims"] if c["verdict"] == "not evaluated"]
     if open_claims:

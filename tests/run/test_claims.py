@@ -98,7 +98,7 @@ def test_arithmetic(test, left):
         ("x[a] == x[b] == x[c] +- 1", r"== cannot stand in a chain"),
         ("1 < x[a] > 0", r"a chain points one way"),
         ("1 < 2", r"it reads no run"),
-        ("slop(log x ~ log y)[a] < 1", r"unknown function 'slop'; did you mean 'slope'\?"),
+        ("slop(log x ~ log y)[a] < 1", r"unknown function 'slop'; did you mean slope\?"),
         ("__import__('os') < x[a]", r"unknown function '__import__'"),
         ("abs(x[a], 1) < 1", r"abs takes one argument"),
         ("(x[a] < 1", r"expected '\)'"),
@@ -346,8 +346,8 @@ def test_slope_is_scipys(table_runs):
 @pytest.mark.parametrize(
     ("test", "reason"),
     [
-        ("log mes ~ log m", "est, seed 0, recorded no table with mes; did you mean 'mse'?"),
-        ("mse ~ m in mze", "est, seed 0, recorded no table 'mze'; did you mean 'mse'?"),
+        ("log mes ~ log m", "est, seed 0, recorded no table with mes; did you mean mse?"),
+        ("mse ~ m in mze", "est, seed 0, recorded no table 'mze'; did you mean mse?"),
         ("mse ~ m where m > 9999", "the slope of mse needs two different values of m"),
         ("mse ~ m where m = 64", "the slope of mse needs two different values of m"),
         ("mse ~ log zero", "est, seed 0, recorded no table with zero"),
@@ -396,11 +396,11 @@ def test_claims_are_checked_before_any_run():
 @pytest.mark.parametrize(
     ("claim", "message"),
     [
-        ({"test": "x[loin] < 1"}, r"claims\.C1 names an unknown arm 'loin'; did you mean 'lion'\?"),
-        ({"test": "x[zzz] < 1"}, r"unknown arm 'zzz'; there is adamw, lion"),
+        ({"test": "x[loin] < 1"}, r"claims\.C1 names an unknown arm 'loin'; did you mean lion\?"),
+        ({"test": "x[zzz] < 1"}, r"unknown arm 'zzz'; choose from adamw, lion"),
         ({}, r"claims\.C1 needs `text` .* and `test`"),
         ("x[lion] < 1", r"claims\.C1 needs `text`"),
-        ({"test": "x[lion] < 1", "scael": "paper"}, r"no key 'scael'; did you mean 'scale'\?"),
+        ({"test": "x[lion] < 1", "scael": "paper"}, r"no key 'scael'; did you mean scale\?"),
         ({"test": "x[lion] < 1", "scale": "smoke"}, r"scale 'smoke' decides nothing"),
         ({"test": "x[lion] <"}, r"expected a number"),
     ],
@@ -421,13 +421,13 @@ def test_arms_of_another_scale_are_not_asked_for():
 
 def test_misspelt_metrics_are_found_as_soon_as_a_run_has_finished():
     claims = {"C1": {"text": "t", "test": "val/los[a] < 1"}}
-    with pytest.raises(UserError, match=r"claims\.C1: .* 'val/los'; did you mean 'val/loss'\?"):
+    with pytest.raises(UserError, match=r"claims\.C1: .* 'val/los'; did you mean val/loss\?"):
         check_metrics(claims, [run("a", 0, val__loss=1.0, train__loss=0.9)])
     check_metrics(claims, [run("a", 0, "failed")])
     check_metrics({"C1": {**claims["C1"], "scale": "paper"}}, [run("a", 0, x=1.0)], "laptop")
     record = verdict("val/los[a] < 1", [run("a", 0, val__loss=1.0)])
     assert record["verdict"] == "not evaluated"
-    assert record["reason"] == "no run recorded 'val/los'; did you mean 'val/loss'?"
+    assert record["reason"] == "no run recorded 'val/los'; did you mean val/loss?"
 
 
 def test_checking_claims_imports_nothing_heavy():

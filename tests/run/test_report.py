@@ -66,7 +66,7 @@ def drawn(tmp_path_factory):
         path = folders[failed] = tmp_path_factory.mktemp("drawn")
         results = example(failed)
         write_histories(results, path / "runs")
-        results["figures"] = draw(FIGURES, results, path / "runs", path / "figures")
+        results["figures"] = draw(FIGURES, results, path / "runs", path)
         (path / "results.json").write_text(json.dumps(results), encoding="utf-8")
         write_report(results, path)
     return folders
@@ -449,6 +449,20 @@ def test_doubtful_results_are_recorded_only_on_request(record, root, capsys, cha
     assert reason in capsys.readouterr().err
     assert not (root / "experiments" / "lion").exists()
     assert record.main(["lion", "--root", str(root), "--allow-dirty"]) == 0
+
+
+def test_runs_of_several_commits_are_not_recorded(record, root, capsys):
+    path = root / "outputs" / "lion" / "laptop" / "results.json"
+    results = json.loads(path.read_text())
+    results["runs"][0] |= {"commit": "a" * 40}
+    results["runs"][1] |= {"commit": "b" * 40, "dirty": True}
+    path.write_text(json.dumps(results))
+    assert record.main(["lion", "--root", str(root)]) == 2
+    said = capsys.readouterr().err
+    assert "not made from a clean commit; its runs come from 2 commits" in said
+    text = markdown_report(results)
+    assert f"Commits of reused runs: {'a' * 12}, {'b' * 12}" in text
+    assert "uncommitted changes" in text
 
 
 def test_failed_runs_are_not_recorded(record, root, drawn, capsys):

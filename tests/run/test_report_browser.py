@@ -119,7 +119,7 @@ def folder(tmp_path_factory):
     results = example()
     write_histories(results, path / "runs")
     figures = {**FIGURES, "gone": {"kind": "bar", "y": "nothing", "caption": "A missing one."}}
-    results["figures"] = draw(figures, results, path / "runs", path / "figures")
+    results["figures"] = draw(figures, results, path / "runs", path)
     write_report(results, path)
     return path
 

@@ -18,7 +18,8 @@ from typing import Any
 
 from suexp.errors import UserError
 from suexp.run.expression import Claim, Link, Metric, Slope, compare, evaluate
-from suexp.run.grammar import near, parse
+from suexp.run.grammar import parse
+from suexp.run.suggest import near
 
 __all__ = ["VERDICTS", "Claim", "check_claims", "check_metrics", "judge", "parse"]
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from suexp.errors import UserError
 from suexp.run.figure_data import SOURCES, NothingToDrawError, rows_of
-from suexp.run.grammar import near
+from suexp.run.suggest import near
 from suexp.run.theme import PAPER, STYLE
 
 COMMON = (

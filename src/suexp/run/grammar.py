@@ -14,7 +14,6 @@ handed to Python's own evaluator.
 import math
 import re
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from suexp.errors import UserError
 from suexp.run.expression import (
@@ -30,6 +29,7 @@ from suexp.run.expression import (
     evaluate,
     leaves,
 )
+from suexp.run.suggest import near
 
 RELATIONS = ("<=", ">=", "==", "<", ">")
 _SPELLINGS = {"≤": "<=", "≥": ">=", "±": "+-", "−": "-"}
@@ -44,16 +44,6 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
-
-
-def near(word: str, known: list[str]) -> str:
-    """Return "; did you mean 'x'?" for the nearest known word, or what there is to choose from."""
-    found = get_close_matches(word, known, n=1)
-    if found:
-        return f"; did you mean {found[0]!r}?"
-    return (
-        f"; there is {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}" if known else ""
-    )
 
 
 def parse(test: str) -> Claim:

@@ -66,5 +66,6 @@ def colours(rows: list[Row], by: str | list[str]) -> dict[str, tuple[str, str]]:
     if numbers and len(groups) <= len(scale):
         scale = [scale[round(i * (len(scale) - 1) / (len(groups) - 1))] for i in range(len(groups))]
     return {
-        label: (scale[i % len(scale)], MARKERS[i % len(MARKERS)]) for i, label in enumerate(groups)
+        label: (scale[i % len(scale)], MARKERS[(i + 3 * (i // len(scale))) % len(MARKERS)])
+        for i, label in enumerate(groups)
     }
