@@ -237,7 +237,6 @@ def test_every_form_equals_the_naive_one(option: str, form: dict[str, bool | Non
     reference, states = [p.clone() for p in start], [{} for _ in start]
     made = load(option, weight_decay=0.1, **form)
     optimizer = made(parameters)
-    assert not form or optimizer.param_groups[0][next(iter(form))] in (True, False, None)
     for t in range(1, 5):
         optimizer.param_groups[0]["lr"] = lr = 0.01 / t
         for i, p in enumerate(parameters):

@@ -22,8 +22,10 @@ class Signum(Lion):
         lr: $\eta$; 1e-4 as `Lion`'s.
         beta: $\beta$; 0.9 as in the paper.
         weight_decay: $\lambda$, decoupled, times the learning rate; the paper's equation has none.
-        momentum_dtype: as in `Lion`.
-        foreach: as in `Lion`.
+        momentum_dtype: type that m is kept in, such as ``bfloat16``; None: as the parameter, but at
+            least float32.
+        foreach: True: lists of tensors at once; False: cache-sized blocks; None: lists on
+            accelerators, blocks on the CPU.
         decay_embeddings: whether embedding tables decay.
 
     Raises:

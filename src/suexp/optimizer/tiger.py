@@ -52,7 +52,8 @@ class Tiger(MomentumOptimizer):
         shrink_ratio: r.
         min_rms: lower bound of s for matrices and embeddings. With 0, as in the original, a
             parameter that is all zeros never moves; the first step warns of one.
-        momentum_dtype: as in `Lion`.
+        momentum_dtype: type that m is kept in, such as ``bfloat16``; None: as the parameter, but at
+            least float32.
         decay_embeddings: whether embedding tables decay.
 
     Raises:

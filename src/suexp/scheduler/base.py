@@ -13,9 +13,9 @@ class WarmUp(LRScheduler, Component):
 
     With w warm-up steps out of T, step t = 0, 1, ... has the factor
 
-        $(t + 1) / (w + 1)$ for $t < w$, else $f((t - w) / (T - w))$, at most $f(1)$'s argument,
+        $(t + 1) / (w + 1)$ for $t < w$, else $f((t - w) / (T - w))$, and $f(1)$ after T,
 
-    so no step is lost at rate 0, the peak is reached at t = w, and the curve's end at t = T.
+    so no step is lost at rate 0; the peak, f(0) = 1, is reached at t = w.
 
     Args:
         optimizer: its groups' learning rates are the peaks.
