@@ -1,5 +1,6 @@
 """One run, from its resolved config to its summary."""
 
+import functools
 import gc
 import logging
 import os
@@ -109,7 +110,7 @@ def _load(checkpoints: list[Path], note: Note) -> Path | None:
 
 def _run(run: Run, parent: nn.Module | None, note: Note) -> dict[str, Any]:
     """Train, or estimate, and write the summary; the lock is held."""
-    _quiet()
+    _prepare_process()
     config = run.config
     began, started = time.perf_counter(), datetime.now(UTC)
     if config["threads"]:
@@ -239,8 +240,10 @@ def _outcome(
     }
 
 
-def _quiet() -> None:
-    """Keep Lightning's advice for newcomers off the screen."""
+@functools.cache
+def _prepare_process() -> None:
+    """Keep Lightning's advice for newcomers off the screen, and the imports out of collections."""
+    gc.freeze()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     for pattern in (
         ".*does not have many workers.*",

@@ -59,6 +59,10 @@ class Task(Recorded):
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
 
+    def report(self, metrics: dict[str, Any]) -> None:
+        """Log evaluation metrics under the step that they belong to, which Lightning is one short of."""
+        self.log_dict({**metrics, "step": float(self.global_step)})
+
     def objective(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the scalar training loss of a batch; probes call it too."""
         raise NotImplementedError

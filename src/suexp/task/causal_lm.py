@@ -93,9 +93,9 @@ class CausalLM(Task):
         """Log the loss in nats per token and in bits per byte."""
         loss = self.val_loss.compute()
         self.val_loss.reset()
-        self.log("val/loss", loss)
         bytes_per_token = self.data.bytes_per_token("validation")  # type: ignore[attr-defined]
-        self.log("val/bits_per_byte", loss / math.log(2) / bytes_per_token)
+        bits_per_byte = loss / math.log(2) / bytes_per_token
+        self.report({"val/loss": loss, "val/bits_per_byte": bits_per_byte})
 
     def on_fit_start(self) -> None:
         """Put the unigram model's loss beside ours."""

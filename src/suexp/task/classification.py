@@ -52,9 +52,9 @@ class Classification(Task):
         self.mean_loss.update(F.cross_entropy(logits.float(), label), weight=len(label))
         self.accuracy.update((logits.argmax(-1) == label).float())
 
-    def _report(self, split: str) -> None:
-        self.log(f"{split}/loss", self.mean_loss.compute())
-        self.log(f"{split}/accuracy", self.accuracy.compute())
+    def _finish_split(self, split: str) -> None:
+        loss, accuracy = self.mean_loss.compute(), self.accuracy.compute()
+        self.report({f"{split}/loss": loss, f"{split}/accuracy": accuracy})
         self.mean_loss.reset()
         self.accuracy.reset()
 
@@ -65,7 +65,7 @@ class Classification(Task):
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation split's figures."""
-        self._report("val")
+        self._finish_split("val")
 
     def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Add the batch's loss and accuracy."""
@@ -74,4 +74,4 @@ class Classification(Task):
 
     def on_test_epoch_end(self) -> None:
         """Log the test split's figures."""
-        self._report("test")
+        self._finish_split("test")

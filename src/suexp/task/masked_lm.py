@@ -74,7 +74,11 @@ class MaskedLM(Task):
         chosen = (uniform() < self.mask_ratio) & ~special
         fate = uniform()
         other = torch.randint(
-            0, self.data.sizes["vocab_size"], tokens.shape, generator=generator, device=tokens.device
+            0,
+            self.data.sizes["vocab_size"],
+            tokens.shape,
+            generator=generator,
+            device=tokens.device,
         )
         hidden = chosen & (fate >= self.keep_ratio + self.random_ratio)
         swapped = chosen & (fate >= self.keep_ratio) & ~hidden
@@ -101,7 +105,7 @@ class MaskedLM(Task):
 
     def on_validation_epoch_end(self) -> None:
         """Log the loss in nats per hidden token and the share predicted right."""
-        self.log("val/loss", self.val_loss.compute())
-        self.log("val/accuracy", self.val_accuracy.compute())
+        loss, accuracy = self.val_loss.compute(), self.val_accuracy.compute()
+        self.report({"val/loss": loss, "val/accuracy": accuracy})
         self.val_loss.reset()
         self.val_accuracy.reset()
