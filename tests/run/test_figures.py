@@ -25,6 +25,7 @@ EVERY_KIND = {
         "band": "interval",
         "guide": -1,
     },
+    "tuned": {"kind": "tuning", "arms": ["adamw", "lion"], "x_scale": "log"},
     "categories": {"kind": "line", "from": "table", "x": "kernel", "y": "mse", "band": "none"},
     "cloud": {"kind": "scatter", "x": "cost/parameters", "y": "val/loss", "equal": True},
     "law": {"kind": "scatter", "from": "table", "x": "angle", "y": "p", "theory": "law", "by": "n"},
@@ -106,6 +107,13 @@ def test_tuning_rows_mark_the_chosen_value(tmp_path, results):
         "signum": 1e-3,
     }
     assert notes == ["without 1 point that cannot be drawn (NaN, infinite)"]
+
+
+def test_a_tuning_figure_is_a_line_from_tuning(tmp_path, results):
+    both = {"a": {"kind": "tuning"}, "b": {"kind": "line", "from": "tuning"}}
+    items = drawn(tmp_path, results, both)
+    a, b = ((tmp_path / items[name]["file"]).read_bytes() for name in "ab")
+    assert a == b
 
 
 def test_groups_keep_the_order_of_arms_and_sort_numbers():

@@ -10,6 +10,7 @@ bar      a final metric y of each arm: mean, 95 % interval, and the seeds as dot
 scatter  y against x, one dot a row
 hist     distribution of x
 image    z over x and y, one panel for each `by`
+tuning   the tuned metric against the tuned value, the chosen one ringed (a line from: tuning)
 =======  ===========================================================================================
 
 `from` is history, table, tuning or final; `where: {column: value}` and `arms: [...]` choose rows.
@@ -35,8 +36,9 @@ OWN = {
     "scatter": ("theory", "equal"),
     "hist": ("bins",),
     "image": ("z",),
+    "tuning": ("band",),
 }
-NEEDED = {"line": "xy", "bar": "y", "scatter": "xy", "hist": "x", "image": "xyz"}
+NEEDED = {"line": "xy", "bar": "y", "scatter": "xy", "hist": "x", "image": "xyz", "tuning": ""}
 
 
 def check_figures(figures: Mapping[str, Any], arms: Iterable[str]) -> None:
@@ -112,6 +114,8 @@ def _draw(figure: dict[str, Any], results: dict[str, Any], runs_dir: Path, path:
     from suexp.run import plots
 
     figure = dict(figure)
+    if figure["kind"] == "tuning":
+        figure |= {"kind": "line", "from": "tuning"}
     if figure.get("from") == "tuning":
         defaults = {"x": "value", "y": "metric", "x_scale": "log"}
         tuning = results.get("tuning") or {}
