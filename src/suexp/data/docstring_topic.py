@@ -15,8 +15,8 @@ AREAS = {
     "data_types": "_collections_abc _py_abc _pydatetime _strptime _weakrefset abc array bisect "
     "calendar collections contextlib copy copyreg dataclasses datetime enum functools graphlib "
     "heapq keyword operator types typing weakref zoneinfo",
-    "development": "_py_warnings bdb cProfile doctest faulthandler logging pdb profile pstats pydoc "
-    "timeit trace traceback tracemalloc unittest warnings",
+    "development": "_py_warnings bdb cProfile doctest faulthandler logging pdb profile pstats "
+    "pydoc timeit trace traceback tracemalloc unittest warnings",
     "files": "_compression _pyio bz2 compression dbm filecmp fileinput fnmatch genericpath "
     "glob gzip io linecache lzma nturl2path ntpath os pathlib pickle posixpath shelve "
     "shutil sqlite3 stat tarfile tempfile zipfile zlib",
