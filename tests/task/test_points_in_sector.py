@@ -218,9 +218,24 @@ def test_rows_for_the_figures(estimate):
     assert [row["draws"] for row in error] == [100 * 2**k for k in range(7)]
     assert error[0]["expected"] == pytest.approx(8 * error[-1]["expected"])
     assert error[-1]["rms_error"] < 4 * error[-1]["expected"]
-    assert max(row["single_term"] for row in task.tables["curves"]) == 4
-    assert max(row["theory"] for row in task.tables["curves"]) == 1
-    assert [row["pond"] for row in task.tables["ducks"]].count("in one half") == 4
+    curves = task.tables["curves"]
+    assert [row["theta"] for row in curves] == list(range(15, 361, 15))
+    assert all(abs(row["estimate"] - row["theory"]) < 0.03 for row in curves)
+    assert curves[-1]["estimate"] == curves[-1]["theory"] == 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_ducks_lie_in_the_half_that_is_drawn(seed):
+    task = PointsInSector(seed=seed)
+    task._record_ducks()
+    parts = {}
+    for row in task.tables["ducks"]:
+        parts.setdefault(row["what"], []).append([row["x"], row["y"]])
+    half = torch.tensor(parts["half of the pond"][:-40])
+    middle = half.mean(0)
+    assert len(parts["duck"]) == 4
+    assert (torch.tensor(parts["duck"]) @ middle > -0.03).all()  # the shore is drawn in 120 dots
+    assert (torch.tensor(parts["shore"]) @ middle < 0.05).all()
 
 
 def test_chunks_change_the_memory_only(estimate):

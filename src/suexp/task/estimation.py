@@ -45,16 +45,16 @@ class EstimationTask(pl.LightningModule, Component):
         "counter": "it draws its own samples and only counts them; use data=counter"
     }
     refuses: ClassVar[dict[str, str]] = {
-        "model": "nothing is trained, it takes no model; use model=null",
-        "attention": "nothing is trained, it takes no attention; use attention=null",
-        "position": "nothing is trained, it takes no position; use position=null",
-        "mask": "nothing is trained, it takes no mask; use mask=null",
-        "norm": "nothing is trained, it takes no norm; use norm=null",
-        "init": "nothing is trained, it initialises nothing; use init=null",
-        "loss": "nothing is trained, it takes no loss; use loss=null",
-        "optimizer": "nothing is trained, it takes no optimizer; use optimizer=null",
-        "scheduler": "nothing is trained, it takes no scheduler; use scheduler=null",
-        "transform": "nothing is trained, there are no weights to transform; use transform=null",
+        "model": "nothing is trained, it takes no model; leave that choice out",
+        "attention": "nothing is trained, it takes no attention; leave that choice out",
+        "position": "nothing is trained, it takes no position; leave that choice out",
+        "mask": "nothing is trained, it takes no mask; leave that choice out",
+        "norm": "nothing is trained, it takes no norm; leave that choice out",
+        "init": "nothing is trained, it initialises nothing; leave that choice out",
+        "loss": "nothing is trained, it takes no loss; leave that choice out",
+        "optimizer": "nothing is trained, it takes no optimizer; leave that choice out",
+        "scheduler": "nothing is trained, it takes no scheduler; leave that choice out",
+        "transform": "nothing is trained, it has no weights to transform; leave that choice out",
     }
 
     def __init__(self, seed: int = 0) -> None:

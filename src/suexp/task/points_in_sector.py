@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from typing import Any, Literal, get_args
 
@@ -75,30 +75,17 @@ class PointsInSector(EstimationTask):
         seed: int = 0,
     ) -> None:
         super().__init__(seed)
-        for value, known in ((formula, Formula), (sampler, Sampler), (ci, Interval)):
-            if value not in get_args(known):
-                raise ValueError(f"{value!r} is none of {', '.join(get_args(known))}")
-        if not angles_deg or not all(0 < angle <= 360 for angle in angles_deg):
-            raise ValueError(f"central angle must be in (0, 360] degrees, got {list(angles_deg)}")
-        if not num_points or min(num_points) < 1:
-            raise ValueError(f"num_points must be at least 1, got {list(num_points)}")
-        # By its decimal digits: 0.1 degrees are 1/3600 of a turn, not its float64 neighbour.
-        self.turns = [Fraction(str(angle)) / 360 for angle in angles_deg]
-        half_only = all(turn == sector.HALF for turn in self.turns)
-        if formula == "wendel" and not half_only:
-            raise ValueError("formula=wendel is about halves; use angles_deg=[180]")
-        if dim < 2:
-            raise ValueError(f"dim must be at least 2, got {dim}")
-        if dim > 2 and not half_only:
-            raise ValueError(f"in dim={dim} the only sector is the half; use angles_deg=[180]")
-        if dim > 2 and sampler != "ball":
-            raise ValueError(f"sampler={sampler} is flat; use sampler=ball for dim={dim}")
+        _refuse(num_points, angles_deg, formula, sampler, dim, ci)
         self.num_points, self.angles_deg = list(num_points), list(angles_deg)
         self.formula, self.sampler, self.dim, self.chunk = formula, sampler, dim, chunk
         self.ci, self.confidence = ci, confidence
+        self.turns = [_turn(angle) for angle in angles_deg]
         self.theory = [[self.probability(n, turn) for turn in self.turns] for n in num_points]
+        # Further angles, for the figure; beyond the plane the half is the only sector.
+        self.grid = list(range(15, 361, 15)) if dim == 2 and formula != "wendel" else []
         cells = (len(num_points), len(angles_deg))
         self.add_total("hits", *cells, dtype=torch.int64)
+        self.add_total("grid_hits", len(num_points), len(self.grid), dtype=torch.int64)
         self.add_total("arc", len(num_points))
         self.add_total("arc_squared", len(num_points))
         # What the totals were after 1, 2, 4, 8, ... batches, for the error against N.
@@ -122,9 +109,9 @@ class PointsInSector(EstimationTask):
 
     def draw(self, count: int, generator: Generator) -> dict[str, Tensor]:
         """Add hits (n, theta) and the longest arcs of ``count`` draws for each n."""
-        hits = torch.zeros_like(self.totals["hits"])
-        arc, squared = torch.zeros_like(self.totals["arc"]), torch.zeros_like(self.totals["arc"])
-        limits = torch.tensor([float(1 - t) for t in self.turns], dtype=self.real).to(hits.device)
+        names = ("hits", "grid_hits", "arc", "arc_squared")
+        out = {name: torch.zeros_like(self.totals[name]) for name in names}
+        limits, grid_limits = self._limits(self.turns), self._limits(map(_turn, self.grid))
         for row, n in enumerate(self.num_points):
             # In three dimensions every pair's plane is held against every point.
             width = n * self.dim * (n * n if self.dim > 2 else 1)
@@ -132,17 +119,23 @@ class PointsInSector(EstimationTask):
             for start in range(0, count, step):
                 size = min(step, count - start)
                 if self.dim > 2:
-                    hits[row] += sector.in_half_space(self.points(size, n, generator)).sum()
+                    out["hits"][row] += sector.in_half_space(self.points(size, n, generator)).sum()
                     continue
                 if self.sampler == "circle":
                     angles = sector.uniform((size, n), self.real, generator)
                 else:
                     angles = sector.angles_of(self.points(size, n, generator))
                 longest = sector.longest_arc(angles)
-                hits[row] += (longest[:, None] >= limits).sum(dim=0)
-                arc[row] += longest.sum()
-                squared[row] += longest.square().sum()
-        return {"hits": hits, "arc": arc, "arc_squared": squared}
+                out["hits"][row] += (longest[:, None] >= limits).sum(dim=0)
+                out["grid_hits"][row] += (longest[:, None] >= grid_limits).sum(dim=0)
+                out["arc"][row] += longest.sum()
+                out["arc_squared"][row] += longest.square().sum()
+        return out
+
+    def _limits(self, turns: Iterable[Fraction]) -> Tensor:
+        """Return how long the longest arc must be for each of these sectors."""
+        limits = torch.tensor([float(1 - turn) for turn in turns], dtype=self.real)
+        return limits.to(self.device)
 
     def test_step(self, batch: dict[str, Int[Tensor, " b"]], batch_idx: int) -> None:
         """Draw, and keep the totals after 1, 2, 4, ... batches."""
@@ -174,7 +167,7 @@ class PointsInSector(EstimationTask):
                 )
         self.record_rows("cells", cells)
         self._record_error(totals)
-        self._record_curves()
+        self._record_curves(totals["grid_hits"], draws)
         self._record_ducks()
         return self._agreement(cells, draws) | self._arcs(totals, draws)
 
@@ -241,28 +234,70 @@ class PointsInSector(EstimationTask):
                     ],
                 )
 
-    def _record_curves(self) -> None:
-        """Theory on a grid of five degrees, between the cells."""
-        if self.dim > 2 or self.formula == "wendel":
-            return
-        for n, degrees in itertools.product(self.num_points, range(5, 361, 5)):
-            turn = Fraction(degrees, 360)
-            row = {
+    def _record_curves(self, hits: Tensor, draws: int) -> None:
+        """Estimate, law and first term on a grid of 15 degrees."""
+        for (row, n), (column, angle) in itertools.product(
+            enumerate(self.num_points), enumerate(self.grid)
+        ):
+            cell = {
                 "n": n,
-                "theta": degrees,
-                "theory": float(sector.inclusion_exclusion(n, turn)),
-                "single_term": float(sector.single_term(n, turn)),
+                "theta": angle,
+                "estimate": int(hits[row, column]) / draws,
+                "theory": float(self.probability(n, _turn(angle))),
             }
-            self.record_rows("curves", [row])
+            self.record_rows("curves", [cell])
 
     def _record_ducks(self) -> None:
-        """Two ponds of four ducks: in one of them a half holds all four."""
+        """Four ducks of a round pond that one half holds, that half, and the rest of the shore."""
         if self.dim > 2:
             return
         generator = torch.Generator().manual_seed(self.seed)
         ponds = sector.disc((64, 4), torch.float64, generator)
-        together = sector.longest_arc(sector.angles_of(ponds)) >= 0.5
-        for pond, inside in (("in one half", True), ("not in one half", False)):
-            ducks = ponds[together == inside][0]
-            rows = [{"pond": pond, "what": "duck", "x": x, "y": y} for x, y in ducks.tolist()]
+        angles = sector.angles_of(ponds)
+        found = int((sector.longest_arc(angles) >= 0.5).nonzero()[0])
+        # The half begins at the duck that has no other in the half turn before it.
+        ahead = (angles[found][:, None] - angles[found]) % 1
+        start = float(angles[found][((ahead == 0) | (ahead > 0.5)).all(dim=1)][0])
+        shore = torch.arange(120) / 120
+        edge = torch.stack([(shore * math.tau).cos(), (shore * math.tau).sin()], dim=-1)
+        inside = (shore - start) % 1 <= 0.5
+        end = torch.tensor([math.cos(start * math.tau), math.sin(start * math.tau)])
+        diameter = torch.linspace(-1, 1, 40)[:, None] * end
+        for what, points in (
+            ("shore", edge[~inside]),
+            ("half of the pond", torch.cat([edge[inside], diameter])),
+            ("duck", ponds[found]),
+        ):
+            rows = [{"what": what, "x": x, "y": y} for x, y in points.tolist()]
             self.record_rows("ducks", rows)
+
+
+def _turn(angle_deg: int | float) -> Fraction:
+    """Return the part of a turn, by its decimal digits: 0.1 degrees are exactly 1/3600."""
+    return Fraction(str(angle_deg)) / 360
+
+
+def _refuse(
+    num_points: Sequence[int],
+    angles_deg: Sequence[int | float],
+    formula: str,
+    sampler: str,
+    dim: int,
+    ci: str,
+) -> None:
+    for value, known in ((formula, Formula), (sampler, Sampler), (ci, Interval)):
+        if value not in get_args(known):
+            raise ValueError(f"{value!r} is none of {', '.join(get_args(known))}")
+    if not angles_deg or not all(0 < angle <= 360 for angle in angles_deg):
+        raise ValueError(f"central angle must be in (0, 360] degrees, got {list(angles_deg)}")
+    if not num_points or min(num_points) < 1:
+        raise ValueError(f"num_points must be at least 1, got {list(num_points)}")
+    half_only = all(angle == 180 for angle in angles_deg)
+    if formula == "wendel" and not half_only:
+        raise ValueError("formula=wendel is about halves; use angles_deg=[180]")
+    if dim < 2:
+        raise ValueError(f"dim must be at least 2, got {dim}")
+    if dim > 2 and not half_only:
+        raise ValueError(f"in dim={dim} the only sector is the half; use angles_deg=[180]")
+    if dim > 2 and sampler != "ball":
+        raise ValueError(f"sampler={sampler} is flat; use sampler=ball for dim={dim}")
