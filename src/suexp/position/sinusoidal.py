@@ -15,8 +15,9 @@ class Sinusoidal(Position):
     longest text.
 
     Relative to the paper: there the token embeddings, of standard deviation $dim^{-1/2}$, are
-    multiplied by $\sqrt{dim}$ and p enters as it is. Here embeddings start at 0.02 and are shared
-    with the output layer, so s = 0.02 keeps the paper's balance between tokens and positions.
+    multiplied by $\sqrt{dim}$ and p enters as it is. Here embeddings stay small, since the output
+    layer shares them (0.05 at dim 128, see `suexp.init.default`); s of the same size keeps the
+    paper's balance between tokens and positions. At s = 1 a small model hardly sees its tokens.
 
     References: Vaswani et al., Attention Is All You Need, arXiv:1706.03762, section 3.5; derived in
     https://kexue.fm/archives/8231.
@@ -30,7 +31,7 @@ class Sinusoidal(Position):
         ValueError: an odd dim, or a base not above 0.
     """
 
-    def __init__(self, dim: int, base: float = 10000.0, scale: float = 0.02) -> None:
+    def __init__(self, dim: int, base: float = 10000.0, scale: float = 0.05) -> None:
         super().__init__()
         if dim < 2 or dim % 2:
             raise ValueError(f"sine and cosine come in pairs: dim must be even, not {dim}")

@@ -1,0 +1,220 @@
+"""Transformer: a decoder or an encoder, by its mask."""
+
+import functools
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from suexp.attention.base import Attention
+from suexp.component import Component
+from suexp.init.base import Init
+from suexp.mask.base import Mask
+from suexp.mask.padding import Padding
+from suexp.nn.block import Block
+from suexp.nn.clone import clone
+from suexp.nn.feed_forward import FeedForward
+from suexp.nn.multi_head import MultiHeadAttention, Rotate
+from suexp.position.base import Position
+
+
+@dataclass
+class DecodingState:
+    """What is kept of the text so far: each layer's own state, the length, the bound mask."""
+
+    layers: list[Any]
+    length: int
+    mask: Mask
+
+
+class Transformer(nn.Module, Component):
+    r"""$h_0 = \mathrm{embed}(x)$, $h_l = \mathrm{block}_l(h_{l-1})$, $\mathrm{logits} = W\,h_L$.
+
+    Shapes: tokens x (b, n), hidden h (b, n, dim), logits (b, n, vocab_size), or (b, num_outputs) of
+    the pooled hidden states. With norm_order=pre a last norm stands before the output; with post
+    each block already ends in one. Attention and norm are prototypes, cloned for each layer.
+
+    References: Vaswani et al., Attention Is All You Need, arXiv:1706.03762; Radford et al.,
+    Language Models are Unsupervised Multitask Learners (GPT-2); initialisation and norms are the
+    subject of https://kexue.fm/archives/8620.
+
+    Args:
+        vocab_size: number of tokens.
+        attention: how a query gathers values.
+        position: how places are told.
+        norm: the norm of every branch.
+        mask: what a query may look at.
+        init: draws the weights.
+        dim: size of the tokens.
+        num_layers: number of blocks.
+        num_heads: heads of each attention.
+        head_dim: size of a head; None: dim / num_heads.
+        ffn: kind of feed-forward layer, see `suexp.nn.feed_forward`.
+        ffn_multiplier: size of its hidden layer over dim; 4 in Vaswani et al.
+        norm_order: norms before the branches (pre, GPT-2) or after the sums (post, BERT).
+        tie_embeddings: the output layer is the embedding (arXiv:1608.05859).
+        bias: biases in linear layers (GPT-2 and BERT have them, LLaMA not).
+        dropout: share set to 0 after the embedding and after each branch.
+        pool: what a classifier reads: the mean of the real tokens, the first, or the last of them.
+        num_outputs: number of classes; None: a language model.
+
+    Raises:
+        ValueError: sizes that do not fit; when called, a text longer than the positions.
+    """
+
+    needs = {"text": "it reads tokens; use data=pydoc, or model=mlp for vectors"}
+
+    def __init__(
+        self,
+        vocab_size: int,
+        attention: Attention,
+        position: Position,
+        norm: nn.Module,
+        mask: Mask,
+        init: Init,
+        dim: int = 128,
+        num_layers: int = 2,
+        num_heads: int = 4,
+        head_dim: int | None = None,
+        ffn: Literal["gelu", "gelu_tanh", "relu", "swiglu"] = "gelu",
+        ffn_multiplier: int = 4,
+        norm_order: Literal["pre", "post"] = "pre",
+        tie_embeddings: bool = True,
+        bias: bool = False,
+        dropout: float = 0.0,
+        pool: Literal["mean", "first", "last"] = "mean",
+        num_outputs: int | None = None,
+    ) -> None:
+        super().__init__()
+        sizes = {"dim": dim, "num_layers": num_layers, "num_heads": num_heads}
+        for name, size in (sizes | {"ffn_multiplier": ffn_multiplier}).items():
+            if size < 1:
+                raise ValueError(f"{name} must be at least 1, not {size}")
+        if head_dim is None:
+            if dim % num_heads:
+                raise ValueError(
+                    f"dim {dim} does not divide by num_heads {num_heads}; set head_dim"
+                )
+            head_dim = dim // num_heads
+        for name, part in (("attention", attention), ("position", position)):
+            if getattr(part, "head_dim", head_dim) != head_dim:
+                raise ValueError(
+                    f"{name}.head_dim is {part.head_dim}, but the model's heads have {head_dim}"
+                )
+        if pool not in ("mean", "first", "last"):
+            raise ValueError(f"pool must be mean, first or last, not {pool}")
+        self.mask = mask
+        self.pool = pool
+        self.embedding = nn.Embedding(vocab_size, dim)
+        self.position = position
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(
+            Block(
+                MultiHeadAttention(dim, num_heads, head_dim, clone(attention), bias, dropout),
+                FeedForward(dim, ffn_multiplier * dim, ffn, bias, dropout),
+                norm,
+                norm_order,
+            )
+            for _ in range(num_layers)
+        )
+        self.norm = clone(norm) if norm_order == "pre" else nn.Identity()
+        self.classifier = None if num_outputs is None else nn.Linear(dim, num_outputs)
+        self.output = (
+            nn.Linear(dim, vocab_size, bias=False)
+            if num_outputs is None and not tie_embeddings
+            else None
+        )
+        self._places: Tensor | None = None
+        init.apply(self)
+
+    def forward(
+        self, tokens: Int[Tensor, "b n"], keep: Bool[Tensor, "b n"] | None = None, **facts: Tensor
+    ) -> Float[Tensor, "b n v"] | Float[Tensor, "b c"]:
+        """Return the logits.
+
+        Args:
+            tokens: the text.
+            keep: True for real tokens, False for padding; None: all are real.
+            facts: what the mask must know of the batch, see `Mask.bind`.
+        """
+        hidden = self.hidden(tokens, keep, **facts)
+        if self.classifier is None:
+            return self._vocabulary(hidden)
+        return self.classifier(self._pool(hidden, keep))
+
+    def hidden(
+        self, tokens: Int[Tensor, "b n"], keep: Bool[Tensor, "b n"] | None = None, **facts: Tensor
+    ) -> Float[Tensor, "b n c"]:
+        """Return the last hidden states, after the last norm; arguments as of `forward`."""
+        mask = self.mask.bind(**facts)
+        if keep is not None:
+            mask = mask & Padding(keep)
+        places = self._number(tokens.shape[1], tokens.device)
+        x, rotate, bias = self._enter(tokens, places, places)
+        for block in self.blocks:
+            x = block(x, mask, rotate, bias)
+        return self.norm(x)
+
+    def decode(
+        self, tokens: Int[Tensor, "b n"], state: DecodingState | None = None, **facts: Tensor
+    ) -> tuple[Float[Tensor, "b n v"], DecodingState]:
+        """Return the logits of n new tokens, given what was kept of those before.
+
+        Args:
+            tokens: the whole prompt at first, then the new tokens.
+            state: as returned by the last call; None: a new text.
+            facts: what the mask must know of the batch; read at the first call.
+        """
+        if self.classifier is not None:
+            raise ValueError("a classifier does not decode; build the model without num_outputs")
+        if state is None:
+            state = DecodingState([None] * len(self.blocks), 0, self.mask.bind(**facts))
+        length = state.length + tokens.shape[1]
+        all_places = self._number(length, tokens.device)
+        x, rotate, bias = self._enter(tokens, all_places[state.length :], all_places)
+        layers: list[Any] = []
+        for block, past in zip(self.blocks, state.layers, strict=True):
+            x, present = block.decode(x, state.mask, rotate, bias, past)  # type: ignore[operator]
+            layers.append(present)
+        return self._vocabulary(self.norm(x)), DecodingState(layers, length, state.mask)
+
+    def _number(self, length: int, device: torch.device) -> Int[Tensor, " n"]:
+        """Return 0 .. length - 1: one tensor while the length stays, so that others can cache."""
+        self.position.check_length(length)
+        if self._places is None or len(self._places) != length or self._places.device != device:
+            # Numbers first made in a validation step (inference mode) must serve training too.
+            with torch.inference_mode(False):
+                self._places = torch.arange(length, device=device)
+        return self._places
+
+    def _enter(
+        self, tokens: Tensor, query: Tensor, key: Tensor
+    ) -> tuple[Tensor, Rotate, Tensor | None]:
+        """Return the embedded tokens and, computed once for all layers, what positions do."""
+        x = self.dropout(self.position.embed(self.embedding(tokens), query))
+        rotate = functools.partial(self.position.rotate, positions=query)
+        return x, rotate, self.position.bias(query, key)
+
+    def _vocabulary(self, hidden: Tensor) -> Tensor:
+        if self.output is not None:
+            return self.output(hidden)
+        return F.linear(hidden, self.embedding.weight)
+
+    def _pool(self, hidden: Tensor, keep: Tensor | None) -> Tensor:
+        if keep is None:
+            if self.pool == "mean":
+                return hidden.mean(1)
+            return hidden[:, 0 if self.pool == "first" else -1]
+        if self.pool == "mean":
+            weight = keep.unsqueeze(-1).to(hidden.dtype)
+            return (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
+        places = torch.arange(keep.shape[1], device=keep.device)
+        chosen = (
+            keep.int().argmax(1)
+            if self.pool == "first"
+            else places.where(keep, places.new_zeros(())).amax(1)
+        )
+        return hidden[torch.arange(len(hidden), device=hidden.device), chosen]

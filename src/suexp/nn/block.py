@@ -1,0 +1,79 @@
+"""One layer of a transformer."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from suexp.mask.base import Mask
+from suexp.nn.clone import clone
+from suexp.nn.feed_forward import FeedForward
+from suexp.nn.multi_head import MultiHeadAttention, Rotate
+
+
+class Block(nn.Module):
+    r"""Attention and feed-forward: $x + f(\mathrm{norm}(x))$ or $\mathrm{norm}(x + f(x))$.
+
+    The first form is pre norm, the second post norm. Shapes: x and the result (b, n, dim).
+
+    References: post norm of Vaswani et al., arXiv:1706.03762; pre norm compared with it by Xiong et
+    al., arXiv:2002.04745, and in https://kexue.fm/archives/9009.
+
+    Args:
+        attention: mixes the tokens.
+        feed_forward: acts on each token.
+        norm: prototype of the two norms.
+        norm_order: ``pre`` or ``post``.
+
+    Raises:
+        ValueError: another norm_order.
+    """
+
+    def __init__(
+        self,
+        attention: MultiHeadAttention,
+        feed_forward: FeedForward,
+        norm: nn.Module,
+        norm_order: Literal["pre", "post"] = "pre",
+    ) -> None:
+        super().__init__()
+        if norm_order not in ("pre", "post"):
+            raise ValueError(f"norm_order must be pre or post, not {norm_order}")
+        self.pre = norm_order == "pre"
+        self.attention_norm = clone(norm)
+        self.attention = attention
+        self.feed_forward_norm = clone(norm)
+        self.feed_forward = feed_forward
+
+    def _add(self, x: Tensor, branch: Callable[[Tensor], Tensor], norm: nn.Module) -> Tensor:
+        return x + branch(norm(x)) if self.pre else norm(x + branch(x))
+
+    def forward(
+        self,
+        x: Float[Tensor, "b n c"],
+        mask: Mask,
+        rotate: Rotate | None = None,
+        bias: Float[Tensor, "*b h n m"] | None = None,
+    ) -> Float[Tensor, "b n c"]:
+        """Return the tokens after both branches (see `MultiHeadAttention` for the arguments)."""
+        x = self._add(x, lambda y: self.attention(y, mask, rotate, bias), self.attention_norm)
+        return self._add(x, self.feed_forward, self.feed_forward_norm)
+
+    def decode(
+        self,
+        x: Float[Tensor, "b n c"],
+        mask: Mask,
+        rotate: Rotate | None = None,
+        bias: Float[Tensor, "*b h n m"] | None = None,
+        state: Any = None,
+    ) -> tuple[Float[Tensor, "b n c"], Any]:
+        """Return n new tokens after both branches, and what the attention keeps of them."""
+
+        def attend(y: Tensor) -> Tensor:
+            nonlocal state
+            y, state = self.attention.decode(y, mask, rotate, bias, state)
+            return y
+
+        x = self._add(x, attend, self.attention_norm)
+        return self._add(x, self.feed_forward, self.feed_forward_norm), state
