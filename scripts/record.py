@@ -20,7 +20,7 @@ START, END = "<!-- verdicts -->", "<!-- /verdicts -->"
 
 
 def record(source: Path, target: Path, allow_dirty: bool) -> None:
-    """Copy one experiment's results, card and figures."""
+    """Copy one experiment's results (less its long tables), card and figures."""
     results = load_results(source)
     doubts = _doubts(results)
     if doubts and not allow_dirty:
@@ -33,6 +33,8 @@ def record(source: Path, target: Path, allow_dirty: bool) -> None:
             drawing = source / figure["file"]
             shutil.copyfile(drawing, target / drawing.name)
             figure["file"] = drawing.name
+    for run in results["runs"]:
+        run.pop("tables", None)  # thousands of rows, which the figures and the verdicts have read
     text = json.dumps(results, indent=1, ensure_ascii=False)
     write_atomic(target / "results.json", text + "\n")
     write_atomic(target / "README.md", markdown_report(results))

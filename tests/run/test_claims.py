@@ -219,13 +219,18 @@ def test_a_chain_reports_its_weakest_link():
     runs = runs_of(a=[5.0, 5.0], b=[3.0, 3.2], c=[1.0, 4.0])
     record = verdict("x[a] > x[b] > x[c]", runs)
     assert record["verdict"] == "inconclusive"
-    assert record["reason"].startswith("decided by x[b] > x[c]; ")
+    assert record["reason"] == "x[b] > x[c]: the interval reaches both sides"
     assert record["estimate"] == pytest.approx(0.6)
+
+
+def test_a_chain_that_holds_says_which_link_it_shows():
+    record = verdict("0 < x[a] < 2", runs_of(a=[1.0, 1.1]))
+    assert record["reason"] == "every link holds, shown is 0 < x[a]"
 
 
 def test_inconclusive_says_why():
     runs = runs_of(a=[1.0, 2.0, 3.0])
-    assert verdict("x[a] < 2", runs)["reason"] == "the interval reaches across 0"
+    assert verdict("x[a] < 2", runs)["reason"] == "the interval reaches both sides"
     assert verdict("x[a] == 2 +- 1", runs)["reason"] == "the interval reaches across the margin"
 
 

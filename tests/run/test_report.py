@@ -397,6 +397,7 @@ def test_recording_writes_card_figures_and_table(record, root, capsys):
     ]
     text = (card / "README.md").read_text()
     assert "](curves.svg)" in text
+    assert "tables" not in (card / "results.json").read_text()
     assert "figures/" not in text
     readme = (root / "README.md").read_text()
     assert readme.startswith("# suexp\n<!-- verdicts -->\n| Experiment |")

@@ -185,7 +185,7 @@ def test_the_untouched_page_shows_its_verdicts(folder, tmp_path):
     assert head == ["Claim", "Estimate, 95 % interval", "Verdict"]
     assert [(row[0].split()[0], row[2]) for row in rows][:2] == [
         ("C1", "reproduced"),
-        ("C2", "inconclusive the interval reaches across 0"),
+        ("C2", "inconclusive the interval reaches both sides"),
     ]
     assert rows[2][1].startswith("-0.370 [-0.395, -0.344]")
     assert "val/loss[lion] < val/loss[lion_adamw_lr]" in rows[2][0]

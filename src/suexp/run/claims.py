@@ -214,7 +214,9 @@ def _judge(
     # A chain is as good as its worst link.
     worst = max(links, key=lambda link: _RANK.index(link["verdict"]))
     if len(links) > 1:
-        worst["reason"] = "; ".join(filter(None, [f"decided by {worst['text']}", worst["reason"]]))
+        holds = worst["verdict"] == "reproduced"
+        which = f"every link holds, shown is {worst['text']}" if holds else worst["text"]
+        worst["reason"] = ": ".join(filter(None, [which, worst["reason"]]))
     del worst["text"]
     if not decides:
         worst |= {"verdict": "undecided", "reason": why_not}
@@ -261,7 +263,7 @@ def _verdict(link: Link, low: float | None, high: float | None) -> tuple[str, st
         return "reproduced", None
     if not any(ends):
         return "not reproduced", None
-    return "inconclusive", "the interval reaches across 0"
+    return "inconclusive", "the interval reaches both sides"
 
 
 def _seeds(runs: list[dict[str, Any]]) -> list[_Seed]:
