@@ -2,6 +2,7 @@
 
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["WANDB_MODE"] = "offline"
 os.environ["WANDB_ERROR_REPORTING"] = "false"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Prepared data is shared by all tests of a machine, but is not the user's own.
+os.environ["SUEXP_CACHE"] = str(Path(tempfile.gettempdir()) / "suexp-test-cache")
 
 
 @pytest.fixture(autouse=True)

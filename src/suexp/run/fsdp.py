@@ -9,9 +9,14 @@ class FullySharded(ModelParallelStrategy):
     Zhao et al., PyTorch FSDP, arXiv:2304.11277. Works on GPUs and, through gloo, on CPUs; the task
     shards the model (`suexp.task.base.Task.configure_model`). Checkpoints are whole files, as
     everywhere else.
+
+    Args:
+        data_parallel_size: number of processes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, data_parallel_size: int) -> None:
         super().__init__(
-            data_parallel_size="auto", tensor_parallel_size=1, save_distributed_checkpoint=False
+            data_parallel_size=data_parallel_size,
+            tensor_parallel_size=1,
+            save_distributed_checkpoint=False,
         )

@@ -23,7 +23,7 @@ from suexp.run import cost
 from suexp.run.instantiate import guarded, instantiate, partial
 from suexp.run.loading import Loading
 from suexp.run.progress import Progress
-from suexp.run.recorder import Recorder
+from suexp.run.recorder import NotFinite, Recorder
 from suexp.run.resume import Checkpoints, Interrupted, Position
 from suexp.run.store import Run
 from suexp.run.versions import provenance
@@ -121,6 +121,7 @@ def _run(run: Run, parent: nn.Module | None, note: Note) -> dict[str, Any]:
         "id": run.id,
         "status": "failed",
         "error": None,
+        "mistake": False,  # whether the error is the user's, not a fault of the run
         "started": started.isoformat(timespec="seconds"),
         "seed": config["seed"],
         "threads": torch.get_num_threads(),
@@ -145,7 +146,7 @@ def _run(run: Run, parent: nn.Module | None, note: Note) -> dict[str, Any]:
         summary["status"], summary["error"] = "interrupted", "stopped by a signal"
         raise
     except UserError as error:
-        summary["error"] = str(error)
+        summary["error"], summary["mistake"] = str(error), not isinstance(error, NotFinite)
     except Exception as error:
         traceback.print_exc(file=sys.stderr)
         summary["error"] = (
@@ -266,7 +267,14 @@ def main(argv: list[str]) -> int:
     except UserError as error:
         print(f"suexp: {error}", file=sys.stderr)
         return 2
-    return 0 if summary["status"] == "finished" else 1
+    return exit_code(summary)
+
+
+def exit_code(summary: dict[str, Any] | None) -> int:
+    """Return 0 for a finished run, 2 for the user's mistake, 1 for any other fault."""
+    if summary is not None and summary["status"] == "finished":
+        return 0
+    return 2 if summary is not None and summary["mistake"] else 1
 
 
 if __name__ == "__main__":

@@ -166,7 +166,7 @@ def _fresh(config: dict[str, Any], run: Run) -> "subprocess.Popen[bytes]":
 def _child(config: dict[str, Any], parent: int) -> None:
     """Run one config in a process of its own, which does not outlive the one that asked for it."""
     threading.Thread(target=_follow, args=(parent,), daemon=True).start()
-    from suexp.run.job import execute
+    from suexp.run.job import execute, exit_code
     from suexp.run.resume import Interrupted
 
     try:
@@ -176,7 +176,7 @@ def _child(config: dict[str, Any], parent: int) -> None:
     except UserError as error:
         tell(f"suexp: {error}")
         sys.exit(2)
-    sys.exit(0 if summary["status"] == "finished" else 1)
+    sys.exit(exit_code(summary))
 
 
 def _follow(parent: int) -> None:

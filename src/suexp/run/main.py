@@ -30,7 +30,7 @@ def job(cfg: DictConfig) -> float | None:
         raise SystemExit(2) from error
     if summary is None or summary["status"] != "finished":
         tell(f"suexp: {summary['error'] if summary else 'the process of the run was killed'}")
-        raise SystemExit(1)
+        raise SystemExit(2 if summary and summary["mistake"] else 1)
     from suexp.run.show import closing_table
 
     closing_table(resolved.config, resolved.choices, summary)

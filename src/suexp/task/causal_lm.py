@@ -44,6 +44,10 @@ class CausalLM(Task):
         "autoregressive": "a query must not see the token it predicts; use mask=causal",
     }
 
+    refuses: ClassVar[dict[str, str]] = {
+        "labels": "it reads running text, not labelled rows; use data.kind=lm, or task=classification"
+    }
+
     def __init__(
         self,
         sample_prompt: str = "The ",

@@ -37,7 +37,8 @@ class MaskedLM(Task):
         "mask": "use mask=bidirectional",
     }
     refuses: ClassVar[dict[str, str]] = {
-        "autoregressive": "it predicts a token from both sides; use mask=bidirectional"
+        "autoregressive": "it predicts a token from both sides; use mask=bidirectional",
+        "labels": "it reads running text, not labelled rows; use data.kind=lm, or task=classification",
     }
 
     def __init__(
