@@ -49,8 +49,8 @@ _Loader.yaml_implicit_resolvers = {
 }
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
+    re.compile(r"[-+]?\d[\d_]*\.?[\d_]*[eE][-+]?\d+$"),
+    list("-+0123456789"),
 )
 
 
@@ -189,14 +189,21 @@ class Catalogue:
 
     @functools.cached_property
     def groups(self) -> dict[str, dict[str, Path]]:
-        """Group -> option -> file, alphabetically; nested groups are ``outer/inner``."""
+        """Group -> option -> file, alphabetically; nested groups are ``outer/inner``.
+
+        Raises:
+            UserError: an option of the user's bears a name that is taken.
+        """
         found: dict[str, dict[str, Path]] = {}
-        # Hydra's rule is that the first root on its search path wins.
-        for root in reversed(self.roots):
+        for root in self.roots:
             for path in root.rglob("*.yaml"):
                 group = path.parent.relative_to(root).as_posix()
-                if group != "." and group.split("/")[0] != "hydra":
-                    found.setdefault(group, {})[path.stem] = path
+                if group == "." or group.split("/")[0] == "hydra":
+                    continue
+                if path.stem in found.get(group, {}):
+                    # Hydra would take the first one and not say so.
+                    raise UserError(f"{path}: {group}={path.stem} exists already; rename yours")
+                found.setdefault(group, {})[path.stem] = path
         return {group: dict(sorted(found[group].items())) for group in sorted(found)}
 
     def option(self, group: str, name: str) -> Option:

@@ -232,18 +232,16 @@ def _locate(parts: list[str]) -> tuple[Path | None, int]:
         return None, 0
     if folder.suffix == ".py":
         return folder, 1
-    used = 1
-    for part in parts[1:]:
+    best = (folder / "__init__.py", 1) if (folder / "__init__.py").exists() else (None, 0)
+    for used, part in enumerate(parts[1:], start=2):
         if (folder / part / "__init__.py").exists():
-            folder, used = folder / part, used + 1
+            best = (folder / part / "__init__.py", used)
         elif (folder / f"{part}.py").exists():
-            return folder / f"{part}.py", used + 1
-        elif not (folder / "__init__.py").exists() and (folder / part).is_dir():
-            folder, used = folder / part, used + 1
-        else:
+            return folder / f"{part}.py", used
+        elif not (folder / part).is_dir():
             break
-    init = folder / "__init__.py"
-    return (init, used) if init.exists() else (None, 0)
+        folder = folder / part
+    return best
 
 
 @functools.cache

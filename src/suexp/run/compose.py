@@ -44,7 +44,10 @@ def _loader(config_dir: str | None) -> Iterator[Any]:
         loader = GlobalHydra.instance().config_loader()
         if config_dir:
             path = f"file://{Path(config_dir).absolute()}"
-            loader.get_search_path().append(provider="command-line", path=path)
+            # Hydra wants its schemas to stay last, and has read the search path already.
+            search_path = loader.get_search_path()
+            search_path.prepend(provider="command-line", path=path, anchor="schema")
+            loader.repository.initialize_sources(search_path)  # type: ignore[attr-defined]
         yield loader
 
 
