@@ -17,7 +17,7 @@ Rotate = Callable[[Tensor], Tensor]
 class MultiHeadAttention(nn.Module):
     r"""$y = W_o\,\mathrm{concat}_h\,\mathrm{attend}(W_q^h x, W_k^h c, W_v^h c)$.
 
-    Shapes: x (b, n, dim), context c (b, m, dim) or x itself, heads (b, num_heads, n or m, head_dim).
+    Shapes: x (b, n, dim), c (b, m, dim) or x itself, heads (b, num_heads, n or m, head_dim).
     The three projections are one matrix; self attention multiplies by all of it at once.
 
     Reference: Vaswani et al., arXiv:1706.03762, section 3.2.2.

@@ -1,0 +1,69 @@
+import inspect
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from suexp.init import He
+from suexp.model import MLP
+from suexp.norm import Layer
+
+
+def build(**changes) -> MLP:
+    torch.manual_seed(0)
+    return MLP(**({"input_dim": 5, "num_outputs": 3, "init": He(), "dim": 8} | changes))
+
+
+ACTIVATIONS = {
+    "relu": lambda x: x.clamp(min=0),
+    "gelu": lambda x: x * 0.5 * (1 + torch.erf(x / 2**0.5)),
+    "silu": lambda x: x * torch.sigmoid(x),
+    "tanh": torch.tanh,
+}
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_equals_the_formula(activation: str) -> None:
+    model, x = build(activation=activation), torch.randn(4, 5)
+    h: Tensor = x
+    for layer in [m for m in model.hidden if isinstance(m, nn.Linear)]:
+        h = ACTIVATIONS[activation](h @ layer.weight.T + layer.bias)
+    torch.testing.assert_close(model(x), h @ model.classifier.weight.T + model.classifier.bias)
+
+
+def test_norms_are_clones_before_the_activation() -> None:
+    model = build(norm=Layer(8), num_layers=3)
+    kinds = [type(m) for m in model.hidden]
+    assert kinds == [nn.Linear, Layer, nn.ReLU, nn.Dropout] * 3
+    assert len({id(m) for m in model.hidden if isinstance(m, Layer)}) == 3
+
+
+def test_no_hidden_layers_is_a_linear_model() -> None:
+    model, x = build(num_layers=0), torch.randn(4, 5)
+    torch.testing.assert_close(model(x), model.classifier(x))
+
+
+def test_takes_bfloat16_autocast() -> None:
+    for norm in (None, Layer(8)):
+        with torch.autocast("cpu", torch.bfloat16):
+            build(norm=norm)(torch.randn(4, 5)).sum().backward()
+
+
+def test_weights_are_drawn() -> None:
+    model = build(dim=400, num_layers=2)
+    weight = model.hidden[3].weight
+    assert weight.std().item() == pytest.approx((2 / 400) ** 0.5, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"dim": 0}, "dim 0 must be at least 1"),
+        ({"num_layers": -1}, "num_layers -1 at least 0"),
+        ({"activation": "swish"}, "activation must be one of relu, gelu, silu, tanh, not swish"),
+    ],
+)
+def test_refuses_what_does_not_fit(changes: dict, line: str) -> None:
+    arguments = {"input_dim": 5, "num_outputs": 3, "init": He()} | changes
+    with pytest.raises(ValueError, match=line):
+        inspect.unwrap(MLP.__init__)(MLP.__new__(MLP), **arguments)

@@ -1,0 +1,89 @@
+import pytest
+import torch
+from torch import Tensor
+
+from suexp.attention import Softmax
+from suexp.mask import Bidirectional, Causal
+from suexp.nn.multi_head import MultiHeadAttention
+
+
+def build(**changes) -> MultiHeadAttention:
+    torch.manual_seed(0)
+    arguments = {"dim": 8, "num_heads": 2, "head_dim": 4, "attention": Softmax(), "bias": True}
+    return MultiHeadAttention(**(arguments | changes))
+
+
+def by_hand(layer: MultiHeadAttention, x: Tensor, context: Tensor, causal: bool) -> Tensor:
+    """Loop over heads and queries."""
+    h, d = layer.num_heads, layer.output.in_features // layer.num_heads
+    w, b = layer.qkv.weight.reshape(3, h, d, -1), layer.qkv.bias.reshape(3, h, d)
+    rows = []
+    for text, other in zip(x, context, strict=True):
+        for i in range(len(text)):
+            heads = []
+            for head in range(h):
+                q = w[0, head] @ text[i] + b[0, head]
+                seen = other[: i + 1] if causal else other
+                k = seen @ w[1, head].T + b[1, head]
+                v = seen @ w[2, head].T + b[2, head]
+                heads.append((k @ q / d**0.5).softmax(0) @ v)
+            rows.append(layer.output.weight @ torch.cat(heads) + layer.output.bias)
+    return torch.stack(rows).reshape(*x.shape)
+
+
+@pytest.mark.parametrize("head_dim", [4, 6])
+def test_self_attention_by_hand(head_dim: int) -> None:
+    layer, x = build(head_dim=head_dim), torch.randn(2, 5, 8)
+    torch.testing.assert_close(layer(x, Causal()), by_hand(layer, x, x, causal=True))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_cross_attention_uses_the_same_projections(bias: bool) -> None:
+    layer, x, context = build(bias=bias), torch.randn(2, 3, 8), torch.randn(2, 7, 8)
+    if bias:
+        expected = by_hand(layer, x, context, causal=False)
+        torch.testing.assert_close(layer(x, Bidirectional(), context=context), expected)
+    same = layer(x, Bidirectional(), context=x)
+    torch.testing.assert_close(same, layer(x, Bidirectional()))
+
+
+def test_rotation_reaches_queries_and_keys_but_no_context() -> None:
+    layer, x = build(), torch.randn(1, 3, 8)
+    seen = []
+
+    def rotate(heads: Tensor) -> Tensor:
+        seen.append(tuple(heads.shape))
+        return 2 * heads
+
+    layer(x, Causal(), rotate)
+    layer.decode(x, Causal(), rotate)
+    assert seen == [(1, 2, 3, 4)] * 4
+    layer(x, Bidirectional(), rotate, context=x)
+    assert len(seen) == 4
+
+
+def test_bias_is_added_to_the_scores() -> None:
+    layer, x = build(), torch.randn(1, 3, 8)
+    bias = torch.full((2, 3, 3), -torch.inf)
+    bias[:, :, 0] = 0
+    only_first = layer(x, Bidirectional(), bias=bias)
+    torch.testing.assert_close(only_first, layer(x[:, :1], Bidirectional()).expand(1, 3, 8))
+
+
+def test_decoding_in_pieces_equals_the_whole() -> None:
+    layer, x = build(), torch.randn(2, 6, 8)
+    mask, state, pieces = Causal(), None, []
+    for piece in x.split([3, 1, 2], dim=1):
+        y, state = layer.decode(piece, mask, state=state)
+        pieces.append(y)
+    torch.testing.assert_close(torch.cat(pieces, 1), layer(x, mask))
+
+
+def test_dropout_acts_on_the_output() -> None:
+    layer, x = build(dropout=0.5), torch.randn(4, 10, 8)
+    assert 0.3 < (layer(x, Causal()) == 0).float().mean() < 0.7
+
+
+def test_refuses_empty_sizes() -> None:
+    with pytest.raises(ValueError, match="num_heads 0"):
+        build(num_heads=0)
