@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from suexp.run.claims import check_metrics
 from suexp.run.local import tell
 from suexp.run.store import write_atomic
 from suexp.run.sweep import Plan, Planned, choose, plan
@@ -38,13 +39,13 @@ def _experiment(item: Plan, launcher: Any) -> int:
 
     from suexp.run.results import collect
 
+    assert item.header is not None
     tuning = item.tuning()
     jobs = 0
     folder = Path(item.out) / str(item.slug) / item.folder_name
     try:
         if tuning:
             batch = [run for runs in tuning.values() for run in runs.values()]
-            assert item.header is not None
             tell(f"{item.slug}: {len(batch)} runs to tune {item.header['tune']['parameter']}")
             launcher.launch([planned.overrides for planned in batch], jobs)
             jobs += len(batch)
@@ -63,6 +64,7 @@ def _experiment(item: Plan, launcher: Any) -> int:
     from suexp.run.show import verdicts
 
     verdicts(results, folder)
+    check_metrics(item.header.get("claims") or {}, results["runs"], item.scale)
     return sum(run["status"] != "finished" for run in results["runs"])
 
 

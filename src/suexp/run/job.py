@@ -245,10 +245,12 @@ def _outcome(
 def _prepare_process() -> None:
     """Keep Lightning's advice for newcomers off the screen, and the imports out of collections."""
     gc.freeze()
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     for pattern in (
         ".*does not have many workers.*",
         ".*LeafSpec.*",
+        ".*sync_dist=True.*",  # torchmetrics has summed over the processes already
         ".*The number of training batches.*",
         ".*Checkpoint directory.*exists and is not empty.*",
         ".*is smaller than the logging interval.*",

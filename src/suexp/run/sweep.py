@@ -15,6 +15,7 @@ from suexp.catalogue import conf_dir
 from suexp.errors import UserError
 from suexp.run.claims import check_claims
 from suexp.run.compose import EXPERIMENT_KEYS, _compose, key_of, resolve
+from suexp.run.figures import check_figures
 from suexp.run.signature import VOLATILE
 from suexp.run.store import Run
 from suexp.run.suggest import explain, near
@@ -44,7 +45,8 @@ class Plan:
     """The runs of one experiment, or of a plain sweep (then ``header`` is None).
 
     Attributes:
-        user: the user's own overrides, less the experiment and the seed.
+        user: the user's own overrides of the runs.
+        typed: these and what the user asked of the experiment itself (seeds, only).
         header: the experiment's post, arms, seeds, tune, claims and figures at this scale.
         scale: the scale's name.
         out: the output folder.
@@ -52,6 +54,7 @@ class Plan:
     """
 
     user: tuple[str, ...]
+    typed: tuple[str, ...]
     header: dict[str, Any] | None
     scale: str
     out: str
@@ -67,9 +70,8 @@ class Plan:
     @property
     def command(self) -> str:
         """What was typed."""
-        return " ".join(
-            ["suexp", *([f"experiment={self.slug}"] if self.header else []), *self.user]
-        )
+        experiment = [f"experiment={self.slug}"] if self.header else []
+        return " ".join(["suexp", *experiment, *self.typed])
 
     @property
     def folder_name(self) -> str:
@@ -155,13 +157,14 @@ def plan(arguments: Sequence[str]) -> list[Plan]:
 def _plan(overrides: tuple[str, ...], seeds: tuple[int, ...]) -> Plan:
     cfg = _compose(overrides)
     slug = cfg.hydra.runtime.choices.get("experiment")
-    common = {"scale": cfg.scale.name, "out": cfg.out, "on_error": cfg.on_error}
+    typed = [item for item in overrides if key_of(item) != "experiment"]
+    typed += ["seed=" + ",".join(map(str, seeds))] if seeds else []
+    common = {"typed": tuple(typed), "scale": cfg.scale.name, "out": cfg.out, "on_error": cfg.on_error}
     user = tuple(item for item in overrides if key_of(item) not in ("experiment", *EXPERIMENT_KEYS))
     if slug is None:
         return Plan(user=user, header=None, seeds=seeds or (cfg.seed,), **common)
     header = _header(slug, cfg, cfg.scale.name)
     _refuse_fixed(user, header)
-    check_claims(header.get("claims") or {}, list(header["arms"]))
     return Plan(user=user, header=header, seeds=seeds or tuple(header["seeds"]), **common)
 
 
@@ -174,11 +177,13 @@ def _header(slug: str, cfg: Any, scale: str) -> dict[str, Any]:
     header |= changes
     header["arms"] = {arm: _strings(items) for arm, items in arms.items() if items is not None}
     header["overrides"] = _strings(header["overrides"])
-    for arm in header.pop("only", None) or []:
+    check_claims(header.get("claims") or {}, header["arms"], scale)
+    check_figures(header.get("figures") or {}, header["arms"])
+    only = header.pop("only", None) or list(header["arms"])
+    for arm in only:
         if arm not in header["arms"]:
             raise UserError(f"experiment={slug} has no arm '{arm}'{near(arm, header['arms'])}")
-    if cfg.get("only"):
-        header["arms"] = {arm: header["arms"][arm] for arm in cfg.only}
+    header["arms"] = {arm: header["arms"][arm] for arm in only}
     return header
 
 
