@@ -83,24 +83,23 @@ def is_plain(x: Tensor) -> bool:
     return x.device.type == "cpu" and type(x) in _PLAIN
 
 
-def blocks(p: Tensor, *others: Tensor) -> Iterator[list[Tensor]]:
+def blocks(p: Tensor, *others: Tensor) -> Iterable[Sequence[Tensor]]:
     """Cut tensors of p's shape into the same rows, each piece small enough to stay in cache.
 
     Pieces of fewer than 32 bits are handed out as float32 copies and written back afterwards, all
     but those of the gradient, which is the first of ``others``.
     """
-    if p.numel() == 0:
-        return
-    tensors = [p, *others]
-    dtype = compute_dtype(p)
-    pieces: Iterable[Sequence[Tensor]] = [tensors]
+    tensors = (p, *others)
+    pieces: Iterable[Sequence[Tensor]] = (tensors,)
     if p.numel() > _BLOCK and is_plain(p):
         count = -(-p.numel() // _BLOCK)
         rows = -(-len(p) // count)
         pieces = zip(*(t.split(rows) for t in tensors), strict=True)  # type: ignore[no-untyped-call]
-    if all(t.dtype is dtype for t in tensors):
-        yield from map(list, pieces)
-        return
+    dtype = compute_dtype(p)
+    return pieces if all(t.dtype is dtype for t in tensors) else _widened(pieces, dtype)
+
+
+def _widened(pieces: Iterable[Sequence[Tensor]], dtype: torch.dtype) -> Iterator[Sequence[Tensor]]:
     for piece in pieces:
         wide = [t.to(dtype) for t in piece]
         yield wide
@@ -109,9 +108,14 @@ def blocks(p: Tensor, *others: Tensor) -> Iterator[list[Tensor]]:
                 narrow.copy_(value)
 
 
+@functools.cache
+def _at_least_float32(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
+
+
 def compute_dtype(p: Tensor) -> torch.dtype:
     """Return the type to compute in: the parameter's, at least float32."""
-    return torch.promote_types(p.dtype, torch.float32)
+    return _at_least_float32(p.dtype)
 
 
 class MomentumOptimizer(torch.optim.Optimizer, Component):
@@ -145,12 +149,13 @@ class MomentumOptimizer(torch.optim.Optimizer, Component):
         Raises:
             UserError: it is sparse.
         """
-        assert p.grad is not None
-        if p.grad.layout is not torch.strided:
+        g = p.grad
+        assert g is not None
+        if g.layout is not torch.strided:
             raise UserError(
                 f"{type(self).__name__} needs dense gradients: set sparse=false in the embedding"
             )
-        return p.grad
+        return g
 
     def momentum(self, p: Tensor, group: dict[str, Any]) -> Tensor:
         """Return the momentum of a parameter, zeros at first."""

@@ -73,12 +73,13 @@ class Lion(MomentumOptimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
+            foreach: bool | None = group["foreach"]
             lists: list[list[Tensor]] = []
             for p in group["params"]:
                 if p.grad is None:
                     continue
                 tensors = [p, self.gradient(p), self.momentum(p, group)]
-                if group["foreach"] or (group["foreach"] is None and p.device.type != "cpu"):
+                if foreach or (foreach is None and not p.is_cpu):
                     lists.append(tensors)
                     continue
                 for piece in blocks(*tensors):
@@ -88,7 +89,7 @@ class Lion(MomentumOptimizer):
         return loss
 
 
-def _update(tensors: list[Tensor], group: dict[str, Any]) -> None:
+def _update(tensors: Sequence[Tensor], group: dict[str, Any]) -> None:
     p, g, m = tensors
     lr, (beta1, beta2) = group["lr"], group["betas"]
     u = torch.lerp(m, g, 1 - beta1)
