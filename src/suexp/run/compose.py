@@ -74,8 +74,8 @@ def _compose(overrides: tuple[str, ...], config_dir: str | None = None) -> DictC
             return loader.load_configuration(
                 config_name="config", overrides=list(overrides), run_mode=RunMode.RUN
             )
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(explain(error, conf_dir())) from error
+    except (HydraException, OmegaConfBaseException, ValueError) as error:  # group=null: ValueError
+        raise UserError(explain(error, conf_dir(), overrides)) from error
 
 
 @dataclass(frozen=True)
@@ -112,10 +112,7 @@ def _resolve(overrides: tuple[str, ...], config_dir: str | None) -> Resolved:
     try:
         config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
-        cause = error.__cause__ or error.__context__
-        raise UserError(
-            str(cause if isinstance(cause, UserError) else error).split("\n")[0]
-        ) from error
+        raise UserError(explain(error, conf_dir(), overrides)) from error
     check(config, choices)
     if config.get("parent"):
         parent = parent_overrides(config["parent"])
