@@ -31,6 +31,7 @@ def check(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
     Raises:
         UserError: the first thing found wrong, in one line.
     """
+    check_combination(config, choices)
     for path, node in _nodes(config):
         declared = _declared(path, choices)
         # As shipped it is right, and Lightning's own files are long to read. 64 is not 64.0.
@@ -38,10 +39,18 @@ def check(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
         source = None if shipped else read(node["_target_"])
         if source is not None:
             _check_arguments(path, node, source, set(declared))
+    _check_length(config)
+
+
+def check_combination(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
+    """Check only what components say of each other; the config may hold interpolations still.
+
+    Raises:
+        UserError: the first combination that cannot work, with its reason.
+    """
     components = list(_components(config, choices))
     _check_refusals(components)
     _check_needs(components)
-    _check_length(config)
 
 
 @dataclass(frozen=True)
@@ -125,16 +134,15 @@ def _components(config: Mapping[str, Any], choices: Mapping[str, str]) -> Iterat
 
 
 def _provided(source: Target, node: dict[str, Any]) -> Iterator[str]:
+    """Give the features whose condition, ``if argument`` or ``if argument=value``, holds."""
     for entry in sorted(source.literal("provides", ())):
         feature, _, condition = entry.partition(" if ")
-        if not condition:
-            yield feature
-            continue
-        name, _, wanted = condition.partition("=")
-        parameter = source.signature.parameters.get(name)
+        argument, equals, wanted = condition.partition("=")
+        parameter = source.signature.parameters.get(argument)
         default = parameter.default if parameter else None
-        value = node.get(name, default.value if isinstance(default, ast.Constant) else None)
-        if value == wanted if wanted else value:
+        value = default.value if isinstance(default, ast.Constant) else None
+        value = node.get(argument, value)
+        if not condition or (str(value) == wanted if equals else value):
             yield feature
 
 

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from suexp.catalogue import conf_dir
 from suexp.errors import UserError
-from suexp.run.check import check
+from suexp.run.check import check, check_combination
 from suexp.run.suggest import explain
 
 # What an experiment says of its runs; a single run does not depend on it.
@@ -112,14 +112,17 @@ def _resolve(overrides: tuple[str, ...], config_dir: str | None) -> Resolved:
     try:
         config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
+        # Sizes of a model that is not there, say: the reason is the combination.
+        check_combination(OmegaConf.to_container(cfg), choices)  # type: ignore[arg-type]
         raise UserError(explain(error, conf_dir(), overrides)) from error
     check(config, choices)
     if config.get("parent"):
         parent = parent_overrides(config["parent"])
-        own = [item for item in overrides if key_of(item) not in ("parent", "transform")]
-        config["parent"] = _resolve((*own, *parent, "parent=null"), config_dir).config
-        config["parent"]["rerun"] = False
-        config["parent"].pop("transform", None)
+        # What the child sets within a group that the parent chooses anew is about the child's choice.
+        anew = {"parent", "transform", *(key_of(item) for item in parent)}
+        own = [item for item in overrides if not anew & {key_of(item), key_of(item).split(".")[0]}]
+        above = _resolve((*own, *parent, "parent=null"), config_dir).config
+        config["parent"] = {k: v for k, v in above.items() if k != "transform"} | {"rerun": False}
     return Resolved(config, choices)
 
 

@@ -5,13 +5,12 @@ import math
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
-import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
-from suexp.component import Component
 from suexp.errors import UserError
+from suexp.task.recorded import Recorded
 
 Join = Literal["sum", "min", "max"]
 JOINS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -21,7 +20,7 @@ JOINS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-class EstimationTask(pl.LightningModule, Component):
+class EstimationTask(Recorded):
     r"""Estimate expectations by sums over independent draws: $\hat\mu = \sum_i f(X_i) / N$.
 
     It runs through `Trainer.test` alone, so that devices, several processes and logging come from
@@ -36,8 +35,7 @@ class EstimationTask(pl.LightningModule, Component):
     Reference: Metropolis and Ulam, The Monte Carlo Method, https://doi.org/10.2307/2280232.
 
     Attributes:
-        tables: long-form rows by table name (see `record_rows`).
-        final: the estimates with all their digits, for the run's summary.
+        final: the estimates with all their digits.
         totals: what this process has summed up so far.
     """
 
@@ -60,8 +58,6 @@ class EstimationTask(pl.LightningModule, Component):
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
         self.seed = seed
-        self.tables: dict[str, list[dict[str, Any]]] = {}
-        self.final: dict[str, float] = {}
         self.totals: dict[str, Tensor] = {}
         self.batches_done = 0
         self._joins: dict[str, str] = {}
@@ -77,10 +73,6 @@ class EstimationTask(pl.LightningModule, Component):
         start = {"sum": 0.0, "min": math.inf, "max": -math.inf}[join]
         self.totals[name] = torch.full(shape, start, dtype=dtype)
         self._joins[name] = join
-
-    def record_rows(self, table: str, rows: list[dict[str, Any]]) -> None:
-        """Keep rows for the run's table.jsonl: plain numbers, strings and booleans only."""
-        self.tables.setdefault(table, []).extend(rows)
 
     def draw(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Return what ``count`` independent samples contribute to the totals, by name."""
