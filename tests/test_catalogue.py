@@ -269,6 +269,15 @@ def test_names_are_followed_through_imports() -> None:
 
 
 @pytest.mark.usefixtures("package")
+def test_a_declaration_that_is_no_literal_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "aliased" / "odd.py").write_text("class Odd:\n    needs = dict(a='b')\n")
+    odd = read("aliased.odd.Odd")
+    assert odd is not None
+    with pytest.raises(UserError, match=r"odd\.py, line 2: needs of Odd .* write it as a literal$"):
+        odd.literal("needs", {})
+
+
+@pytest.mark.usefixtures("package")
 def test_docstrings_are_taken_apart() -> None:
     child = read("aliased.child.Child")
     assert child is not None

@@ -108,6 +108,14 @@ class Option:
         return "\n".join(lines).strip()
 
     @functools.cached_property
+    def remarks(self) -> dict[str, str]:
+        """The comments that stand behind the values, by key."""
+        found: dict[str, str] = {}
+        for name in self._starts_from:
+            found |= self.catalogue.option(self.group, name).remarks
+        return found | dict(re.findall(r"^(\w+):.*?\s#\s+(.*)$", self.text, re.M))
+
+    @functools.cached_property
     def raw(self) -> dict[str, Any]:
         """The file's own content, without its defaults list."""
         return {key: value for key, value in self._loaded.items() if key != "defaults"}
@@ -125,9 +133,16 @@ class Option:
             if item == "_self_":
                 merged = merge(merged, self.raw)
                 own = True
-            elif isinstance(item, str) and item in self.catalogue.groups.get(self.group, {}):
+            elif item in self._starts_from:
                 merged = merge(merged, self.catalogue.option(self.group, item).content)
         return merged if own else merge(merged, self.raw)
+
+    @property
+    def _starts_from(self) -> list[str]:
+        """The options of its own group in its defaults list."""
+        known = self.catalogue.groups.get(self.group, {})
+        items = self._loaded.get("defaults") or []
+        return [item for item in items if isinstance(item, str) and item in known]
 
     @property
     def imports(self) -> bool:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from suexp.errors import UserError
+
 # Bases whose constructors take nothing that a config could give.
 _PLAIN_BASES = {"object", "ABC", "Generic", "Protocol", "Module", "LightningModule", "Callback"}
 
@@ -168,14 +170,24 @@ class Target:
         return Signature(found, open=False)
 
     def literal(self, name: str, default: Any) -> Any:
-        """Return a class attribute that is written as a literal, the nearest class's first."""
+        """Return a class attribute that is written as a literal, the nearest class's first.
+
+        Raises:
+            UserError: it is not a literal.
+        """
         for item in self.lineage:
             for node in item.node.body:
                 if not isinstance(node, (ast.Assign, ast.AnnAssign)) or node.value is None:
                     continue
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
                 if name in map(_dotted, targets):
-                    return ast.literal_eval(node.value)
+                    try:
+                        return ast.literal_eval(node.value)
+                    except ValueError as error:
+                        raise UserError(
+                            f"{item.module.path}, line {node.lineno}: {name} of {item.name} is "
+                            "read without importing the class; write it as a literal"
+                        ) from error
         return default
 
 

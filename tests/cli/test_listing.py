@@ -128,7 +128,7 @@ def test_show_a_group_lists_it(call: Call) -> None:
 def test_show_an_option_without_a_class(call: Call) -> None:
     out = call("show", "trainer/long")[1]
     assert "More steps." in out
-    assert ["max_steps", "100"] in [cells[:2] for cells in lines(out)]
+    assert ["max_steps", "100", "updates, not # batches"] in lines(out)
 
 
 def test_which_experiments_use_an_option(small: Catalogue) -> None:

@@ -72,7 +72,7 @@ FILES = {
         """,
     "trainer/cpu.yaml": """
         # One CPU.
-        max_steps: 10
+        max_steps: 10   # updates, not # batches
         """,
     "trainer/long.yaml": """
         # More steps.
@@ -189,9 +189,9 @@ class Vectors(Component):
 
 
 class Text(Component):
-    provides: ClassVar[set[str]] = {"text", "long if block_size"}
+    provides: ClassVar[set[str]] = {"text", "long if block_size", "labels if kind=classes"}
 
-    def __init__(self, block_size: int = 32) -> None: ...
+    def __init__(self, block_size: int = 32, kind: str = "lm") -> None: ...
 '''
 
 

@@ -79,20 +79,30 @@ def test_a_need_that_nobody_meets() -> None:
     assert line == "task=vectors needs vectors: it reads vectors; use data=digits"
 
 
-def test_a_feature_on_a_condition(tmp_path: Path) -> None:
+@pytest.fixture
+def demanding_task(tmp_path: Path) -> Iterator[None]:
     parts = tmp_path / "tiny_parts.py"
-    parts.write_text(
-        parts.read_text().replace(
-            '{"text": "it reads text; use data=text"}', '{"long": "it reads long text"}'
-        )
-    )
+    needs = '{"long": "it reads long text", "labels": "it reads labels"}'
+    parts.write_text(parts.read_text().replace('{"text": "it reads text; use data=text"}', needs))
     source._parse.cache_clear()
-    check(config(), CHOICES)
-    assert refusal(data={"block_size": 0}) == "task=lm needs long: it reads long text"
-    left_out = config()
-    del left_out["data"]["block_size"]  # then the constructor's own default decides
-    check(left_out, CHOICES)
+    yield
     source._parse.cache_clear()
+
+
+@pytest.mark.usefixtures("demanding_task")
+def test_features_on_a_condition() -> None:
+    check(config(data={"kind": "classes"}), CHOICES)
+    line = refusal(data={"kind": "classes", "block_size": 0})
+    assert line == "task=lm needs long: it reads long text"
+    assert refusal(data={"kind": "lm"}) == "task=lm needs labels: it reads labels"
+
+
+@pytest.mark.usefixtures("demanding_task")
+def test_without_a_value_the_constructors_default_decides() -> None:
+    changed = config(data={"kind": "classes"})
+    del changed["data"]["block_size"]
+    check(changed, CHOICES)
+    assert refusal() == "task=lm needs labels: it reads labels"
 
 
 @pytest.mark.parametrize(

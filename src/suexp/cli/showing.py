@@ -86,6 +86,10 @@ def _parameters(option: Option, source: Target | None) -> Iterator[tuple[str, st
     meaning: dict[str, str] = {}
     for item in reversed(source.lineage if source else ()):
         meaning |= meanings(item.doc)
+    if not (option.target or "").startswith("suexp."):
+        # Other people's manuals are long; what our YAML says of a key comes first.
+        meaning = {key: text.split(". ")[0] for key, text in meaning.items()} | option.remarks
+    meaning = option.remarks | meaning
     node = option.content
     prefix = ""
     if "_target_" not in node:
@@ -196,7 +200,9 @@ def show_experiment(option: Option) -> None:
 
 
 def _override(item: Any) -> str:
-    """Return one override of an arm; ``{parent: [...]}`` is written as on the command line."""
+    """Return an arm's override as on the command line, ``{parent: [...]}`` and lists in lists too."""
+    if isinstance(item, list):
+        return " ".join(map(_override, item))
     if isinstance(item, dict):
         return " ".join(f"{key}={shlex.quote(_value(value))}" for key, value in item.items())
     return str(item)
