@@ -200,7 +200,7 @@ def show_experiment(option: Option) -> None:
 
 
 def _override(item: Any) -> str:
-    """Return an arm's override as on the command line, ``{parent: [...]}`` and lists in lists too."""
+    """Return an arm's override, or list of them, as on the command line."""
     if isinstance(item, list):
         return " ".join(map(_override, item))
     if isinstance(item, dict):

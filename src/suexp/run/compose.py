@@ -118,7 +118,7 @@ def _resolve(overrides: tuple[str, ...], config_dir: str | None) -> Resolved:
     check(config, choices)
     if config.get("parent"):
         parent = parent_overrides(config["parent"])
-        # What the child sets within a group that the parent chooses anew is about the child's choice.
+        # What the child sets within a group that the parent chooses anew belongs to its own choice.
         anew = {"parent", "transform", *(key_of(item) for item in parent)}
         own = [item for item in overrides if not anew & {key_of(item), key_of(item).split(".")[0]}]
         above = _resolve((*own, *parent, "parent=null"), config_dir).config

@@ -159,7 +159,12 @@ def _plan(overrides: tuple[str, ...], seeds: tuple[int, ...]) -> Plan:
     slug = cfg.hydra.runtime.choices.get("experiment")
     typed = [item for item in overrides if key_of(item) != "experiment"]
     typed += ["seed=" + ",".join(map(str, seeds))] if seeds else []
-    common = {"typed": tuple(typed), "scale": cfg.scale.name, "out": cfg.out, "on_error": cfg.on_error}
+    common = {
+        "typed": tuple(typed),
+        "scale": cfg.scale.name,
+        "out": cfg.out,
+        "on_error": cfg.on_error,
+    }
     user = tuple(item for item in overrides if key_of(item) not in ("experiment", *EXPERIMENT_KEYS))
     if slug is None:
         return Plan(user=user, header=None, seeds=seeds or (cfg.seed,), **common)
@@ -188,12 +193,18 @@ def _header(slug: str, cfg: Any, scale: str) -> dict[str, Any]:
 
 
 def _strings(items: Sequence[Any]) -> list[str]:
-    """Return an arm's overrides; ``{parent: [...]}`` stands for the list as one override."""
-    out = []
+    """Return an arm's overrides.
+
+    ``{parent: [...]}`` stands for the list as one override; a list within the list, such as YAML's
+    ``*common``, for its members.
+    """
+    out: list[str] = []
     for item in items:
-        if isinstance(item, dict):
+        if isinstance(item, list):
+            out += _strings(item)
+        elif isinstance(item, dict):
             for key, values in item.items():
-                quoted = ",".join('"' + str(v).replace('"', '\\"') + '"' for v in values)
+                quoted = ",".join('"' + v.replace('"', '\\"') + '"' for v in _strings(values))
                 out.append(f"{key}=[{quoted}]")
         else:
             out.append(str(item))
