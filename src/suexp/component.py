@@ -4,7 +4,7 @@ from typing import ClassVar
 
 
 class Component:
-    """Base of everything a config group can choose; the declarations are literals in the class body.
+    """Base of all that a config group can choose; the declarations are literals in the class body.
 
     They are read from the source, without importing torch, when a config is composed. Two kinds of
     feature exist: what components provide by name, and the choices themselves (``"attention"`` is

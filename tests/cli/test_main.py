@@ -99,6 +99,13 @@ def test_check_composes_everything_and_imports_no_torch(folder: Path) -> None:
     assert "hydra" in imported
 
 
+def test_the_shipped_defaults_compose_without_torch() -> None:
+    code, out, err, imported = process(catalogue.conf_dir().parent, "check")
+    assert (code, err) == (0, "")
+    assert out.startswith("1 run")
+    assert "torch" not in imported
+
+
 def test_check_an_experiment(folder: Path) -> None:
     code, out, err, _ = process(folder, "check", "experiment=lion", "scale=smoke")
     assert (code, err) == (0, "")
