@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from suexp.errors import UserError
 from suexp.init import He
 from suexp.model import MLP
 from suexp.norm import Layer
+from suexp.run.compose import resolve
 
 
 def build(**changes) -> MLP:
@@ -67,3 +69,19 @@ def test_refuses_what_does_not_fit(changes: dict, line: str) -> None:
     arguments = {"input_dim": 5, "num_outputs": 3, "init": He()} | changes
     with pytest.raises(ValueError, match=line):
         inspect.unwrap(MLP.__init__)(MLP.__new__(MLP), **arguments)
+
+
+VECTORS = ["model=mlp", "task=classification", "data=digits"]
+
+
+def test_its_config_drops_what_it_has_not() -> None:
+    run = resolve(VECTORS)
+    assert "attention" not in run.config
+    assert "position" not in run.config
+    assert run.config["model"]["norm"]["dim"] == run.config["model"]["dim"]
+
+
+@pytest.mark.parametrize("choice", ["attention=softmax", "mask=causal", "mask=window"])
+def test_refuses_what_it_has_not(choice: str) -> None:
+    with pytest.raises(UserError, match=f"model=mlp cannot be combined with {choice}: it has no"):
+        resolve([*VECTORS, choice])
