@@ -12,7 +12,7 @@ from suexp.task.base import Task
 
 
 class GradientSign(Callback, Component):
-    r"""At the end of training: share of components with $\mathrm{sign}(g_B) = \mathrm{sign}(\bar g)$.
+    r"""Share of components with $\mathrm{sign}(g_B) = \mathrm{sign}(\bar g)$, at the end.
 
     $\bar g$ is the mean gradient over ``batches`` training batches, $g_B$ that of one of them;
     components whose $\bar g$ is 0 do not count. A sign optimizer follows noise where this share is
@@ -37,9 +37,7 @@ class GradientSign(Callback, Component):
                     break
                 moved = {name: value.to(pl_module.device) for name, value in batch.items()}
                 parameters = [p for p in pl_module.model.parameters() if p.requires_grad]
-                gradients.append(
-                    _flat(torch.autograd.grad(pl_module.objective(moved), parameters))
-                )
+                gradients.append(_flat(torch.autograd.grad(pl_module.objective(moved), parameters)))
         mean = torch.stack(gradients).mean(0)
         counts = mean != 0
         agreement = [

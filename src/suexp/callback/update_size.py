@@ -12,7 +12,7 @@ from suexp.task.base import Task
 
 
 class UpdateSize(Callback, Component):
-    r"""$u = (\theta_{t-1} - \theta_t)/\eta_t - \lambda\theta_{t-1}$ at chosen steps: its RMS and histogram.
+    r"""$u = (\theta_{t-1} - \theta_t)/\eta_t - \lambda\theta_{t-1}$ at chosen steps.
 
     Weight decay is taken out, so Lion and signSGD give 1 and AdamW typically 0.1 to 0.3: the reason
     why their learning rates differ (https://kexue.fm/archives/9473, arXiv:2302.06675).
@@ -72,8 +72,5 @@ class UpdateSize(Callback, Component):
         width = self.limit / self.bins
         pl_module.record_rows(
             "update",
-            [
-                {"size": (i + 0.5) * width, "share": float(share)}
-                for i, share in enumerate(shares)
-            ],
+            [{"size": (i + 0.5) * width, "share": float(share)} for i, share in enumerate(shares)],
         )

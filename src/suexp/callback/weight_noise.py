@@ -13,9 +13,9 @@ from suexp.task.base import Task
 class WeightNoise(Callback, Component):
     r"""At the end of training: $\mathrm{val/noise\_rise} = L(\theta + \epsilon) - L(\theta)$.
 
-    Each parameter tensor gets noise $\epsilon \sim N(0, (\sigma\,\mathrm{RMS}(\theta))^2)$ of its own
-    shape; the loss is the validation loss in the task's unit, and the rise is the mean over
-    ``draws``. A flat minimum rises little. Chen et al., arXiv:2302.06675, section 3.2, and
+    Each parameter tensor gets noise $\epsilon \sim N(0, (\sigma\,\mathrm{RMS}(\theta))^2)$ of
+    its own shape; the loss is the validation loss in the task's unit, and the rise is the mean
+    over ``draws``. A flat minimum rises little. Chen et al., arXiv:2302.06675, section 3.2, and
     https://kexue.fm/archives/9473.
 
     Args:

@@ -8,11 +8,12 @@ from suexp.component import Component
 
 
 class CrossEntropy(nn.Module, Component):
-    r"""$L = -\frac1{|T|} \sum_{t \in T} \sum_c q_{tc} \log p_{tc}$, $q = (1-\epsilon)\,\mathrm{onehot}(y) + \epsilon/C$.
+    r"""$L = -\frac1{|T|} \sum_{t \in T} \sum_c q_{tc} \log p_{tc}$.
 
-    T holds the targets that differ from ``ignore_index``; if there are none the loss is 0, with zero
-    gradients. Computed from log-softmax in float32 whatever the logits' type, so it is stable for
-    logits of any size. Shapes: logits (..., C), target (...), both of any number of dimensions.
+    The target distribution is $q = (1-\epsilon)\,\mathrm{onehot}(y) + \epsilon/C$. T holds the
+    targets that differ from ``ignore_index``; if there are none the loss is 0, with zero gradients.
+    Computed from log-softmax in float32 whatever the logits' type: stable for logits of any size.
+    Shapes: logits (..., C), target (...), both of any number of dimensions.
 
     Reference: label smoothing of Szegedy et al., arXiv:1512.00567, section 7.
 
@@ -31,7 +32,9 @@ class CrossEntropy(nn.Module, Component):
         self.label_smoothing = label_smoothing
         self.ignore_index = ignore_index
 
-    def forward(self, logits: Float[Tensor, "*b c"], target: Int[Tensor, "*b"]) -> Float[Tensor, ""]:
+    def forward(
+        self, logits: Float[Tensor, "*b c"], target: Int[Tensor, "*b"]
+    ) -> Float[Tensor, ""]:
         """Return the mean over the targets that count."""
         target = target.reshape(-1)
         total = F.cross_entropy(

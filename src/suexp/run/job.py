@@ -88,7 +88,7 @@ def execute(config: dict[str, Any], note: Note = print) -> dict[str, Any]:
 def _trained(config: dict[str, Any]) -> nn.Module:
     """Return the model of a finished run with its weights."""
     task = build(config, instantiate(config["data"]))
-    state = _load(Run(config).checkpoints(), lambda text: None)
+    state = _load(Run(config).checkpoints(), lambda _: None)
     if state is None:
         raise UserError(f"run {Run(config).id} has lost its checkpoint; run it again (rerun=true)")
     task.load_state_dict(torch.load(state, weights_only=True, map_location="cpu")["state_dict"])
@@ -213,9 +213,7 @@ def _train(run: Run, task: Recorded, loading: Loading, note: Note) -> pl.Trainer
     return trainer
 
 
-def _outcome(
-    run: Run, task: Recorded, trainer: pl.Trainer, loading: Loading
-) -> dict[str, Any]:
+def _outcome(run: Run, task: Recorded, trainer: pl.Trainer, loading: Loading) -> dict[str, Any]:
     """Return the final metrics, costs, sample and tables of a run that has come to its end."""
     metrics: dict[str, float] = {}
     for line in run.history():

@@ -53,6 +53,7 @@ def run_one(config: dict[str, Any]) -> Summary:
 
 
 def many_devices(config: dict[str, Any]) -> bool:
+    """Tell whether a run wants several processes."""
     trainer = config["trainer"]
     return trainer["devices"] not in (1, "1", "auto") or trainer.get("num_nodes", 1) > 1
 
@@ -134,7 +135,7 @@ def _in_children(configs: list[dict[str, Any]], jobs: int, threads: int) -> list
             return [future.result() for future in futures]
         except BaseException:
             stop.set()
-            for process in list(running):
+            for process in tuple(running):  # it shrinks meanwhile
                 process.terminate()  # the run stops after its step, with a checkpoint
             raise
 

@@ -52,4 +52,4 @@ def hydra_main(argv: Sequence[str]) -> None:
     try:
         application()
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(explain(error, conf_dir())) from error
+        raise UserError(explain(error, conf_dir(), argv)) from error

@@ -15,7 +15,7 @@ PLAIN_SECONDS = 10.0
 
 
 class Progress(ProgressBar):
-    """A bar with loss, tokens per second and time left; a line every ten seconds where output is piped.
+    """A bar with loss, tokens per second and time left; where output is piped, a line now and then.
 
     Reads metrics that the recorder has logged, so it never waits for the device.
     """

@@ -1,6 +1,5 @@
 """Checkpoints from which a run goes on as if it had never stopped."""
 
-import os
 import random
 import signal
 import threading
@@ -74,7 +73,7 @@ class Interrupted(BaseException):
 class Checkpoints(Checkpoint):
     """Save ``checkpoints/step=N.ckpt`` every so many seconds, and when a run is asked to stop.
 
-    A file is written whole or not at all; the last two are kept, so that a damaged one costs little.
+    A file is written whole or not at all; the last two stay, so that a damaged one costs little.
     """
 
     def __init__(self, folder: Path, seconds: float) -> None:
@@ -84,7 +83,7 @@ class Checkpoints(Checkpoint):
 
     @contextmanager
     def stop_on_signals(self) -> Iterator[None]:
-        """Turn Ctrl-C and SIGTERM into a stop after the current step; a second one stops at once."""
+        """Turn Ctrl-C and SIGTERM into a stop after the current step; a second stops at once."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -108,7 +107,7 @@ class Checkpoints(Checkpoint):
         temporary = path.with_suffix(".part")
         trainer.save_checkpoint(temporary)
         if trainer.is_global_zero:
-            os.replace(temporary, path)
+            temporary.replace(path)
             steps = sorted(int(p.stem.removeprefix("step=")) for p in self.folder.glob("*.ckpt"))
             for step in steps[:-2]:
                 (self.folder / f"step={step}.ckpt").unlink()

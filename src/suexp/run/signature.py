@@ -12,7 +12,27 @@ from suexp.run.instantiate import instantiate
 VOLATILE = ("out", "rerun", "on_error", "threads", "logger", "scale", "run", "experiment")
 VOLATILE_TRAINER = ("enable_progress_bar", "checkpoint_seconds")
 # Modules that only look at finished runs.
-VIEWS = ("cli", "run/report.py", "run/figures.py", "run/claims.py", "run/statistics.py")
+VIEWS = (
+    "catalogue.py",
+    "cli/",
+    "errors.py",
+    "run/annotation.py",
+    "run/check.py",
+    "run/claims.py",
+    "run/conduct.py",
+    "run/expression.py",
+    "run/figure",
+    "run/grammar.py",
+    "run/plots.py",
+    "run/progress.py",
+    "run/readable.py",
+    "run/report",
+    "run/results.py",
+    "run/show.py",
+    "run/suggest.py",
+    "run/theme.py",
+    "source.py",
+)
 
 
 def signature(config: dict[str, Any]) -> str:

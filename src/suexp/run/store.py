@@ -1,7 +1,6 @@
 """The run store: one folder a run, named by the run's signature."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from suexp.run.signature import signature
 
 
 class Run:
-    """The folder of one run: config.yaml, metrics.jsonl, table.jsonl, summary.json, checkpoints/."""
+    """One run's folder: config.yaml, metrics.jsonl, table.jsonl, summary.json, checkpoints/."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.config = config
@@ -123,4 +122,4 @@ def write_atomic(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     temporary = path.with_name(path.name + ".part")
     temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    temporary.replace(path)

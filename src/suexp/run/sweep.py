@@ -146,7 +146,7 @@ def plan(arguments: Sequence[str]) -> list[Plan]:
             )
         ]
     except (HydraException, ValueError) as error:
-        raise UserError(explain(error, conf_dir())) from error
+        raise UserError(explain(error, conf_dir(), arguments)) from error
     plans = [_plan(tuple(batch), tuple(seeds)) for batch in batches]
     for item in plans:
         for planned in itertools.chain(item.runs(), *(v.values() for v in item.tuning().values())):

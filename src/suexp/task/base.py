@@ -12,7 +12,7 @@ from suexp.task.recorded import Recorded
 
 
 class Task(Recorded):
-    """What is learned: joins a model, a loss, an optimizer and a scheduler, and names none of them."""
+    """What is learned: joins a model, a loss, an optimizer, a scheduler, and names none of them."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Task(Recorded):
         }
 
     def report(self, metrics: dict[str, Any]) -> None:
-        """Log evaluation metrics under the step that they belong to, which Lightning is one short of."""
+        """Log evaluation metrics under their own step; Lightning's is one short of it."""
         self.log_dict({**metrics, "step": float(self.global_step)})
 
     def objective(self, batch: dict[str, Tensor]) -> Tensor:

@@ -20,8 +20,8 @@ IGNORE = -100
 class CausalLM(Task):
     r"""Predict each token from those before it: $L = -\frac1N \sum_t \log p(x_{t+1} | x_{\le t})$.
 
-    Batches hold ``tokens`` of shape (batch, block_size + 1); the model reads all but the last and is
-    judged on all but the first. With a prefix mask (UniLM, https://kexue.fm/archives/6933) the
+    Batches hold ``tokens`` of shape (batch, block_size + 1); the model reads all but the last and
+    is judged on all but the first. With a prefix mask (UniLM, https://kexue.fm/archives/6933) the
     targets inside the prefix, which the model can see, do not count.
 
     Logged: ``val/loss`` in nats per token; ``val/bits_per_byte``, the same per byte of text in
@@ -45,7 +45,7 @@ class CausalLM(Task):
     }
 
     refuses: ClassVar[dict[str, str]] = {
-        "labels": "it reads running text, not labelled rows; use data.kind=lm, or task=classification"
+        "labels": "it reads running text, not labelled rows; use data.kind=lm, or another task"
     }
 
     def __init__(

@@ -15,7 +15,7 @@ IGNORE = -100
 
 
 class MaskedLM(Task):
-    r"""Predict hidden tokens from both sides: $L = -\frac1{|M|} \sum_{t \in M} \log p(x_t | \tilde x)$.
+    r"""Predict hidden tokens: $L = -\frac1{|M|} \sum_{t \in M} \log p(x_t | \tilde x)$.
 
     Of the tokens (batch, n) a share ``mask_ratio`` is chosen; of these 80 % become the mask token,
     10 % a random token and 10 % stay. Validation hides the same tokens every time.
@@ -38,7 +38,7 @@ class MaskedLM(Task):
     }
     refuses: ClassVar[dict[str, str]] = {
         "autoregressive": "it predicts a token from both sides; use mask=bidirectional",
-        "labels": "it reads running text, not labelled rows; use data.kind=lm, or task=classification",
+        "labels": "it reads running text, not labelled rows; use data.kind=lm, or another task",
     }
 
     def __init__(
