@@ -1,11 +1,19 @@
 """Attention by positive random features (https://kexue.fm/archives/7921, arXiv:2009.14794)."""
 
+import hashlib
+import math
+import warnings
+from typing import ClassVar, Literal
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from suexp.attention._core import FeatureAttention
+from suexp.attention._feature_map import FeatureMap
+from suexp.attention._random_features import RELU_EPS, PeerFeatures, RandomFeatures
+
 KERNELS = ("positive", "hyperbolic", "trigonometric", "relu")
-RELU_EPS = 1e-3
 
 
 def orthogonal_gaussian(
@@ -61,11 +69,12 @@ def projection(
         raise ValueError(f"scaling must be 0 (Gaussian norms) or 1 (all sqrt(d)), not {scaling}")
     size = (num_features, head_dim)
     if not orthogonal:
-        return torch.randn(size, dtype=torch.float64, generator=generator).to(dtype)
+        rows = torch.randn(size, dtype=torch.float64, generator=generator, device="cpu")
+        return rows.to(dtype)
     rows = orthogonal_gaussian(num_features, head_dim, generator)
     if scaling == 1:
         return (rows * head_dim**0.5).to(dtype)
-    fresh = torch.randn(size, dtype=torch.float64, generator=generator)
+    fresh = torch.randn(size, dtype=torch.float64, generator=generator, device="cpu")
     return (rows * fresh.norm(dim=-1, keepdim=True)).to(dtype)
 
 
@@ -105,3 +114,150 @@ def features(
     if kernel == "relu":
         return u.relu() + RELU_EPS
     raise ValueError(f"kernel must be one of {', '.join(KERNELS)}, not {kernel!r}")
+
+
+def _seed(*parts: bytes) -> int:
+    return int.from_bytes(hashlib.sha256(b"/".join(parts)).digest()[:8], "little") >> 1
+
+
+class Performer(FeatureAttention):
+    r"""Softmax attention estimated in linear time: $e^{qk/\sqrt d} \approx \phi(q)\cdot\phi(k)$.
+
+    $o_i = \phi(q_i)^\top S_i / \phi(q_i)^\top z_i$ with $S_i = \sum_j \phi(k_j) v_j^\top$ and
+    $z_i = \sum_j \phi(k_j)$, j over all keys or, if causal, those up to i; $\phi$ as in `features`
+    at $d^{-1/4} q$ and $d^{-1/4} k$. Shapes: q (b, h, n, d), k (b, h, m, d), v (b, h, m, e),
+    projection (num_features, d), output (b, h, n, e). Time O(n f (d + e)) with f features.
+
+    Relative to the paper's code: no exponential can overflow and no constant is added to the
+    features. Each row is divided by its own largest feature; the keys' divisors are put back
+    relative to their running maximum, so that a causal output does not depend on later keys at all.
+
+    The projection is saved with the weights. It is drawn from a generator of its own, seeded by the
+    state of torch's global one, which it leaves as it is; processes that build the model from one
+    seed draw the same, now and whenever it is drawn anew.
+
+    Reference: Choromanski et al., Rethinking Attention with Performers, arXiv:2009.14794;
+    https://kexue.fm/archives/7921.
+
+    Args:
+        head_dim: d, the size of a head.
+        num_features: m, the number of random directions; None: ``int(d ln d)`` as in the paper.
+            The kernels hyperbolic and trigonometric make two features of each.
+        kernel: positive; hyperbolic (half its variance or less); trigonometric (better for small
+            scores, useless for large ones, may give negative weights); relu (another kernel).
+        orthogonal: directions orthogonal within blocks of d; False: independent.
+        scaling: their norms; 0: Gaussian (unbiased), 1: all sqrt(d).
+        redraw_interval: training forward passes after which the directions are drawn anew; None:
+            never. 1000 as in the paper's code.
+        chunk_size: tokens that are processed at once; it changes speed, not results.
+        stabilizer: exact (above), or peer: as other implementations do, where later keys leak.
+        eps: added to the features after exp; 0. For parity with others: stabilizer=peer, eps=1e-4.
+
+    Raises:
+        ValueError: a size below 1, an unknown kernel, scaling or stabilizer, eps below 0,
+            stabilizer=peer with another kernel than positive, a bias, or a mask that is neither
+            causal nor bidirectional.
+    """
+
+    refuses: ClassVar[dict[str, str]] = {
+        "score_bias": "a position bias needs explicit scores, which it never forms; "
+        "use position=rope",
+        "pattern": "it sums over all keys or all earlier ones and cannot leave some out; "
+        "use mask=causal, mask=bidirectional or attention=softmax",
+    }
+
+    projection: Tensor
+
+    def __init__(
+        self,
+        head_dim: int,
+        num_features: int | None = None,
+        kernel: Literal["positive", "hyperbolic", "trigonometric", "relu"] = "positive",
+        orthogonal: bool = True,
+        scaling: Literal[0, 1] = 0,
+        redraw_interval: int | None = 1000,
+        chunk_size: int = 32,
+        stabilizer: Literal["exact", "peer"] = "exact",
+        eps: float = 0.0,
+    ) -> None:
+        super().__init__(chunk_size)
+        if head_dim < 1:
+            raise ValueError(f"head_dim must be at least 1, not {head_dim}")
+        if num_features is None:
+            num_features = max(1, int(head_dim * math.log(head_dim)))
+        if num_features < 1:
+            raise ValueError(f"num_features must be at least 1, not {num_features}")
+        if kernel not in KERNELS:
+            raise ValueError(f"kernel must be one of {', '.join(KERNELS)}, not {kernel!r}")
+        if redraw_interval is not None and redraw_interval < 1:
+            raise ValueError(
+                f"redraw_interval must be at least 1, or null for never, not {redraw_interval}"
+            )
+        if stabilizer not in ("exact", "peer"):
+            raise ValueError(f"stabilizer must be exact or peer, not {stabilizer!r}")
+        if stabilizer == "peer" and kernel != "positive":
+            raise ValueError(f"stabilizer=peer exists for kernel=positive only, not {kernel}")
+        if eps < 0:
+            raise ValueError(f"eps must be at least 0, not {eps}")
+        self.kernel, self.stabilizer, self.eps = kernel, stabilizer, eps
+        self.orthogonal, self.scaling = orthogonal, scaling
+        self.redraw_interval = redraw_interval
+        self.register_buffer("projection", torch.empty(num_features, head_dim))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Take a new seed from the state of torch's generator, and draw the projection."""
+        self.seed, self.calls = _seed(torch.get_rng_state().numpy().tobytes()), 0
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Draw the projection that belongs to this seed and this number of training passes."""
+        generator = torch.Generator().manual_seed(_seed(b"%d" % self.seed, b"%d" % self.calls))
+        m, d = self.projection.shape
+        with torch.no_grad():
+            self.projection.copy_(projection(m, d, self.orthogonal, self.scaling, generator))
+
+    def get_extra_state(self) -> Tensor:
+        """Return the seed and the number of training passes, for the checkpoint."""
+        return torch.tensor([self.seed, self.calls])
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Go on counting where the checkpoint stopped."""
+        self.seed, self.calls = state.tolist()
+
+    def train(self, mode: bool = True) -> "Performer":
+        """Set the mode; warn where training will be unstable."""
+        if mode and self.kernel == "trigonometric":
+            warnings.warn(
+                "trigonometric features may sum to a denominator near zero or below: they are for "
+                "comparison; train with kernel=positive or hyperbolic",
+                stacklevel=2,
+            )
+        return super().train(mode)
+
+    def maps(self, dtype: torch.dtype) -> tuple[FeatureMap, FeatureMap]:
+        """Return the maps of queries and of keys for the present projection."""
+        if self.training and self.redraw_interval is not None and torch.is_grad_enabled():
+            self._count(self.redraw_interval)
+        # A product of its own: drawing anew before backward must not change what backward reads.
+        scaled = self.projection.to(dtype) * self.projection.shape[1] ** -0.25
+        if self.stabilizer == "peer":
+            return PeerFeatures(scaled, False, self.eps), PeerFeatures(scaled, True, self.eps)
+        return (
+            RandomFeatures(scaled, self.kernel, False, self.eps),
+            RandomFeatures(scaled, self.kernel, True, self.eps),
+        )
+
+    @torch.compiler.disable
+    def _count(self, interval: int) -> None:
+        if self.calls > 0 and self.calls % interval == 0:
+            self.redraw()
+        self.calls += 1
+
+    def extra_repr(self) -> str:
+        """Return what the constructor was given."""
+        m, d = self.projection.shape
+        return (
+            f"head_dim={d}, num_features={m}, kernel={self.kernel}, "
+            f"redraw_interval={self.redraw_interval}, {super().extra_repr()}"
+        )

@@ -1,0 +1,151 @@
+"""What every attention over mapped queries and keys shares: masks, precision, state, dispatch."""
+
+import math
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from suexp.attention._feature_map import (
+    FeatureMap,
+    State,
+    attend_all,
+    attend_causal,
+    log_scales,
+)
+from suexp.attention._fused import fused
+from suexp.attention.base import Attention
+from suexp.mask.base import Mask
+from suexp.mask.bidirectional import Bidirectional
+from suexp.mask.causal import Causal
+from suexp.mask.padding import Padding
+
+
+class FeatureAttention(Attention):
+    r"""$o_i = \phi(q_i)^\top \sum_j \phi(k_j) v_j^\top \big/ \phi(q_i)^\top \sum_j \phi(k_j)$.
+
+    Shapes: q (b, h, n, d), k (b, h, m, d), v (b, h, m, e), output (b, h, n, e). With f features
+    time is O(n f (d + e)), causal or not; everything is computed in float32 at least.
+
+    Args:
+        chunk_size: tokens that are processed at once; it changes speed, not results.
+
+    Raises:
+        ValueError: chunk_size below 1, a bias, or a mask other than causal, bidirectional, padding.
+    """
+
+    refuses: ClassVar[dict[str, str]] = {
+        "score_bias": "a position bias needs explicit scores, which it never forms; "
+        "use position=rope",
+        "pattern": "it sums over all keys or all earlier ones and cannot leave some out; "
+        "use mask=causal, mask=bidirectional or attention=softmax",
+    }
+
+    def __init__(self, chunk_size: int) -> None:
+        super().__init__()
+        if chunk_size < 1:
+            raise ValueError(f"chunk_size must be at least 1, not {chunk_size}")
+        self.chunk_size = chunk_size
+
+    def maps(self, dtype: torch.dtype) -> tuple[FeatureMap, FeatureMap]:
+        """Return the maps of queries and of keys, to be computed in this type."""
+        raise NotImplementedError
+
+    def forward(
+        self,
+        q: Float[Tensor, "b h n d"],
+        k: Float[Tensor, "b h m d"],
+        v: Float[Tensor, "b h m e"],
+        mask: Mask,
+        bias: Float[Tensor, "*b h n m"] | None = None,
+    ) -> Float[Tensor, "b h n e"]:
+        """Return the attended values; zeros for a query that may look at nothing."""
+        causal, keep = self._read(mask, bias)
+        n, m = q.shape[-2], k.shape[-2]
+        if causal and n > m:  # the first queries stand before all keys
+            return F.pad(self(q[..., n - m :, :], k, v, mask), (0, 0, n - m, 0))
+        maps = self.maps(_precision(q))
+        if causal and n < m:
+            past = m - n
+            old, new = (None, None) if keep is None else (keep[:, :past], keep[:, past:])
+            nothing = q[..., :0, :]
+            _, state = _step(maps, nothing, k[..., :past, :], v[..., :past, :], old, None)
+            k, v = k[..., past:, :], v[..., past:, :]
+            return _step(maps, q, k, v, new, self.chunk_size, state)[0]
+        chunk_size = self.chunk_size if causal else None
+
+        def again(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            return _step(maps, q, k, v, keep, chunk_size)[0]
+
+        on_cpu = q.device.type == "cpu" and not torch.compiler.is_compiling()
+        if not (on_cpu and all(x.fusible for x in maps)):
+            return again(q, k, v)
+        with torch.autocast("cpu", enabled=False):
+            q, k, values = (x.to(_precision(x)) for x in (q, k, v))
+            heads = None if keep is None else keep.repeat_interleave(q.shape[1], 0)
+            return fused(again, maps, causal, self.chunk_size, heads, q, k, values).to(v.dtype)
+
+    def decode(
+        self,
+        q: Float[Tensor, "b h n d"],
+        k: Float[Tensor, "b h n d"],
+        v: Float[Tensor, "b h n e"],
+        mask: Mask,
+        bias: Float[Tensor, "*b h n m"] | None = None,
+        state: State | None = None,
+    ) -> tuple[Float[Tensor, "b h n e"], State]:
+        """Attend from n new tokens to all so far; the state is f (e + 1) sums a head."""
+        causal, keep = self._read(mask, bias)
+        n = q.shape[-2]
+        new = None if keep is None else keep[:, -n:]
+        chunk_size = self.chunk_size if causal and n > 1 else None
+        return _step(self.maps(_precision(q)), q, k, v, new, chunk_size, state)
+
+    def _read(self, mask: Mask, bias: Tensor | None) -> tuple[bool, Bool[Tensor, "b m"] | None]:
+        """Return whether the mask is causal, and which keys of each text are real."""
+        name = type(self).__name__.lower()
+        if bias is not None:
+            raise ValueError(f"attention={name} takes no bias: {self.refuses['score_bias']}")
+        if not mask.is_only(Causal, Bidirectional, Padding):
+            raise ValueError(f"attention={name} cannot use this mask: {self.refuses['pattern']}")
+        keep: Tensor | None = None
+        for part in mask.parts:
+            if isinstance(part, Padding):
+                keep = part.keep if keep is None else keep & part.keep
+        return mask.find(Causal) is not None, keep
+
+    def extra_repr(self) -> str:
+        """Return what the constructor was given."""
+        return f"chunk_size={self.chunk_size}"
+
+
+def _precision(x: Tensor) -> torch.dtype:
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def _step(
+    maps: tuple[FeatureMap, FeatureMap],
+    q: Float[Tensor, "b h n d"],
+    k: Float[Tensor, "b h m d"],
+    v: Float[Tensor, "b h m e"],
+    keep: Bool[Tensor, "b m"] | None,
+    chunk_size: int | None,
+    state: State | None = None,
+) -> tuple[Float[Tensor, "b h n e"], State]:
+    """Attend to the state and the keys; chunk_size None: to all of them, whatever their order."""
+    b, h, n, _ = q.shape
+    with torch.autocast(q.device.type, enabled=False):
+        x, y, values = (z.flatten(0, 1).to(_precision(z)) for z in (q, k, v))
+        fq, _ = maps[0](x)
+        fk, scale = maps[1](y)
+        s = log_scales(scale, fk, None if keep is None else keep.repeat_interleave(h, 0))
+        old = None if state is None else State(*(z.flatten(0, 1) for z in state))
+        if chunk_size is None:
+            out, new = attend_all(fq, fk, s, values, old)
+        else:
+            # Chunks are joined by a product quadratic in their number: that must stay small.
+            out, new = attend_causal(fq, fk, s, values, max(chunk_size, math.isqrt(n)), old)
+        out = out.view(b, h, n, -1).to(v.dtype)
+        return out, State(*(z.view(b, h, *z.shape[1:]) for z in new))
