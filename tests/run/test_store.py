@@ -1,7 +1,7 @@
 import json
 import multiprocessing
-import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,21 +59,26 @@ def test_summary_ends_a_run(tmp_path: Path) -> None:
     assert run.summary() is None
 
 
-def _hold(out: Path, ready: object) -> None:
+def _hold(out: Path, ready: Any, seen: Any) -> None:
     with Run(config(out)).lock():
-        ready.set()  # type: ignore[attr-defined]
-        time.sleep(1.0)
+        ready.set()
+        seen.wait(60)
 
 
 def test_a_second_process_says_that_it_waits(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
-    ready = context.Event()
-    process = context.Process(target=_hold, args=(tmp_path, ready))
+    ready, seen = context.Event(), context.Event()
+    process = context.Process(target=_hold, args=(tmp_path, ready, seen))
     process.start()
-    assert ready.wait(30)
+    assert ready.wait(60)
     said: list[str] = []
     run = Run(config(tmp_path))
-    with run.lock(said.append):
+
+    def note(text: str) -> None:
+        said.append(text)
+        seen.set()
+
+    with run.lock(note):
         assert said == [f"run {run.id} is being run by another process; waiting for it"]
     process.join()
     assert process.exitcode == 0

@@ -248,6 +248,7 @@ def _prepare_process() -> None:
     for pattern in (
         ".*does not have many workers.*",
         ".*LeafSpec.*",
+        ".*your dataloader is not resumable.*",  # ours is: see suexp.run.resume
         ".*sync_dist=True.*",  # torchmetrics has summed over the processes already
         ".*The number of training batches.*",
         ".*Checkpoint directory.*exists and is not empty.*",

@@ -42,6 +42,14 @@ class Recorder(Callback):
         self._tokens = 0
         self._since = 0.0
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sum since the last line, so that a resumed run writes the same mean."""
+        return {"total": torch.as_tensor(self._total), "count": self._count}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with that sum."""
+        self._total, self._count = state_dict["total"], state_dict["count"]
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
         del trainer, pl_module
@@ -60,7 +68,7 @@ class Recorder(Callback):
         if self.first_step_at is None:
             self.first_step_at = time.time()
         loss = outputs["loss"].detach()
-        self._total = self._total + loss
+        self._total = loss + self._total
         self._count += 1
         self._tokens += next(iter(batch.values())).numel()
         step = trainer.global_step
