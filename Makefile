@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+EXPERIMENTS := $(basename $(notdir $(wildcard conf/experiment/*.yaml)))
 # The versions that the tests ran on.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
@@ -37,10 +38,10 @@ bench: $(VENV)/test.stamp ## speed, as ratios against peers
 	for script in scripts/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
 smoke: $(VENV)/run.stamp ## every experiment in seconds; decides nothing
-	for name in $$($(BIN)/suexp list experiment --names); do $(BIN)/suexp experiment=$$name scale=smoke || exit 1; done
+	for name in $(EXPERIMENTS); do $(BIN)/suexp experiment=$$name scale=smoke || exit 1; done
 
 experiments: $(VENV)/run.stamp ## every experiment at laptop scale, its report recorded in experiments/
-	for name in $$($(BIN)/suexp list experiment --names); do $(BIN)/suexp experiment=$$name && $(BIN)/python scripts/record.py $$name || exit 1; done
+	for name in $(EXPERIMENTS); do $(BIN)/suexp experiment=$$name && $(BIN)/python scripts/record.py $$name || exit 1; done
 
 build: $(VENV)/test.stamp ## wheel and source archive in dist/
 	$(PIP) build
