@@ -24,7 +24,8 @@ class Model(pl.LightningModule):
     def __init__(self, vocab, dim, layers, heads):
         super().__init__()
         self.embed = nn.Embedding(vocab, dim)
-        layer = nn.TransformerEncoderLayer(dim, heads, 4 * dim, 0.0, 'gelu', batch_first=True, norm_first=True)
+        layer = nn.TransformerEncoderLayer(
+            dim, heads, 4 * dim, 0.0, 'gelu', batch_first=True, norm_first=True)
         self.body = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
     def training_step(self, batch, index):
         tokens = batch[0]
@@ -112,13 +113,11 @@ def main() -> None:
             results["fork server"].append(sweep_overhead(1, folder, arguments.runs))
     medians = {name: statistics.median(values) for name, values in results.items()}
     ratio = statistics.median(a / b for a, b in zip(results["suexp"], results["bare"], strict=True))
-    print(
-        f"to the first step: bare {medians['bare']:.2f} s, suexp {medians['suexp']:.2f} s, ratio {ratio:.2f}"
-    )
+    bare, ours = medians["bare"], medians["suexp"]
+    print(f"to the first step: bare {bare:.2f} s, suexp {ours:.2f} s, ratio {ratio:.2f}")
+    print("a sweep's overhead a run, its training of 3 steps included:")
     for name in ("in process", "fork server"):
-        print(
-            f"a sweep's overhead a run, {name}: {medians[name]:.2f} s (its training of 3 steps included)"
-        )
+        print(f"    {name}: {medians[name]:.2f} s")
     if arguments.json:
         arguments.json.write_text(json.dumps({"medians": medians, "ratio": ratio}))
 

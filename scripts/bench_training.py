@@ -33,6 +33,7 @@ class Block(nn.Module):
         self.fc, self.proj = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the block's output."""
         b, n, c = x.shape
         q, k, v = self.c_attn(self.ln_1(x)).split(c, dim=2)
         q, k, v = (t.view(b, n, self.heads, c // self.heads).transpose(1, 2) for t in (q, k, v))
@@ -51,6 +52,7 @@ class PlainGPT(nn.Module):
         self.ln_f = nn.LayerNorm(dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """Return the logits."""
         x = self.wte(tokens) + self.wpe(torch.arange(tokens.shape[1]))
         for block in self.blocks:
             x = block(x)
@@ -71,7 +73,7 @@ def bare_loop(config: dict[str, Any], steps: int, model: nn.Module | None = None
             return F.cross_entropy(model(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten())
 
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
     began = 0.0
     for step in range(steps + 10):
         if step == 10:

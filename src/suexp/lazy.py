@@ -23,7 +23,8 @@ def exports(package: str, init_file: str) -> tuple[Callable[[str], Any], Callabl
     }
 
     def get(name: str) -> Any:
-        if not name.startswith("_") and name.lower() in modules:
+        # A module's own name is the import system's business (`suexp.logger.csv`), not a class.
+        if name.lower() in modules and name not in modules.values():
             return getattr(importlib.import_module(f"{package}.{modules[name.lower()]}"), name)
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 

@@ -19,7 +19,7 @@ class Wandb(WandbLogger):
 
     Args:
         folder: the run folder; the runner gives it.
-        labels: ``experiment``, ``arm``, ``name`` and ``id``; the runner gives them.
+        labels: ``experiment``, ``arm``, ``name``, ``id`` and ``config``; the runner gives them.
         project: the project's name.
         mode: ``offline`` writes files only, ``online`` sends them (needs a key), ``disabled``
             writes nothing.
@@ -39,6 +39,7 @@ class Wandb(WandbLogger):
     ) -> None:
         # wandb's error reports are the one connection that its offline mode would make.
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        os.environ.setdefault("WANDB_SILENT", "true")
         import wandb
 
         if mode == "online" and not wandb.api.api_key:
@@ -55,6 +56,7 @@ class Wandb(WandbLogger):
             job_type=labels.get("arm"),
             save_dir=str(folder),
             mode=mode,
+            config=labels.get("config"),
             resume="allow" if mode == "online" else None,
             settings=wandb.Settings(
                 silent=True,

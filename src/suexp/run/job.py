@@ -160,6 +160,9 @@ def _run(run: Run, parent: nn.Module | None, note: Note) -> dict[str, Any]:
         }
         if int(os.environ.get("LOCAL_RANK", 0)) == 0:
             run.finish(summary)
+        wandb = sys.modules.get("wandb")
+        if wandb is not None and wandb.run is not None:  # the next run of this process is another
+            wandb.finish(exit_code=exit_code(summary))
         gc.collect()
     return summary
 
@@ -167,10 +170,11 @@ def _run(run: Run, parent: nn.Module | None, note: Note) -> dict[str, Any]:
 def _train(run: Run, task: Recorded, loading: Loading, note: Note) -> pl.Trainer:
     settings = dict(run.config["trainer"])
     checkpoints = Checkpoints(run.folder, settings.pop("checkpoint_seconds"))
-    labels = {"experiment": None, "arm": None, "name": run.id, **(run.config.get("run") or {})}
+    labels = dict(run.config["run"])
+    labels["name"] = f"{labels['arm']}-{run.config['seed']}" if labels["arm"] else run.id
     jsonl = instantiate({"_target_": "suexp.logger.jsonl.Jsonl"}, folder=run.folder)
     views = [
-        instantiate(node, folder=run.folder, id=run.id, **labels)
+        instantiate(node, folder=run.folder, id=run.id, config=run.config, **labels)
         for node in (run.config.get("logger") or {}).values()
     ]
     callbacks = [instantiate(node) for node in (run.config.get("callbacks") or {}).values()]

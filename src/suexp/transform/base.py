@@ -1,0 +1,31 @@
+"""The contract of every transform."""
+
+from torch import Tensor, nn
+
+from suexp.component import Component
+
+
+class Transform(Component):
+    """Writes a trained parent's weights into a freshly built child, before the child trains."""
+
+    def apply(self, parent: nn.Module, child: nn.Module) -> None:
+        """Change the child in place.
+
+        Raises:
+            ValueError: the two do not fit; one line that names the first tensor in question.
+        """
+        raise NotImplementedError
+
+
+def mismatch(parent: dict[str, Tensor], child: dict[str, Tensor]) -> str | None:
+    """Return what keeps a state from being copied into another, or None."""
+    for name, value in child.items():
+        if name not in parent:
+            return f"the child has {name}, its parent has not"
+        if parent[name].shape != value.shape:
+            ours, theirs = tuple(value.shape), tuple(parent[name].shape)
+            return f"{name} has shape {ours} in the child and {theirs} in its parent"
+    for name in parent:
+        if name not in child:
+            return f"the parent has {name}, its child has not"
+    return None

@@ -1,0 +1,137 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hydra_plugins.suexp_launcher.local_launcher import LocalLauncher
+from suexp.errors import UserError
+from suexp.run.conduct import conduct
+from suexp.run.sweep import choose, plan
+from tests.run.tiny import tiny
+
+
+def refused(*arguments: str) -> str:
+    with pytest.raises(UserError) as caught:
+        plan(arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_an_experiment_expands_to_arms_and_seeds() -> None:
+    (item,) = plan(["experiment=lion", "only=[adamw,lion]"])
+    runs = item.runs()
+    assert [(run.arm, run.seed) for run in runs] == [
+        (arm, seed) for arm in ("adamw", "lion") for seed in (0, 1, 2)
+    ]
+    assert runs[0].config["optimizer"]["_target_"].endswith("AdamW")
+    assert runs[3].config["optimizer"]["_target_"].endswith("Lion")
+    assert runs[3].config["optimizer"]["weight_decay"] == 0.03
+    assert runs[3].config["run"] == {"experiment": "lion", "arm": "lion"}
+
+
+def test_the_tuned_value_goes_into_the_runs() -> None:
+    (item,) = plan(["experiment=lion", "only=[adamw,lion]"])
+    scores = {1e-3: 2.0, 3e-3: 1.5, 1e-2: None, 3e-4: 3.0}
+    grid = item.tuning()
+    assert {run.seed for runs in grid.values() for run in runs.values()} == {99}
+    by_run = {run: scores[value] for runs in grid.values() for value, run in runs.items()}
+    item.chosen.update(choose(item, by_run.__getitem__))
+    assert item.chosen == {"adamw": 3e-3, "lion": 3e-3}
+    assert item.runs()[0].config["optimizer"]["lr"] == 3e-3
+
+
+def test_a_scale_changes_what_it_names_and_wins_over_arms() -> None:
+    (item,) = plan(["experiment=lion", "scale=smoke"])
+    assert item.seeds == (0,)
+    assert {run.config["trainer"]["max_steps"] for run in item.runs()} == {3}
+    assert {run.config["data"]["batch_size"] for run in item.runs()} == {2}
+
+
+def test_the_user_wins_over_the_scale() -> None:
+    (item,) = plan(["experiment=lion", "scale=smoke", "model.dim=48", "seed=5,7"])
+    assert item.seeds == (5, 7)
+    assert {run.config["model"]["dim"] for run in item.runs()} == {48}
+    assert item.folder_name == "smoke,model.dim=48"
+    assert item.command == "suexp experiment=lion scale=smoke model.dim=48 seed=5,7"
+
+
+def test_sweeps_of_the_user_multiply_experiments() -> None:
+    plans = plan(["experiment=lion,points_in_sector", "scale=smoke"])
+    assert [item.slug for item in plans] == ["lion", "points_in_sector"]
+    plans = plan(["experiment=lion", "scale=smoke", "model.dim=48,96"])
+    assert [item.user[-1] for item in plans] == ["model.dim=48", "model.dim=96"]
+    assert len({item.folder_name for item in plans}) == 2
+
+
+def test_a_plain_sweep_has_no_arms() -> None:
+    plans = plan([*tiny(Path("o")), "attention=softmax,linear", "seed=0,1"])
+    runs = [run for item in plans for run in item.runs()]
+    assert len(runs) == 4
+    assert {run.arm for run in runs} == {None}
+    assert len({run.run.id for run in runs}) == 4
+
+
+def test_an_override_that_an_arm_fixes_is_refused() -> None:
+    message = refused("experiment=lion", "optimizer=sgd")
+    assert message.startswith("optimizer is fixed by the arms adamw, lion")
+    assert refused("experiment=lion", "optimizer.lr=1").startswith("optimizer.lr is fixed by")
+
+
+def test_a_misspelt_arm_is_named() -> None:
+    assert refused("experiment=lion", "only=[adamv]") == (
+        "experiment=lion has no arm 'adamv'; did you mean adamw?"
+    )
+
+
+def test_every_run_is_composed_before_any_starts() -> None:
+    assert "cannot be combined with" in refused("attention=softmax,performer", "position=alibi")
+
+
+TINY_EXPERIMENT = """
+# @package _global_
+# A test's experiment.
+defaults:
+  - _self_
+hydra: {mode: MULTIRUN}
+post: {slug: tiny, title: T, title_zh: T, url: https://kexue.fm, date: 2020-01-01, paper: P, claim: C, cost: c, limits: []}
+arms:
+  good: [optimizer=adamw]
+  bad: [optimizer=sgd, optimizer.lr=1e30, trainer.gradient_clip_val=null]
+seeds: [0, 1]
+claims:
+  C1: {text: "Good beats bad.", test: "val/loss[good] < val/loss[bad]"}
+  C2: {text: "Good is below ten.", test: "val/loss[good] < 10"}
+figures:
+  curves: {kind: line, from: history, x: step, y: val/loss, by: arm, caption: "Curves."}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", [0, 2], ids=["in process", "fork server"])
+def test_a_failed_arm_does_not_stop_the_others(
+    tmp_path: Path, jobs: int, capfd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from suexp.catalogue import conf_dir
+
+    conf = tmp_path / "conf"
+    import shutil
+
+    shutil.copytree(conf_dir(), conf)
+    (conf / "experiment" / "tiny.yaml").write_text(TINY_EXPERIMENT)
+    for module in ("compose", "sweep"):
+        monkeypatch.setattr(f"suexp.run.{module}.conf_dir", lambda: conf)
+    out = tmp_path / "out"
+    overrides = [item for item in tiny(out) if not item.startswith(("seed", "trainer.grad"))]
+    assert conduct(["experiment=tiny", *overrides], LocalLauncher(jobs)) == 2
+    results = json.loads(next(out.glob("tiny/*/results.json")).read_text())
+    status = {(run["arm"], run["seed"]): run["status"] for run in results["runs"]}
+    assert status == {
+        ("good", 0): "finished",
+        ("good", 1): "finished",
+        ("bad", 0): "failed",
+        ("bad", 1): "failed",
+    }
+    verdicts = {claim["id"]: claim["verdict"] for claim in results["claims"]}
+    assert verdicts == {"C1": "not evaluated", "C2": "reproduced"}
+    assert "the loss is" in capfd.readouterr().err

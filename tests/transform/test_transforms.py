@@ -1,0 +1,45 @@
+import pytest
+import torch
+
+import suexp
+from suexp.transform import ConvertAttention, Copy
+
+SMALL = ("data.tokenizer=bytes", "data.block_size=12", "model.dim=8", "model.num_heads=2")
+
+
+def model(*overrides: str) -> torch.nn.Module:
+    return suexp.build(suexp.compose([*SMALL, *overrides])).model  # type: ignore[return-value]
+
+
+def test_copy_gives_the_same_logits() -> None:
+    parent, child = model(), model("seed=1")
+    tokens = torch.arange(10)[None]
+    assert not torch.allclose(parent(tokens), child(tokens))
+    Copy().apply(parent, child)
+    assert torch.equal(parent(tokens), child(tokens))
+
+
+def test_copy_refuses_another_size_and_names_the_tensor() -> None:
+    with pytest.raises(ValueError, match=r"embedding.weight has shape \(\d+, 8\) in the child"):
+        Copy().apply(model("model.dim=16"), model())
+
+
+def test_copy_refuses_a_tensor_that_only_one_side_has() -> None:
+    with pytest.raises(ValueError, match=r"the parent has blocks\.1\..* its child has not"):
+        Copy().apply(model(), model("model.num_layers=1"))
+
+
+def test_convert_attention_keeps_the_projections_and_the_child_its_own_buffers() -> None:
+    parent, child = model(), model("attention=performer")
+    before = {k: v.clone() for k, v in child.state_dict().items() if k not in parent.state_dict()}
+    assert before  # the random projections
+    ConvertAttention().apply(parent, child)
+    after = child.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in parent.state_dict().items())
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    ConvertAttention().apply(child, model("seed=2"))  # and back
+
+
+def test_convert_attention_refuses_other_differences() -> None:
+    with pytest.raises(ValueError, match="only the attention may differ"):
+        ConvertAttention().apply(model(), model("attention=linear", "model.ffn=swiglu"))
