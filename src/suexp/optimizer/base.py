@@ -80,7 +80,7 @@ def _one(dtype: torch.dtype) -> Tensor:
 
 def is_plain(x: Tensor) -> bool:
     """Tell whether x lies whole in this machine's memory."""
-    return x.device.type == "cpu" and type(x) in _PLAIN
+    return x.is_cpu and type(x) in _PLAIN
 
 
 def blocks(p: Tensor, *others: Tensor) -> Iterable[Sequence[Tensor]]:

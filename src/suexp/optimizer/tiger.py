@@ -136,6 +136,7 @@ def _update(
 ) -> None:
     """Update where looking at a number costs nothing: in blocks, in few passes over memory."""
     k, beta, lr = group["grad_accum_steps"], group["beta"], group["lr"]
+    s = _scale(p, group) if last else 0.0  # first, so that g is still in cache for what follows
     if not math.isfinite(float(_total(g))):
         r, c = group["shrink_ratio"], _centre(p, group)
         p.mul_(r).add_(c * (1 - r))
@@ -143,7 +144,6 @@ def _update(
     keep = beta if k == 1 or state["fresh"] else 1.0
     if k > 1:
         state["fresh"].zero_()
-    s = _scale(p, group) if last else 0.0
     decay = lr * _weight_decay(p, group)
     rows = [s] if isinstance(s, Tensor) and s.ndim else []
     s = float(s) if not rows else s
@@ -208,9 +208,13 @@ def _scale(p: Tensor, group: dict[str, Any]) -> Tensor | float:
     kind = _kind(p, group)
     if kind in ("gain", "bias"):
         return 0.5
-    rows = kind == "embedding" and p.ndim > 1
-    norm = torch.linalg.vector_norm(
-        p, dim=-1 if rows else None, keepdim=rows, dtype=compute_dtype(p)
-    )
-    size = p.shape[-1] if rows else p.numel()
-    return (norm / math.sqrt(size)).clamp(min=group["min_rms"])
+    dtype = compute_dtype(p)
+    if kind == "embedding" and p.ndim > 1:
+        rms = torch.linalg.vector_norm(p, dim=-1, keepdim=True, dtype=dtype) / p.shape[-1] ** 0.5
+        return rms.clamp(min=group["min_rms"])
+    if is_plain(p) and p.dtype is dtype and p.is_contiguous():
+        flat = p.view(-1)
+        square = float(torch.dot(flat, flat))  # in parallel, unlike a norm
+        return max(math.sqrt(square / p.numel()), group["min_rms"])
+    rms = torch.linalg.vector_norm(p, dtype=dtype) / p.numel() ** 0.5
+    return rms.clamp(min=group["min_rms"])
