@@ -88,8 +88,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=8)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    from suexp.run.compose import resolve
-    from suexp.run.instantiate import instantiate
+    from suexp.runner.compose import resolve
+    from suexp.runner.instantiate import instantiate
 
     config = resolve([]).config
     data, model = config["data"], config["model"]

@@ -15,11 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from suexp.run.compose import resolve
-from suexp.run.instantiate import instantiate
-from suexp.run.job import build, execute
-from suexp.run.loading import Loading
-from suexp.run.store import Run
+from suexp.runner.compose import resolve
+from suexp.runner.instantiate import instantiate
+from suexp.runner.job import build, execute
+from suexp.runner.loading import Loading
+from suexp.runner.store import Run
 
 
 class Block(nn.Module):

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from suexp.errors import UserError
-from suexp.run.report import load_results, markdown_report, markdown_verdict_table
-from suexp.run.store import write_atomic
+from suexp.runner.report import load_results, markdown_report, markdown_verdict_table
+from suexp.runner.store import write_atomic
 
 START, END = "<!-- verdicts -->", "<!-- /verdicts -->"
 

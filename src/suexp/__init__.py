@@ -13,7 +13,7 @@ __all__ = ["build", "compose", "run"]
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from suexp.run import api
+        from suexp.runner import api
 
         return getattr(api, name)
     raise AttributeError(f"module 'suexp' has no attribute {name!r}")

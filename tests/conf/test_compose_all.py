@@ -8,10 +8,10 @@ import torch
 
 from suexp.catalogue import conf_dir
 from suexp.errors import UserError
-from suexp.run.compose import resolve
-from suexp.run.instantiate import instantiate
-from suexp.run.job import build
-from suexp.run.sweep import plan
+from suexp.runner.compose import resolve
+from suexp.runner.instantiate import instantiate
+from suexp.runner.job import build
+from suexp.runner.sweep import plan
 from suexp.task.base import Task
 
 GROUPS = ("attention", "position", "mask", "model", "task")

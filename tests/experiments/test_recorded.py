@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from suexp.catalogue import conf_dir, experiments_dir
-from suexp.run.sweep import plan
+from suexp.runner.sweep import plan
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))

@@ -7,7 +7,7 @@ import pytest
 
 from hydra_plugins.suexp_launcher.local_launcher import LocalLauncher
 from suexp.catalogue import conf_dir
-from suexp.run.conduct import conduct
+from suexp.runner.conduct import conduct
 
 EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
 

@@ -9,10 +9,10 @@ import pytest
 
 from suexp.errors import UserError
 from suexp.logger import Wandb
-from suexp.run.compose import resolve
-from suexp.run.job import execute
-from suexp.run.store import Run
-from tests.run.tiny import tiny
+from suexp.runner.compose import resolve
+from suexp.runner.job import execute
+from suexp.runner.store import Run
+from tests.runner.tiny import tiny
 
 
 def finished(overrides: list[str]) -> Run:

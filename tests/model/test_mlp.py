@@ -8,7 +8,7 @@ from suexp.errors import UserError
 from suexp.init import He
 from suexp.model import MLP
 from suexp.norm import Layer
-from suexp.run.compose import resolve
+from suexp.runner.compose import resolve
 
 
 def build(**changes) -> MLP:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from suexp.run.claims import judge
+from suexp.runner.claims import judge
 
 ARMS = {
     "adamw": ["optimizer=adamw", "optimizer.lr=3e-3"],

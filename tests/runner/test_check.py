@@ -9,8 +9,8 @@ import pytest
 
 from suexp import catalogue, source
 from suexp.errors import UserError
-from suexp.run.annotation import mismatch
-from suexp.run.check import check
+from suexp.runner.annotation import mismatch
+from suexp.runner.check import check
 from suexp.source import Module
 from tests.cli.tree import write_tree
 
@@ -228,3 +228,10 @@ def test_annotations(value: Any, annotation: str, fits: bool) -> None:
     module = Module("m", Path("m.py"), ast.parse(""))
     line = mismatch(value, ast.parse(annotation, mode="eval").body, module)
     assert (line == "") == fits, line
+
+
+def test_gradients_are_accumulated_once() -> None:
+    config = {"trainer": {"accumulate_grad_batches": 2}, "optimizer": {"grad_accum_steps": 4}}
+    with pytest.raises(UserError, match="accumulate once, in the trainer or in the optimizer"):
+        check(config, {})
+    check({**config, "trainer": {"accumulate_grad_batches": 1}}, {})

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from suexp.errors import UserError
-from suexp.run.claims import check_claims, check_metrics, judge, parse
+from suexp.runner.claims import check_claims, check_metrics, judge, parse
 
 
 def run(arm, seed, status="finished", error=None, tables=None, cost=None, **metrics):
@@ -437,7 +437,7 @@ def test_misspelt_metrics_are_found_as_soon_as_a_run_has_finished():
 
 def test_checking_claims_imports_nothing_heavy():
     code = (
-        "import sys; from suexp.run.claims import check_claims;"
+        "import sys; from suexp.runner.claims import check_claims;"
         "check_claims({'C': {'text': 't', 'test': 'x[a] < 1'}}, ['a']);"
         "print(*{'torch', 'numpy', 'scipy', 'matplotlib'} & set(sys.modules))"
     )

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from suexp.run.compose import resolve
-from suexp.run.local import run_one
-from tests.run.tiny import tiny
+from suexp.runner.compose import resolve
+from suexp.runner.local import run_one
+from tests.runner.tiny import tiny
 
 OVERRIDES = ("model.dropout=0", "trainer.max_steps=8", "trainer.val_check_interval=8")
 

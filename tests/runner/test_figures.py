@@ -7,9 +7,9 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from suexp.errors import UserError
-from suexp.run.figure_data import NothingToDrawError, group, rows_of
-from suexp.run.figures import check_figures, draw
-from tests.run.results_example import FIGURES, example, write_histories
+from suexp.runner.figure_data import NothingToDrawError, group, rows_of
+from suexp.runner.figures import check_figures, draw
+from tests.runner.results_example import FIGURES, example, write_histories
 
 EVERY_KIND = {
     **FIGURES,

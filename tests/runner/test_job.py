@@ -6,10 +6,10 @@ import torch
 
 import suexp
 from suexp.errors import UserError
-from suexp.run.compose import resolve
-from suexp.run.job import execute
-from suexp.run.store import Run
-from tests.run.tiny import tiny
+from suexp.runner.compose import resolve
+from suexp.runner.job import execute
+from suexp.runner.store import Run
+from tests.runner.tiny import tiny
 
 
 def test_a_finished_run_is_found_again(tmp_path: Path) -> None:
@@ -125,3 +125,11 @@ def test_python_api(tmp_path: Path) -> None:
     from hydra.utils import instantiate
 
     assert type(instantiate(cfg.attention)).__name__ == "Performer"
+
+
+def test_what_an_optimizer_refuses_is_one_line(tmp_path: Path) -> None:
+    summary = execute(resolve(tiny(tmp_path, "optimizer=lion", "optimizer.lr=0")).config)
+    assert summary["status"] == "failed"
+    assert summary["mistake"]
+    assert "lr" in summary["error"]
+    assert "\n" not in summary["error"]

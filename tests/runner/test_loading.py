@@ -1,4 +1,4 @@
-from suexp.run.loading import EpochSampler, StridedSampler
+from suexp.runner.loading import EpochSampler, StridedSampler
 
 
 def test_order_is_a_function_of_seed_and_epoch() -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from suexp.errors import UserError
-from suexp.run import readable
-from suexp.run.claims import judge
-from suexp.run.figures import draw
-from suexp.run.report import (
+from suexp.runner import readable
+from suexp.runner.claims import judge
+from suexp.runner.figures import draw
+from suexp.runner.report import (
     html_report,
     inline_svg,
     load_results,
@@ -22,7 +22,7 @@ from suexp.run.report import (
     markdown_verdict_table,
     write_report,
 )
-from tests.run.results_example import FIGURES, example, write_histories
+from tests.runner.results_example import FIGURES, example, write_histories
 
 VOID = {"meta", "wbr", "img", "br", "link", "input", "hr"}
 EVIL = '<script>alert(1)</script> | `x` $a$ *b* [c](javascript:alert(2)) & "q"\n# line'

@@ -8,9 +8,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from suexp.run.figures import draw
-from suexp.run.report import write_report
-from tests.run.results_example import FIGURES, example, write_histories
+from suexp.runner.figures import draw
+from suexp.runner.report import write_report
+from tests.runner.results_example import FIGURES, example, write_histories
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)

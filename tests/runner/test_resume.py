@@ -10,10 +10,10 @@ import pytest
 import torch
 import yaml
 
-from suexp.run.compose import resolve
-from suexp.run.job import execute
-from suexp.run.store import Run
-from tests.run.tiny import tiny
+from suexp.runner.compose import resolve
+from suexp.runner.job import execute
+from suexp.runner.store import Run
+from tests.runner.tiny import tiny
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:
@@ -33,7 +33,7 @@ def assert_equal(a: Run, b: Run) -> None:
 def start(config: dict[str, Any], folder: Path) -> "subprocess.Popen[bytes]":
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(config))
-    return subprocess.Popen([sys.executable, "-m", "suexp.run.job", str(path)])
+    return subprocess.Popen([sys.executable, "-m", "suexp.runner.job", str(path)])
 
 
 def wait_for_step(run: Run, step: int, process: "subprocess.Popen[bytes]") -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from suexp.run.statistics import clopper_pearson, mean_interval, wilson
+from suexp.runner.statistics import clopper_pearson, mean_interval, wilson
 
 
 def test_t_interval_by_hand():

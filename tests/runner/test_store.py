@@ -7,7 +7,7 @@ import pytest
 
 from suexp.errors import UserError
 from suexp.logger.jsonl import Jsonl
-from suexp.run.store import Run, read_history
+from suexp.runner.store import Run, read_history
 
 
 def config(out: Path, **changes: object) -> dict[str, object]:

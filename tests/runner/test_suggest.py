@@ -10,7 +10,7 @@ from omegaconf import OmegaConf, open_dict
 
 from suexp.catalogue import Catalogue
 from suexp.errors import UserError
-from suexp.run.suggest import explain, near, nearest
+from suexp.runner.suggest import explain, near, nearest
 from tests.cli.tree import write_tree
 
 COMPOSING = {

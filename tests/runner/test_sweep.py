@@ -6,9 +6,9 @@ import pytest
 
 from hydra_plugins.suexp_launcher.local_launcher import LocalLauncher
 from suexp.errors import UserError
-from suexp.run.conduct import conduct
-from suexp.run.sweep import choose, plan
-from tests.run.tiny import tiny
+from suexp.runner.conduct import conduct
+from suexp.runner.sweep import choose, plan
+from tests.runner.tiny import tiny
 
 
 def refused(*arguments: str) -> str:
@@ -120,7 +120,7 @@ def test_a_failed_arm_does_not_stop_the_others(
     shutil.copytree(conf_dir(), conf)
     (conf / "experiment" / "tiny.yaml").write_text(TINY_EXPERIMENT)
     for module in ("compose", "sweep"):
-        monkeypatch.setattr(f"suexp.run.{module}.conf_dir", lambda: conf)
+        monkeypatch.setattr(f"suexp.runner.{module}.conf_dir", lambda: conf)
     out = tmp_path / "out"
     overrides = [item for item in tiny(out) if not item.startswith(("seed", "trainer.grad"))]
     assert conduct(["experiment=tiny", *overrides], LocalLauncher(jobs)) == 2

@@ -37,7 +37,7 @@ class LocalLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Any:
         """Run all, return when all have ended."""
-        from suexp.run.local import run_all
+        from suexp.runner.local import run_all
 
         del initial_job_idx
         summaries = run_all(job_overrides, self.jobs)

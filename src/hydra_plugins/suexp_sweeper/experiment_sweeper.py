@@ -32,7 +32,7 @@ class ExperimentSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run everything that the arguments ask for."""
-        from suexp.run.conduct import conduct
+        from suexp.runner.conduct import conduct
 
         assert self.launcher is not None
         if conduct(arguments, self.launcher):

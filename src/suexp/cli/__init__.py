@@ -68,7 +68,7 @@ def _hydra(argv: list[str]) -> int:
 
             show_help(catalogue)
             return 0
-    from suexp.run.main import hydra_main
+    from suexp.runner.main import hydra_main
 
     hydra_main(argv)
     return 0
@@ -79,7 +79,7 @@ def _complete(argv: list[str]) -> int:
 
     if answer(argv):
         return 0
-    from suexp.run.main import hydra_main
+    from suexp.runner.main import hydra_main
 
     try:
         hydra_main(argv)

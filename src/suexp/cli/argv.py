@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from suexp.catalogue import Catalogue, has_key
 from suexp.errors import UserError
-from suexp.run.suggest import (
+from suexp.runner.suggest import (
     chosen_experiments,
     near,
     nearest,

@@ -27,8 +27,8 @@ def run(argv: Sequence[str]) -> int:
     if unused:
         raise UserError(f"check {min(unused)}: only -m and --config-dir mean something here")
     command_line.precheck(line, Catalogue(line.config_dir))
-    from suexp.run.compose import _loader
-    from suexp.run.sweep import plan
+    from suexp.runner.compose import _loader
+    from suexp.runner.sweep import plan
 
     with _loader(line.config_dir):  # one start of Hydra for all runs
         for item in plan(line.overrides):
@@ -38,8 +38,8 @@ def run(argv: Sequence[str]) -> int:
 
 
 def show_plan(item: Any) -> None:
-    """Print one experiment, or one combination of a plain sweep (`suexp.run.sweep.Plan`)."""
-    from suexp.run.compose import resolve
+    """Print one experiment, or one combination of a plain sweep (`suexp.runner.sweep.Plan`)."""
+    from suexp.runner.compose import resolve
 
     runs = item.runs()
     first = resolve(runs[0].overrides)

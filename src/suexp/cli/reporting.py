@@ -20,7 +20,7 @@ def run(argv: Sequence[str]) -> int:
         folder = folder.parent
     if not (folder / "results.json").is_file():
         raise UserError(f"report {folder}: there is no results.json; {_where(folder)}")
-    from suexp.run.report import load_results, write_report
+    from suexp.runner.report import load_results, write_report
 
     write_report(load_results(folder), folder)
     print(f"report: {folder / 'report.html'}")

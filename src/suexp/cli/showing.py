@@ -10,7 +10,7 @@ from suexp.catalogue import Catalogue, Option
 from suexp.cli import listing, verdicts
 from suexp.cli.terminal import parser, show_rows, show_text
 from suexp.errors import UserError
-from suexp.run.suggest import near, unknown_option
+from suexp.runner.suggest import near, unknown_option
 from suexp.source import Target, meanings, sections
 
 

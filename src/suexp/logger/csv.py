@@ -7,7 +7,7 @@ from typing import Any
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
-from suexp.run.store import read_history
+from suexp.runner.store import read_history
 
 
 class CSV(Logger):

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from suexp.run.suggest import near
+from suexp.runner.suggest import near
 from suexp.source import Module
 
 _LISTS = {

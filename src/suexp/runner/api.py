@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from suexp.run.compose import compose, resolve
-from suexp.run.store import Run
+from suexp.runner.compose import compose, resolve
+from suexp.runner.store import Run
 
 if TYPE_CHECKING:
     from pytorch_lightning import LightningModule
@@ -38,7 +38,7 @@ class Summary:
 
     def history(self) -> list[dict[str, Any]]:
         """Return the metrics by step."""
-        from suexp.run.store import read_history
+        from suexp.runner.store import read_history
 
         return read_history(self.folder / "metrics.jsonl")
 
@@ -49,8 +49,8 @@ def build(cfg: DictConfig) -> "LightningModule":
     Raises:
         UserError: a component refuses its arguments.
     """
-    from suexp.run.instantiate import instantiate
-    from suexp.run.job import build as build_task
+    from suexp.runner.instantiate import instantiate
+    from suexp.runner.job import build as build_task
 
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     return build_task(config, instantiate(config["data"]))
@@ -62,7 +62,7 @@ def run(overrides: Sequence[str] = (), config_dir: str | None = None) -> Summary
     Raises:
         UserError: the overrides cannot be composed, or cannot work together.
     """
-    from suexp.run.job import execute
+    from suexp.runner.job import execute
 
     config = resolve(overrides, config_dir).config
     summary = execute(config)

@@ -13,8 +13,8 @@ from typing import Any
 
 from suexp.catalogue import Catalogue, conf_dir
 from suexp.errors import UserError
-from suexp.run.annotation import mismatch
-from suexp.run.suggest import near
+from suexp.runner.annotation import mismatch
+from suexp.runner.suggest import near
 from suexp.source import Target, read
 
 # Of Hydra's instantiate, allowed in every node.
@@ -40,6 +40,7 @@ def check(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
         if source is not None:
             _check_arguments(path, node, source, set(declared))
     _check_length(config)
+    _check_accumulation(config)
 
 
 def check_combination(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
@@ -170,6 +171,17 @@ def _check_needs(components: list[_Chosen]) -> None:
         for feature, reason in item.needs.items():
             if feature not in brought:
                 raise UserError(f"{item.label} needs {feature.replace('_', ' ')}: {reason}")
+
+
+def _check_accumulation(config: Mapping[str, Any]) -> None:
+    """Refuse to accumulate gradients in two places."""
+    outer = (config.get("trainer") or {}).get("accumulate_grad_batches") or 1
+    inner = (config.get("optimizer") or {}).get("grad_accum_steps") or 1
+    if outer > 1 and inner > 1:
+        raise UserError(
+            f"trainer.accumulate_grad_batches={outer} and optimizer.grad_accum_steps={inner}: "
+            "accumulate once, in the trainer or in the optimizer's momentum"
+        )
 
 
 def _check_length(config: Mapping[str, Any]) -> None:

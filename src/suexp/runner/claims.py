@@ -17,9 +17,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from suexp.errors import UserError
-from suexp.run.expression import Claim, Link, Metric, Slope, compare, evaluate
-from suexp.run.grammar import parse
-from suexp.run.suggest import near
+from suexp.runner.expression import Claim, Link, Metric, Slope, compare, evaluate
+from suexp.runner.grammar import parse
+from suexp.runner.suggest import near
 
 __all__ = ["VERDICTS", "Claim", "check_claims", "check_metrics", "judge", "parse"]
 
@@ -225,7 +225,9 @@ def _judge(
 
 def _compare(link: Link, seeds: list[_Seed]) -> dict[str, Any]:
     """Compare the two sides of a link over the seeds."""
-    from suexp.run.statistics import mean_interval  # numpy and scipy, which composing never needs
+    from suexp.runner.statistics import (
+        mean_interval,
+    )  # numpy and scipy, which composing never needs
 
     left = [evaluate(link.left, seed.read) for seed in seeds]
     right = [evaluate(link.right, seed.read) for seed in seeds]

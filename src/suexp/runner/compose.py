@@ -18,8 +18,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from suexp.catalogue import conf_dir
 from suexp.errors import UserError
-from suexp.run.check import check, check_combination
-from suexp.run.suggest import explain
+from suexp.runner.check import check, check_combination
+from suexp.runner.suggest import explain
 
 # What an experiment says of its runs; a single run does not depend on it.
 EXPERIMENT_KEYS = ("post", "arms", "seeds", "tune", "claims", "figures", "scales", "only")

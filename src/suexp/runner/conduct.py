@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from suexp.run.claims import check_metrics
-from suexp.run.local import tell
-from suexp.run.store import write_atomic
-from suexp.run.sweep import Plan, Planned, choose, plan
+from suexp.runner.claims import check_metrics
+from suexp.runner.local import tell
+from suexp.runner.store import write_atomic
+from suexp.runner.sweep import Plan, Planned, choose, plan
 
 
 def conduct(arguments: Sequence[str], launcher: Any) -> int:
@@ -37,7 +37,7 @@ def conduct(arguments: Sequence[str], launcher: Any) -> int:
 def _experiment(item: Plan, launcher: Any) -> int:
     import json
 
-    from suexp.run.results import collect
+    from suexp.runner.results import collect
 
     assert item.header is not None
     tuning = item.tuning()
@@ -54,14 +54,14 @@ def _experiment(item: Plan, launcher: Any) -> int:
         tell(f"{item.slug}: {len(runs)} runs ({item.scale} scale)")
         launcher.launch([planned.overrides for planned in runs], jobs)
     finally:
-        from suexp.run.report import write_report
+        from suexp.runner.report import write_report
 
         folder.mkdir(parents=True, exist_ok=True)
         results = collect(item, folder)
         results["created"] = datetime.now(UTC).isoformat(timespec="seconds")
         write_atomic(folder / "results.json", json.dumps(results, indent=1, ensure_ascii=False))
         write_report(results, folder)
-    from suexp.run.show import verdicts
+    from suexp.runner.show import verdicts
 
     verdicts(results, folder)
     check_metrics(item.header.get("claims") or {}, results["runs"], item.scale)
@@ -78,7 +78,7 @@ def _metric(item: Plan, planned: Planned) -> float | None:
 
 
 def _close(runs: Sequence[Planned]) -> int:
-    from suexp.run.show import sweep_table
+    from suexp.runner.show import sweep_table
 
     rows = [(planned, planned.run.summary()) for planned in runs]
     sweep_table(rows)

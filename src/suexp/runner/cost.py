@@ -8,7 +8,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from suexp.run.loading import Loading
+from suexp.runner.loading import Loading
 from suexp.task.base import Task
 
 

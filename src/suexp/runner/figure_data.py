@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from suexp.run.claims import finals
+from suexp.runner.claims import finals
 
 SOURCES = ("history", "table", "tuning", "final")
 Row = dict[str, Any]
@@ -77,7 +77,7 @@ def _of_run(
     source: str, figure: Mapping[str, Any], run: dict[str, Any], runs_dir: Path
 ) -> list[Row]:
     if source == "history":
-        from suexp.run.store import read_history
+        from suexp.runner.store import read_history
 
         return read_history(runs_dir / str(run["id"]) / "metrics.jsonl")
     if source == "final":

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from suexp.errors import UserError
-from suexp.run.figure_data import SOURCES, NothingToDrawError, rows_of
-from suexp.run.suggest import near
-from suexp.run.theme import PAPER, STYLE
+from suexp.runner.figure_data import SOURCES, NothingToDrawError, rows_of
+from suexp.runner.suggest import near
+from suexp.runner.theme import PAPER, STYLE
 
 COMMON = (
     *("kind", "from", "table", "x", "y", "by", "arms", "where", "caption"),
@@ -111,7 +111,7 @@ def _draw(figure: dict[str, Any], results: dict[str, Any], runs_dir: Path, path:
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    from suexp.run import plots
+    from suexp.runner import plots
 
     figure = dict(figure)
     if figure["kind"] == "tuning":

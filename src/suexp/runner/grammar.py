@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass
 
 from suexp.errors import UserError
-from suexp.run.expression import (
+from suexp.runner.expression import (
     FUNCTIONS,
     Call,
     Claim,
@@ -29,7 +29,7 @@ from suexp.run.expression import (
     evaluate,
     leaves,
 )
-from suexp.run.suggest import near
+from suexp.runner.suggest import near
 
 RELATIONS = ("<=", ">=", "==", "<", ">")
 _SPELLINGS = {"≤": "<=", "≥": ">=", "±": "+-", "−": "-"}

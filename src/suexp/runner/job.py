@@ -19,14 +19,14 @@ from torch import nn
 
 from suexp.data.base import Data
 from suexp.errors import UserError
-from suexp.run import cost
-from suexp.run.instantiate import guarded, instantiate, partial
-from suexp.run.loading import Loading
-from suexp.run.progress import Progress
-from suexp.run.recorder import NotFinite, Recorder
-from suexp.run.resume import Checkpoints, Interrupted, Position
-from suexp.run.store import Run
-from suexp.run.versions import provenance
+from suexp.runner import cost
+from suexp.runner.instantiate import guarded, instantiate, partial
+from suexp.runner.loading import Loading
+from suexp.runner.progress import Progress
+from suexp.runner.recorder import NotFinite, Recorder
+from suexp.runner.resume import Checkpoints, Interrupted, Position
+from suexp.runner.store import Run
+from suexp.runner.versions import provenance
 from suexp.task.base import Task
 from suexp.task.recorded import Recorded
 
@@ -252,7 +252,7 @@ def _prepare_process() -> None:
     for pattern in (
         ".*does not have many workers.*",
         ".*LeafSpec.*",
-        ".*your dataloader is not resumable.*",  # ours is: see suexp.run.resume
+        ".*your dataloader is not resumable.*",  # ours is: see suexp.runner.resume
         ".*sync_dist=True.*",  # torchmetrics has summed over the processes already
         ".*The number of training batches.*",
         ".*Checkpoint directory.*exists and is not empty.*",
@@ -262,7 +262,7 @@ def _prepare_process() -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Run one saved config (``python -m suexp.run.job config.yaml``): a process of its own."""
+    """Run one saved config (``python -m suexp.runner.job config.yaml``): a process of its own."""
     import yaml
 
     try:

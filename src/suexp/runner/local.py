@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from suexp.errors import UserError
-from suexp.run.compose import resolve
-from suexp.run.store import Run
+from suexp.runner.compose import resolve
+from suexp.runner.store import Run
 
 Summary = dict[str, Any] | None
 
@@ -43,8 +43,8 @@ def run_one(config: dict[str, Any]) -> Summary:
     """Run one config in this process, or in processes of its own when it wants several devices."""
     if many_devices(config):
         return _in_children([config], 1, config["threads"] or 1)[0]
-    from suexp.run.job import execute
-    from suexp.run.resume import Interrupted
+    from suexp.runner.job import execute
+    from suexp.runner.resume import Interrupted
 
     try:
         return execute(config, tell)
@@ -96,7 +96,7 @@ def _in_process(configs: list[dict[str, Any]]) -> list[Summary]:
 
 def _in_children(configs: list[dict[str, Any]], jobs: int, threads: int) -> list[Summary]:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["suexp.run.job"])
+    context.set_forkserver_preload(["suexp.runner.job"])
     running: list[Any] = []
     stop = threading.Event()
 
@@ -161,14 +161,14 @@ def _fresh(config: dict[str, Any], run: Run) -> "subprocess.Popen[bytes]":
     run.start()
     path = run.folder / "config.yaml"
     env = {**os.environ, "OMP_NUM_THREADS": str(config["threads"])}
-    return subprocess.Popen([sys.executable, "-m", "suexp.run.job", str(path)], env=env)
+    return subprocess.Popen([sys.executable, "-m", "suexp.runner.job", str(path)], env=env)
 
 
 def _child(config: dict[str, Any], parent: int) -> None:
     """Run one config in a process of its own, which does not outlive the one that asked for it."""
     threading.Thread(target=_follow, args=(parent,), daemon=True).start()
-    from suexp.run.job import execute, exit_code
-    from suexp.run.resume import Interrupted
+    from suexp.runner.job import execute, exit_code
+    from suexp.runner.resume import Interrupted
 
     try:
         summary = execute(config, tell)

@@ -12,15 +12,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 from suexp.catalogue import conf_dir
 from suexp.errors import UserError
-from suexp.run.compose import resolve
-from suexp.run.suggest import explain
+from suexp.runner.compose import resolve
+from suexp.runner.suggest import explain
 
 
 def job(cfg: DictConfig) -> float | None:
     """Run one config; return its validation loss, for sweepers that optimise it."""
     del cfg  # resolved anew, with checks and the parent's config
     overrides = [str(item) for item in HydraConfig.get().overrides.task]
-    from suexp.run.local import run_one, tell
+    from suexp.runner.local import run_one, tell
 
     try:
         resolved = resolve(overrides)
@@ -31,7 +31,7 @@ def job(cfg: DictConfig) -> float | None:
     if summary is None or summary["status"] != "finished":
         tell(f"suexp: {summary['error'] if summary else 'the process of the run was killed'}")
         raise SystemExit(2 if summary and summary["mistake"] else 1)
-    from suexp.run.show import closing_table
+    from suexp.runner.show import closing_table
 
     closing_table(resolved.config, resolved.choices, summary)
     return summary["metrics"].get("val/loss")

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from suexp.run.figure_data import Row, group
-from suexp.run.statistics import mean_interval
-from suexp.run.theme import INK, PAPER, colours
+from suexp.runner.figure_data import Row, group
+from suexp.runner.statistics import mean_interval
+from suexp.runner.theme import INK, PAPER, colours
 
 Definition = Mapping[str, Any]
 

@@ -15,10 +15,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from suexp.errors import UserError
-from suexp.run import readable
-from suexp.run.report_view import MARKS, Table, view
-from suexp.run.store import write_atomic
-from suexp.run.theme import CATEGORIES, FAINT, INK, ORDERED, PAPER
+from suexp.runner import readable
+from suexp.runner.report_view import MARKS, Table, view
+from suexp.runner.store import write_atomic
+from suexp.runner.theme import CATEGORIES, FAINT, INK, ORDERED, PAPER
 
 TEMPLATES = Path(__file__).parent / "templates"
 NEEDED = ("schema", "experiment", "scale", "arms", "runs", "claims", "figures")

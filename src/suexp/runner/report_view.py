@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from suexp.errors import UserError
-from suexp.run import readable
-from suexp.run.claims import VERDICTS, finals
-from suexp.run.expression import leaves
-from suexp.run.grammar import parse
-from suexp.run.readable import Real
-from suexp.run.statistics import mean_interval
+from suexp.runner import readable
+from suexp.runner.claims import VERDICTS, finals
+from suexp.runner.expression import leaves
+from suexp.runner.grammar import parse
+from suexp.runner.readable import Real
+from suexp.runner.statistics import mean_interval
 
 MARKS = {
     "reproduced": "✅",

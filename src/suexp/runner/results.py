@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from suexp.run.claims import judge
-from suexp.run.figures import draw
-from suexp.run.sweep import Plan, Planned
+from suexp.runner.claims import judge
+from suexp.runner.figures import draw
+from suexp.runner.sweep import Plan, Planned
 
 
 def collect(plan: Plan, folder: Path) -> dict[str, Any]:

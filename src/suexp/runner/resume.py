@@ -14,8 +14,8 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, Checkpoint
 
-from suexp.run.loading import EpochSampler
-from suexp.run.recorder import NotFinite
+from suexp.runner.loading import EpochSampler
+from suexp.runner.recorder import NotFinite
 
 
 class Position(Callback):

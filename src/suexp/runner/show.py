@@ -7,14 +7,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from suexp.run.sweep import Planned
+from suexp.runner.sweep import Planned
 
 COLOURS = {"reproduced": "green", "not reproduced": "red", "inconclusive": "yellow"}
 
 
 def closing_table(config: dict[str, Any], choices: dict[str, str], summary: dict[str, Any]) -> None:
     """Show one run: what was run, its final metrics, where the results lie."""
-    from suexp.run.store import Run
+    from suexp.runner.store import Run
 
     console = Console()
     if summary.get("sample"):

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from suexp.run.instantiate import instantiate
+from suexp.runner.instantiate import instantiate
 
 # What changes where or how loudly a run runs, but not what it computes.
 VOLATILE = ("out", "rerun", "on_error", "threads", "logger", "scale", "run", "experiment")
@@ -16,21 +16,21 @@ VIEWS = (
     "catalogue.py",
     "cli/",
     "errors.py",
-    "run/annotation.py",
-    "run/check.py",
-    "run/claims.py",
-    "run/conduct.py",
-    "run/expression.py",
-    "run/figure",
-    "run/grammar.py",
-    "run/plots.py",
-    "run/progress.py",
-    "run/readable.py",
-    "run/report",
-    "run/results.py",
-    "run/show.py",
-    "run/suggest.py",
-    "run/theme.py",
+    "runner/annotation.py",
+    "runner/check.py",
+    "runner/claims.py",
+    "runner/conduct.py",
+    "runner/expression.py",
+    "runner/figure",
+    "runner/grammar.py",
+    "runner/plots.py",
+    "runner/progress.py",
+    "runner/readable.py",
+    "runner/report",
+    "runner/results.py",
+    "runner/show.py",
+    "runner/suggest.py",
+    "runner/theme.py",
     "source.py",
 )
 

@@ -11,7 +11,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from suexp.errors import UserError
-from suexp.run.signature import signature
+from suexp.runner.signature import signature
 
 
 class Run:

@@ -13,12 +13,12 @@ from omegaconf import OmegaConf
 
 from suexp.catalogue import conf_dir
 from suexp.errors import UserError
-from suexp.run.claims import check_claims
-from suexp.run.compose import EXPERIMENT_KEYS, _compose, key_of, resolve
-from suexp.run.figures import check_figures
-from suexp.run.signature import VOLATILE
-from suexp.run.store import Run
-from suexp.run.suggest import explain, near
+from suexp.runner.claims import check_claims
+from suexp.runner.compose import EXPERIMENT_KEYS, _compose, key_of, resolve
+from suexp.runner.figures import check_figures
+from suexp.runner.signature import VOLATILE
+from suexp.runner.store import Run
+from suexp.runner.suggest import explain, near
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from suexp.run.figure_data import Row, group
+from suexp.runner.figure_data import Row, group
 
 # Okabe and Ito's colours, which most kinds of colour blindness tell apart, and steps of viridis for
 # numbers. Each has a sister on a dark page, where the report exchanges them.

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from suexp.data.base import Data
+from suexp.errors import UserError
 from suexp.nn.param_groups import build_optimizer
 from suexp.task.recorded import Recorded
 
@@ -50,10 +51,17 @@ class Task(Recorded):
         self._sharded = True
 
     def configure_optimizers(self) -> Any:
-        """Build the optimizer over parameter groups by kind, and its schedule over all steps."""
-        optimizer = build_optimizer(self._optimizer, self.model)
+        """Build the optimizer over parameter groups by kind, and its schedule over all steps.
+
+        Raises:
+            UserError: what the optimizer or the scheduler refuses, a learning rate of 0, say.
+        """
         total = int(self.trainer.estimated_stepping_batches)
-        scheduler = self._scheduler(optimizer=optimizer, total_steps=max(total, 1))
+        try:
+            optimizer = build_optimizer(self._optimizer, self.model)
+            scheduler = self._scheduler(optimizer=optimizer, total_steps=max(total, 1))
+        except ValueError as error:
+            raise UserError(str(error)) from error
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
