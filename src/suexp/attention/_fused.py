@@ -1,7 +1,6 @@
 """Attention over mapped keys on a CPU: chunks that fit the cache, with a backward of their own."""
 
 from collections.abc import Callable
-from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
@@ -12,57 +11,28 @@ from torch import Tensor
 from suexp.attention._feature_map import NOTHING, FeatureMap, denominator, log_scales
 
 
-class _Queries(NamedTuple):
-    """One chunk of queries."""
+class _Kept(NamedTuple):
+    """What backward reads, besides inputs and output. Lists run over N chunks of C tokens.
 
-    features: Tensor  # (B, C, f)
-    decay: Tensor  # (B, C, 1), sums of earlier keys to query
-    within: Tensor  # (B, C, C), own key to query, 0 above the diagonal; unused if not causal
-    weights: Tensor  # (B, C, C), products with own keys, times within; unused if not causal
-    denominator: Tensor  # (B, C, 1)
+    Decays keep the sums in range; they are relative to running maxima of the keys' log scales.
+    """
 
-
-class _Keys(NamedTuple):
-    """One chunk of keys."""
-
-    features: Tensor  # (B, C, f)
-    value: Tensor  # (B, C, e + 1), the last column 1
-    decay: Tensor  # (B, C, 1), key to sums
-    fade: Tensor  # (B, 1, 1), sums before the chunk to sums after it
-
-
-def _chunks(x: Tensor, size: int) -> list[Tensor]:
-    return [c.flatten(0, 1).contiguous() for c in torch.split(x, size, 2)]
-
-
-def _decays(
-    s: Tensor, lengths: list[int], causal: bool
-) -> tuple[list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor]]]:
-    """Return (decay, within) of the query chunks and (decay, fade) of the key chunks."""
-    one = s.new_ones(1, 1, 1)
-    if not causal:
-        top = s.amax(-1, keepdim=True).clamp_min(NOTHING)
-        return [], [((x - top).exp_()[..., None], one) for x in torch.split(s, lengths, 1)]
-    running = torch.cummax(s, -1).values.clamp_min_(NOTHING)
-    start = torch.full_like(s[:, :1], NOTHING)
-    queries, keys = [], []
-    for x, t in zip(torch.split(s, lengths, 1), torch.split(running, lengths, 1), strict=True):
-        end = t[:, -1:]
-        within = (x[:, None, :] - t[:, :, None]).exp_().tril_()
-        queries.append(((start - t).exp_()[..., None], within))
-        keys.append(((x - end).exp_()[..., None], (start - end).exp_()[..., None]))
-        start = end
-    return queries, keys
-
-
-def _absorb(sums: Tensor, fade: Tensor, features: Tensor, value: Tensor) -> None:
-    sums.mul_(fade).baddbmm_(features.mT, value)
+    fq: list[Tensor]  # (B, C, f), mapped queries
+    fk: list[Tensor]  # (B, C, f), mapped keys
+    within: list[Tensor]  # (B, C, C), decay from own key to query, 0 above the diagonal
+    weights: list[Tensor]  # (B, C, C), products of queries with own keys, times within
+    v1: Tensor  # (B, m, e + 1), values and a column of ones
+    below: Tensor  # (B, n, 1), denominators
+    sums: Tensor  # (B, e + 1, f), over all keys; in this order no register is left half empty
+    query: Tensor  # (B, n, 1), decay from the sums before a chunk to its queries
+    key: Tensor  # (B, m, 1), decay from a key to the sums after its chunk
+    fade: Tensor  # (N, B, 1, 1), decay from the sums before a chunk to those after it
 
 
 class _Fused(torch.autograd.Function):
     r"""$o_i = \phi(q_i) S_i / \phi(q_i) z_i$: features are made, used and differentiated by chunks.
 
-    Kept for backward are the features and, if causal, 2C numbers a token; the sums of earlier keys
+    Kept for backward are the features and, if causal, 2 C numbers a token; the sums of earlier keys
     are made again. In all O(n (f + d + e + C)) numbers, and f (e + 1) for each head.
     """
 
@@ -78,67 +48,136 @@ class _Fused(torch.autograd.Function):
         k: Tensor,
         v: Tensor,
     ) -> Tensor:
-        """Return the attended values; ``again(q, k, v)`` computes them differentiably."""
-        features = [maps[0](x)[0] for x in _chunks(q, size)]
+        """Return the attended values."""
+        fq = [maps[0](x)[0] for x in _chunks(q, size)]
         mapped = [maps[1](x) for x in _chunks(k, size)]
-        values = [F.pad(x, (0, 1), value=1.0) for x in _chunks(v, size)]
-        lengths = [x.shape[1] for x in values]
+        fk = [x for x, _ in mapped]
         s = torch.cat([log_scales(scale, x, None) for x, scale in mapped], 1)
-        if keep is not None:
-            s = log_scales(s, s, keep)
-        of_queries, of_keys = _decays(s, lengths, causal)
-        keys = [
-            _Keys(x[0], value, *decays)
-            for x, value, decays in zip(mapped, values, of_keys, strict=True)
-        ]
-        sums = v.new_zeros(values[0].shape[0], keys[0].features.shape[-1], v.shape[-1] + 1)
-        if not causal:
-            for key in keys:
-                _absorb(sums, key.fade, key.features, key.value * key.decay)
+        s = log_scales(s, s, keep)
+        v1 = F.pad(v.flatten(0, 1), (0, 1), value=1.0)
+        sums = v1.new_zeros(v1.shape[0], v1.shape[-1], fk[0].shape[-1])
+        within: list[Tensor] = []
+        weights: list[Tensor] = []
+        if causal:
+            query, key, fade, within = _decays(s, size)
+            columns = []
+            parts = (torch.split(x, size, 1) for x in (v1, v1 * key, query))
+            for x, y, w, faded, value, weighted, decay in zip(
+                fq, fk, within, fade, *parts, strict=True
+            ):
+                weights.append(torch.bmm(x, y.mT).mul_(w))
+                earlier = torch.bmm(sums, x.mT).mul_(decay.mT)
+                columns.append(earlier.baddbmm_(value.mT, weights[-1].mT))
+                sums.mul_(faded).baddbmm_(weighted.mT, y)
+        else:
+            key = (s - s.amax(-1, keepdim=True).clamp_min_(NOTHING)).exp_()[..., None]
+            query = fade = key[:0]
+            for y, weighted in zip(fk, torch.split(v1 * key, size, 1), strict=True):
+                sums.baddbmm_(weighted.mT, y)
+            columns = [torch.bmm(sums, x.mT) for x in fq]
+        rows = torch.cat(columns, -1).mT
+        below = denominator(rows)
+        b, h, n, _ = q.shape
         # The shell joins heads token by token: in this memory order that costs no copy.
-        out = v.new_empty(q.shape[0], q.shape[2], q.shape[1], v.shape[-1]).transpose(1, 2)
-        queries = []
-        unused = sums.new_empty(0)
-        for c, (fq, part) in enumerate(zip(features, torch.split(out, size, 2), strict=True)):
-            o = torch.bmm(fq, sums)
-            decay, within, weights = sums.new_ones(1, 1, 1), unused, unused
-            if causal:
-                key, (decay, within) = keys[c], of_queries[c]
-                weights = torch.bmm(fq, key.features.mT).mul_(within)
-                o.mul_(decay).baddbmm_(weights, key.value)
-                _absorb(sums, key.fade, key.features, key.value * key.decay)
-            below = denominator(o)
-            queries.append(_Queries(fq, decay, within, weights, below))
-            torch.div(o[..., :-1].view_as(part), below.view(*part.shape[:3], 1), out=part)
+        out = v.new_empty(b, n, h, v.shape[-1]).transpose(1, 2)
+        torch.div(rows[..., :-1].view(out.shape), below.view(b, h, n, 1), out=out)
         ctx.again, ctx.maps, ctx.causal, ctx.size = again, maps, causal, size
-        flat = [x for chunk in (*queries, *keys) for x in chunk]
-        ctx.save_for_backward(q, k, v, out, sums, *flat)
+        ctx.counts = len(fq), len(fk), len(within), len(weights)
+        whole = (v1, below, sums, query, key, fade)
+        ctx.save_for_backward(q, k, v, out, *fq, *fk, *within, *weights, *whole)
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients for q, k and v."""
-        q, k, v, out, sums, *flat = ctx.saved_tensors
+        q, k, v, out, *rest = ctx.saved_tensors
+        nothing = (None,) * 5
         if torch.is_grad_enabled():  # somebody wants to differentiate the gradient
             again = torch.autograd.grad(ctx.again(q, k, v), (q, k, v), grad, create_graph=True)
-            return None, None, None, None, None, *again
-        rest = iter(flat)
-        count = -(-q.shape[2] // ctx.size)
-        queries = [_Queries(*islice(rest, 5)) for _ in range(count)]
-        keys = [_Keys(*islice(rest, 4)) for _ in range(-(-k.shape[2] // ctx.size))]
-        with torch.autocast(grad.device.type, enabled=False):
-            grads = []
-            for x, chunk, part in zip(
-                _chunks(grad, ctx.size), queries, _chunks(out, ctx.size), strict=True
-            ):
-                x = x / chunk.denominator
-                grads.append(torch.cat([x, -(x * part).sum(-1, keepdim=True)], -1))
-            backward = _causal_backward if ctx.causal else _backward
-            xq, xk = _chunks(q, ctx.size), _chunks(k, ctx.size)
-            dq, dk, dv = backward(ctx.maps, xq, xk, queries, keys, grads, sums)
-            b = q.shape[0]
-            joined = [torch.cat([x.view(b, -1, *x.shape[1:]) for x in y], 2) for y in (dq, dk, dv)]
-        return None, None, None, None, None, *joined
+            return *nothing, *again
+        lists = []
+        for count in ctx.counts:
+            lists.append(rest[:count])
+            rest = rest[count:]
+        kept = _Kept(*lists, *rest)
+        with torch.autocast("cpu", enabled=False):
+            g = grad.flatten(0, 1) / kept.below
+            g1 = torch.cat([g, -(g * out.flatten(0, 1)).sum(-1, keepdim=True)], -1)
+            backward = _backward_causal if ctx.causal else _backward
+            x, y = _chunks(q, ctx.size), _chunks(k, ctx.size)
+            dq, dk, dv = (torch.cat(z, 1) for z in backward(ctx.maps, x, y, kept, g1, ctx.size))
+        return *nothing, dq.view(q.shape), dk.view(k.shape), dv.view(v.shape)
+
+
+def _chunks(x: Float[Tensor, "b h n d"], size: int) -> list[Tensor]:
+    return [c.flatten(0, 1).contiguous() for c in torch.split(x, size, 2)]
+
+
+def _decays(
+    s: Float[Tensor, "B n"], size: int
+) -> tuple[Float[Tensor, "B n 1"], Float[Tensor, "B n 1"], Float[Tensor, "N B 1 1"], list[Tensor]]:
+    running = torch.cummax(s, -1).values.clamp_min_(NOTHING)
+    n = s.shape[1]
+    last = torch.arange(size - 1, n + size - 1, size).clamp_max_(n - 1)
+    end = running[:, last]
+    start = F.pad(end[:, :-1], (1, 0), value=NOTHING)
+
+    def each(x: Tensor) -> Tensor:
+        return x.repeat_interleave(size, 1)[:, :n]
+
+    within = [
+        (x[:, None, :] - t[:, :, None]).exp_().tril_()
+        for x, t in zip(torch.split(s, size, 1), torch.split(running, size, 1), strict=True)
+    ]
+    query, key = (each(start) - running).exp_(), (s - each(end)).exp_()
+    return query[..., None], key[..., None], (start - end).exp_().mT[..., None, None], within
+
+
+def _backward(
+    maps: tuple[FeatureMap, FeatureMap],
+    q: list[Tensor],
+    k: list[Tensor],
+    kept: _Kept,
+    g1: Float[Tensor, "B n e1"],
+    size: int,
+) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    dq, dk, dv = [], [], []
+    dsums = torch.zeros_like(kept.sums)
+    for x, fx, g in zip(q, kept.fq, torch.split(g1, size, 1), strict=True):
+        dq.append(maps[0].vjp(x, fx, torch.bmm(g, kept.sums)))
+        dsums.baddbmm_(g.mT, fx)
+    parts = (torch.split(x, size, 1) for x in (kept.v1 * kept.key, kept.key))
+    for y, fy, weighted, decay in zip(k, kept.fk, *parts, strict=True):
+        dv.append(torch.bmm(fy, dsums[:, :-1].mT).mul_(decay))
+        dk.append(maps[1].vjp(y, fy, torch.bmm(weighted, dsums)))
+    return dq, dk, dv
+
+
+def _backward_causal(
+    maps: tuple[FeatureMap, FeatureMap],
+    q: list[Tensor],
+    k: list[Tensor],
+    kept: _Kept,
+    g1: Float[Tensor, "B n e1"],
+    size: int,
+) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    dq, dk, dv, dweights = [], [], [], []
+    whole = (kept.v1, kept.v1 * kept.key, kept.key, g1, g1 * kept.query)
+    value, weighted, decay, grad, faded = (torch.split(x, size, 1) for x in whole)
+    sums = torch.zeros_like(kept.sums)
+    for c, x in enumerate(q):  # forward in time, with the sums of earlier keys
+        dweights.append(torch.bmm(grad[c], value[c].mT).mul_(kept.within[c]))
+        dfq = torch.bmm(dweights[c], kept.fk[c]).baddbmm_(faded[c], sums)
+        dq.append(maps[0].vjp(x, kept.fq[c], dfq))
+        sums.mul_(kept.fade[c]).baddbmm_(weighted[c].mT, kept.fk[c])
+    dsums = sums.zero_()
+    for c in reversed(range(len(k))):  # backward in time, with what later queries ask of the sums
+        dvalue = torch.bmm(kept.fk[c], dsums[:, :-1].mT).mul_(decay[c])
+        dv.append(dvalue.baddbmm_(kept.weights[c].mT, grad[c][..., :-1]))
+        dfk = torch.bmm(dweights[c].mT, kept.fq[c]).baddbmm_(weighted[c], dsums)
+        dk.append(maps[1].vjp(k[c], kept.fk[c], dfk))
+        dsums.mul_(kept.fade[c]).baddbmm_(faded[c].mT, kept.fq[c])
+    return dq, dk[::-1], dv[::-1]
 
 
 def fused(
@@ -165,49 +204,3 @@ def fused(
     """
     arguments = (again, maps, causal, chunk_size, keep, q, k, v)
     return _Fused.apply(*arguments)  # type: ignore[no-untyped-call]
-
-
-def _backward(
-    maps: tuple[FeatureMap, FeatureMap],
-    xq: list[Tensor],
-    xk: list[Tensor],
-    queries: list[_Queries],
-    keys: list[_Keys],
-    grads: list[Tensor],
-    sums: Tensor,
-) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    dq, dk, dv = [], [], []
-    dsums = torch.zeros_like(sums)
-    for x, query, g in zip(xq, queries, grads, strict=True):
-        dq.append(maps[0].vjp(x, query.features, torch.bmm(g, sums.mT)))
-        dsums.baddbmm_(query.features.mT, g)
-    for x, key in zip(xk, keys, strict=True):
-        dv.append(torch.bmm(key.features, dsums[..., :-1]).mul_(key.decay))
-        dk.append(maps[1].vjp(x, key.features, torch.bmm(key.value * key.decay, dsums.mT)))
-    return dq, dk, dv
-
-
-def _causal_backward(
-    maps: tuple[FeatureMap, FeatureMap],
-    xq: list[Tensor],
-    xk: list[Tensor],
-    queries: list[_Queries],
-    keys: list[_Keys],
-    grads: list[Tensor],
-    sums: Tensor,
-) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    dq, dk, dv, dweights = [], [], [], []
-    sums = torch.zeros_like(sums)
-    for x, query, key, g in zip(xq, queries, keys, grads, strict=True):
-        dweights.append(torch.bmm(g, key.value.mT).mul_(query.within))
-        t = torch.bmm(dweights[-1], key.features).baddbmm_(g * query.decay, sums.mT)
-        dq.append(maps[0].vjp(x, query.features, t))
-        _absorb(sums, key.fade, key.features, key.value * key.decay)
-    dsums = sums.zero_()
-    for x, query, key, g, dw in list(zip(xk, queries, keys, grads, dweights, strict=True))[::-1]:
-        t = torch.bmm(key.features, dsums[..., :-1]).mul_(key.decay)
-        dv.append(t.baddbmm_(query.weights.mT, g[..., :-1]))
-        t = torch.bmm(dw.mT, query.features).baddbmm_(key.value * key.decay, dsums.mT)
-        dk.append(maps[1].vjp(x, key.features, t))
-        _absorb(dsums, key.fade, query.features, g * query.decay)
-    return dq, dk[::-1], dv[::-1]
