@@ -20,8 +20,10 @@ class SGD(torch.optim.SGD, Component):
 
     Shapes: $\theta$, g, m are equal, of any shape. No state with $\mu = 0$.
 
-    References: Polyak, Some methods of speeding up the convergence of iteration methods, 1964;
-    Sutskever et al., On the importance of initialization and momentum in deep learning, ICML 2013.
+    References: Polyak, Some methods of speeding up the convergence of iteration methods,
+    https://doi.org/10.1016/0041-5553(64)90137-5;
+    Sutskever et al., On the importance of initialization and momentum in deep learning,
+    https://proceedings.mlr.press/v28/sutskever13.html.
 
     Args:
         params: parameters, or groups as `suexp.nn.param_groups.param_groups` makes them.
