@@ -12,11 +12,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from suexp.catalogue import Catalogue
 from suexp.errors import UserError
 from suexp.runner.report import load_results, markdown_report, markdown_verdict_table
 from suexp.runner.store import write_atomic
 
 START, END = "<!-- verdicts -->", "<!-- /verdicts -->"
+GROUPS_START, GROUPS_END = "<!-- groups -->", "<!-- /groups -->"
 
 
 def record(source: Path, target: Path, allow_dirty: bool) -> None:
@@ -61,13 +63,32 @@ def _doubts(results: dict[str, Any]) -> list[str]:
 
 
 def with_table(readme: str, experiments: Path) -> str:
-    """Return the README with the table of all recorded experiments between its markers."""
-    before, start, rest = readme.partition(START)
-    _, end, after = rest.partition(END)
-    if not start or not end:
-        raise UserError(f"README.md needs the lines {START} and {END}")
+    """Return the README with its generated parts: verdicts and, where it has a place, groups."""
     recorded = [load_results(path.parent) for path in sorted(experiments.glob("*/results.json"))]
-    return f"{before}{START}\n{markdown_verdict_table(recorded)}{END}{after}"
+    readme = between(readme, START, END, markdown_verdict_table(recorded))
+    if GROUPS_START in readme:
+        readme = between(readme, GROUPS_START, GROUPS_END, group_table())
+    return readme
+
+
+def between(text: str, start: str, end: str, content: str) -> str:
+    """Return the text with what stands between two markers replaced."""
+    before, found_start, rest = text.partition(start)
+    _, found_end, after = rest.partition(end)
+    if not found_start or not found_end:
+        raise UserError(f"README.md needs the lines {start} and {end}")
+    return f"{before}{start}\n{content}{end}{after}"
+
+
+def group_table() -> str:
+    """Return every group with its options, the default in bold."""
+    catalogue = Catalogue()
+    rows = ["| group | options |", "|---|---|"]
+    for group, options in catalogue.groups.items():
+        default = catalogue.defaults.get(group)
+        names = [f"**{name}**" if name == default else name for name in options]
+        rows.append(f"| `{group}` | {', '.join(names)} |")
+    return "\n".join(rows) + "\n"
 
 
 def stale(root: Path) -> list[Path]:

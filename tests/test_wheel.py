@@ -1,4 +1,4 @@
-"""The wheel of a clean clone, installed elsewhere, carries configs and recorded results and runs."""
+"""The wheel of a clean clone, installed elsewhere, carries configs and results, and runs."""
 
 import os
 import subprocess

@@ -94,7 +94,8 @@ TINY_EXPERIMENT = """
 defaults:
   - _self_
 hydra: {mode: MULTIRUN}
-post: {slug: tiny, title: T, title_zh: T, url: https://kexue.fm, date: 2020-01-01, paper: P, claim: C, cost: c, limits: []}
+post: {slug: tiny, title: T, title_zh: T, url: https://kexue.fm, date: 2020-01-01, paper: P,
+       claim: C, cost: c, limits: []}
 arms:
   good: [optimizer=adamw]
   bad: [optimizer=sgd, optimizer.lr=1e30, trainer.gradient_clip_val=null]
