@@ -82,10 +82,13 @@ class FeatureAttention(Attention):
         on_cpu = q.device.type == "cpu" and not torch.compiler.is_compiling()
         if not (on_cpu and all(x.fusible for x in maps)):
             return again(q, k, v)
+        size = self.chunk_size
+        if not causal:  # nothing is quadratic in the size then: let a chunk fill the cache
+            size = max(size, 2**16 // (q.shape[0] * q.shape[1] * q.shape[3]))
         with torch.autocast("cpu", enabled=False):
             q, k, values = (x.to(_precision(x)) for x in (q, k, v))
             heads = None if keep is None else keep.repeat_interleave(q.shape[1], 0)
-            return fused(again, maps, causal, self.chunk_size, heads, q, k, values).to(v.dtype)
+            return fused(again, maps, causal, size, heads, q, k, values).to(v.dtype)
 
     def decode(
         self,
