@@ -91,7 +91,7 @@ def ours(config: dict[str, Any], steps: int) -> float:
     """Return steps per second of a run, from its own record, after the first lines."""
     config = {**config, "rerun": True}
     config["trainer"] = {**config["trainer"], "max_steps": steps + 10}
-    summary = execute(config, lambda text: None)
+    summary = execute(config, lambda _: None)
     assert summary["status"] == "finished", summary["error"]
     lines = [line for line in Run(config).history() if "train/elements_per_second" in line]
     elements = config["data"]["batch_size"] * (config["data"]["block_size"] + 1)
