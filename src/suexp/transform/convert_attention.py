@@ -1,37 +1,40 @@
-"""Another attention in a trained network, all other weights kept."""
+"""Swap the attention of a trained model."""
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from suexp.attention.base import Attention
-from suexp.transform.base import Transform, copy_exactly
+from suexp.transform.base import Transform, mismatch
 
 
 class ConvertAttention(Transform):
-    r"""$\theta_{child} = \theta_{parent}$ outside attention: the projections q, k, v, o are kept.
+    r"""Everything but the attention itself: $W_q, W_k, W_v, W_o$ and the rest are the parent's.
 
-    What the attention modules themselves own (a Performer's random directions) stays as the child
-    was built; of the parent's it is dropped. A softmax Transformer becomes a Performer so, which
-    computes nearly the same function where the random features estimate well.
-
-    Shapes: each other tensor has its namesake of equal shape on the other side.
-
-    Reference: Choromanski et al., Rethinking Attention with Performers, arXiv:2009.14794, section
-    4.3 (a trained Transformer's weights in a Performer); https://kexue.fm/archives/7921.
-
-    Raises:
-        ValueError: names or shapes differ elsewhere; one line names the first of them.
+    Tensors that belong to an `Attention` (random projections, say) stay as the child drew them; all
+    others are copied and must have equal shapes. A softmax model becomes a Performer without
+    retraining: Choromanski et al., arXiv:2009.14794, section 4.3, and
+    https://kexue.fm/archives/7921.
     """
 
+    @torch.no_grad()
     def apply(self, parent: nn.Module, child: nn.Module) -> None:
-        """Copy all parameters and buffers that no attention module owns."""
-        skip = frozenset(_owned_by_attention(parent) | _owned_by_attention(child))
-        copy_exactly("convert_attention", parent.state_dict(), child, skip)
+        """Copy what is not the attention's own.
+
+        Raises:
+            ValueError: a tensor outside the attention is missing on one side, or has another shape.
+        """
+        kept = _outside(parent)
+        complaint = mismatch(kept, _outside(child))
+        if complaint:
+            raise ValueError(f"{complaint}; only the attention may differ")
+        child.load_state_dict(kept, strict=False)
 
 
-def _owned_by_attention(module: nn.Module) -> set[str]:
-    prefixes = tuple(
-        f"{name}." if name else ""
-        for name, part in module.named_modules()
-        if isinstance(part, Attention)
-    )
-    return {key for key in module.state_dict() if key.startswith(prefixes)}
+def _outside(model: nn.Module) -> dict[str, Tensor]:
+    """Return the state less what attentions own."""
+    own = [name for name, module in model.named_modules() if isinstance(module, Attention)]
+    return {
+        key: value
+        for key, value in model.state_dict().items()
+        if not any(key.startswith(f"{name}.") for name in own)
+    }

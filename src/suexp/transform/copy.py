@@ -1,23 +1,29 @@
-"""The parent's weights as they are."""
+"""Start from a parent of the same architecture."""
 
+import torch
 from torch import nn
 
-from suexp.transform.base import Transform, copy_exactly
+from suexp.transform.base import Transform, mismatch
 
 
 class Copy(Transform):
-    r"""$\theta_{child} = \theta_{parent}$: continue from the same architecture.
+    r"""Every tensor of the child equals its parent's: $\theta_{child} = \theta_{parent}$.
 
-    Shapes: each tensor of the parent's state has its namesake of equal shape in the child's, and
-    the other way round; types and devices may differ.
-
-    Reference: Howard & Ruder, Universal Language Model Fine-tuning for Text Classification,
-    arXiv:1801.06146.
-
-    Raises:
-        ValueError: names or shapes differ; one line names the first of them.
+    Parameters and buffers alike, of any shape. It is what a run with a parent does when it names no
+    transform. Reference: warm start by fine-tuning, Howard and Ruder, arXiv:1801.06146.
     """
 
+    @torch.no_grad()
     def apply(self, parent: nn.Module, child: nn.Module) -> None:
-        """Copy all parameters and buffers."""
-        copy_exactly("copy", parent.state_dict(), child, frozenset())
+        """Copy.
+
+        Raises:
+            ValueError: a tensor is missing on one side, or has another shape.
+        """
+        complaint = mismatch(parent.state_dict(), child.state_dict())
+        if complaint:
+            raise ValueError(
+                f"{complaint}; the architectures must be equal, or name a transform "
+                "(transform=convert_attention swaps the attention)"
+            )
+        child.load_state_dict(parent.state_dict())
