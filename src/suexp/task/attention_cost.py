@@ -20,10 +20,9 @@ class AttentionCost(EstimationTask):
     r"""Seconds and bytes of one attention on (1, num_heads, n, head_dim) for a row of lengths n.
 
     A batch of the counter is one round over all lengths; the shortest time of all rounds counts,
-    since on a shared machine noise only ever adds. Each time is measured after a call that is not,
-    and short calls are repeated within a round until 10 ms have gone by. Bytes are the allocator's
-    peak beyond queries, keys and values. Both are taken without gradients, and again with a
-    backward pass if ``backward``.
+    since on a shared machine noise only ever adds. Short calls are repeated within a round until
+    10 ms have gone by. Bytes are the allocator's peak beyond queries, keys and values. Both are
+    taken without gradients, and again with a backward pass if ``backward``.
 
     Metrics: ``seconds_n{n}`` and ``bytes_n{n}``; ``time_slope`` and ``memory_slope``, the exponents
     $p$ of $n^p$ by least squares on logarithms over the lengths from ``slope_from`` on; the same
@@ -98,11 +97,10 @@ class AttentionCost(EstimationTask):
             inputs = torch.randn(shape, device=self.device, generator=generator).unbind()
             for name in self.passes:
                 call = functools.partial(self._backward if name else self._forward, *inputs)
-                call()
+                out[f"{name}bytes"][column] = -math.inf
+                if self.batches_done == 0:  # allocations do not vary from round to round
+                    out[f"{name}bytes"][column] = self._bytes(call)
                 out[f"{name}seconds"][column] = self._seconds(call)
-                # Allocations do not vary from round to round.
-                first = self.batches_done == 0
-                out[f"{name}bytes"][column] = self._bytes(call) if first else -math.inf
         return out
 
     @torch.no_grad()
