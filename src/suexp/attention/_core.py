@@ -150,5 +150,5 @@ def _step(
         else:
             # Chunks are joined by a product quadratic in their number: that must stay small.
             out, new = attend_causal(fq, fk, s, values, max(chunk_size, math.isqrt(n)), old)
-        out = out.view(b, h, n, -1).to(v.dtype)
+        out = out.view(b, h, n, v.shape[-1]).to(v.dtype)
         return out, State(*(z.view(b, h, *z.shape[1:]) for z in new))

@@ -1,0 +1,30 @@
+"""Attention by its definition: every weight spelt out."""
+
+import torch
+from torch import Tensor
+
+from suexp.attention._core import FeatureAttention
+from suexp.attention.base import Attention
+from suexp.attention.softmax import Softmax, naive
+from suexp.mask.base import Mask
+
+
+def by_definition(attention: Attention, q: Tensor, k: Tensor, v: Tensor, mask: Mask) -> Tensor:
+    """Return what the attention computes, in time and memory quadratic in the length."""
+    table = mask.dense(q.shape[-2], k.shape[-2])
+    if isinstance(attention, Softmax):
+        return naive(q, k, v, table, scale=attention.scale)
+    if isinstance(attention, FeatureAttention):
+        map_q, map_k = attention.maps(q.dtype)
+        fq, fk = map_q(q.flatten(0, 1))[0], map_k(k.flatten(0, 1))
+        weights = (fq @ fk[0].mT) * (1.0 if fk[1] is None else fk[1].exp()[:, None, :])
+        return normalised(weights.view(*q.shape[:3], -1), table, v)
+    raise TypeError(f"{type(attention).__name__} has no definition here: add one")
+
+
+def normalised(weights: Tensor, table: Tensor | None, v: Tensor) -> Tensor:
+    """Return the means of v by these weights, 0 in rows without any."""
+    if table is not None:
+        weights = weights * table
+    total = weights.sum(-1, keepdim=True)
+    return torch.where(total == 0, 0.0, weights @ v / torch.where(total == 0, 1.0, total))
