@@ -145,6 +145,10 @@ def _step(
         fk, scale = maps[1](y)
         s = log_scales(scale, fk, None if keep is None else keep.repeat_interleave(h, 0))
         old = None if state is None else State(*(z.flatten(0, 1) for z in state))
+        if old is None and chunk_size is not None and maps[1].floor:
+            sums = fk.new_zeros(b * h, fk.shape[-1], v.shape[-1] + 1)
+            sums[..., -1] = maps[1].floor
+            old = State(sums, fk.new_zeros(b * h))
         if chunk_size is None:
             out, new = attend_all(fq, fk, s, values, old)
         else:

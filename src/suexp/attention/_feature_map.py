@@ -21,6 +21,7 @@ class FeatureMap:
     r"""Maps x (B, n, d) to features; the true $\phi(x)$ is ``features * exp(log_scale)``."""
 
     fusible = True  # whether `vjp` is there
+    floor = 0.0  # added to each feature's sum over earlier keys, if causal
 
     def __call__(
         self, x: Float[Tensor, "B n d"]

@@ -77,7 +77,8 @@ class PeerFeatures(FeatureMap):
     r"""Positive features as others stabilise them: $m^{-1/2}(e^{u - |x|^2/2 - c} + \epsilon)$.
 
     c is the largest u of a query's row, or of all keys of a head together: later keys change what
-    earlier tokens see. Only for comparing with such implementations.
+    earlier tokens see. If causal, $10^{-6}$ is added to each feature's sum over keys. Only for
+    comparing with such implementations.
 
     Args:
         projection: W (m, d), already multiplied by $d^{-1/4}$.
@@ -86,6 +87,7 @@ class PeerFeatures(FeatureMap):
     """
 
     fusible = False
+    floor = 1e-6
 
     def __init__(self, projection: Float[Tensor, "m d"], is_key: bool, eps: float) -> None:
         self.projection = projection

@@ -3,7 +3,7 @@
 import hashlib
 import math
 import warnings
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -172,12 +172,12 @@ class Performer(FeatureAttention):
         self,
         head_dim: int,
         num_features: int | None = None,
-        kernel: Literal["positive", "hyperbolic", "trigonometric", "relu"] = "positive",
+        kernel: str = "positive",
         orthogonal: bool = True,
-        scaling: Literal[0, 1] = 0,
+        scaling: int = 0,
         redraw_interval: int | None = 1000,
         chunk_size: int = 32,
-        stabilizer: Literal["exact", "peer"] = "exact",
+        stabilizer: str = "exact",
         eps: float = 0.0,
     ) -> None:
         super().__init__(chunk_size)

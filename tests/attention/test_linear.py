@@ -1,0 +1,81 @@
+import pytest
+import torch
+
+from suexp.attention import Linear
+from suexp.mask import Bidirectional, Causal, Padding
+from suexp.mask.base import Mask
+from tests.attention.reference import by_definition
+
+
+def test_elu_map_by_hand() -> None:
+    # elu + 1: 0 -> 1, 2 -> 3, -1 -> 1/e
+    q = torch.tensor([[[[0.0]]]])
+    k = torch.tensor([[[[2.0], [-1.0]]]])
+    v = torch.tensor([[[[1.0], [5.0]]]])
+    e = 0.36787944
+    expected = (3 * 1 + e * 5) / (3 + e)
+    out = Linear()(q, k, v, Bidirectional())
+    assert out.item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_relu_map_gives_zero_to_a_query_without_features() -> None:
+    q = torch.tensor([[[[-1.0], [2.0]]]], requires_grad=True)
+    k, v = torch.ones(1, 1, 2, 1), torch.tensor([[[[1.0], [3.0]]]])
+    out = Linear("relu")(q, k, v, Bidirectional())
+    assert out.flatten().tolist() == pytest.approx([0.0, 2.0])
+    (grad,) = torch.autograd.grad(out.sum(), q)
+    assert grad.isfinite().all()
+
+
+@pytest.mark.parametrize("feature_map", ["elu", "relu"])
+@pytest.mark.parametrize("mask", [Causal(), Bidirectional()], ids=["causal", "bidirectional"])
+@pytest.mark.parametrize("chunk_size", [1, 7, 64, 40])
+def test_chunks_do_not_matter(feature_map: str, mask: Mask, chunk_size: int) -> None:
+    q, k, v = (torch.randn(2, 3, 40, d, dtype=torch.float64) for d in (6, 6, 4))
+    attention = Linear(feature_map, chunk_size)
+    expected = by_definition(attention, q, k, v, mask)
+    torch.testing.assert_close(attention(q, k, v, mask), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_state_is_that_of_the_recurrent_network() -> None:
+    q, k, v = (torch.randn(1, 2, 9, d, dtype=torch.float64) for d in (3, 3, 4))
+    attention, state = Linear(), None
+    sums, ones = torch.zeros(1, 2, 3, 4).double(), torch.zeros(1, 2, 3).double()
+    for i in range(9):
+        now = slice(i, i + 1)
+        out, state = attention.decode(
+            q[:, :, now], k[:, :, now], v[:, :, now], Causal(), None, state
+        )
+        fq, fk = (torch.nn.functional.elu(x[:, :, i]) + 1 for x in (q, k))
+        sums = sums + fk[..., :, None] * v[:, :, i, None, :]
+        ones = ones + fk
+        expected = torch.einsum("bhf,bhfe->bhe", fq, sums) / (fq * ones).sum(-1, keepdim=True)
+        torch.testing.assert_close(out[:, :, 0], expected)
+        torch.testing.assert_close(state.sums, torch.cat([sums, ones[..., None]], -1))
+    assert state.sums.shape == (1, 2, 3, 5)  # whatever the length
+
+
+def test_gradient_and_its_gradient() -> None:
+    attention = Linear(chunk_size=3)
+    q, k, v = (torch.randn(1, 2, 7, 3, dtype=torch.float64, requires_grad=True) for _ in range(3))
+    mask = Causal() & Padding(torch.tensor([[True, False, True, True, True, False, True]]))
+    for m in (mask, Bidirectional()):
+        assert torch.autograd.gradcheck(lambda *x, m=m: attention(*x, m), (q, k, v))
+        assert torch.autograd.gradgradcheck(lambda *x, m=m: attention(*x, m), (q, k, v))
+
+
+def test_long_text_in_bfloat16_keeps_its_sums_in_float32() -> None:
+    # 4000 equal keys: a bfloat16 sum of ones would stop at 256.
+    q = k = torch.zeros(1, 1, 4000, 2, dtype=torch.bfloat16)
+    v = torch.ones(1, 1, 4000, 1, dtype=torch.bfloat16)
+    v[:, :, 2000:] = 3
+    out = Linear()(q, k, v, Causal())
+    assert out.dtype == torch.bfloat16
+    assert out[0, 0, -1, 0].item() == pytest.approx(2.0, abs=0.02)
+
+
+def test_wrong_arguments_are_refused() -> None:
+    with pytest.raises(ValueError, match="feature_map must be one of elu, relu, not 'gelu'"):
+        Linear("gelu")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="chunk_size must be at least 1, not 0"):
+        Linear(chunk_size=0)
