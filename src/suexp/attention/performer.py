@@ -147,8 +147,8 @@ class Performer(FeatureAttention):
             scores, useless for large ones, may give negative weights); relu (another kernel).
         orthogonal: directions orthogonal within blocks of d; False: independent.
         scaling: their norms; 0: Gaussian (unbiased), 1: all sqrt(d).
-        redraw_interval: training forward passes after which the directions are drawn anew; None:
-            never. 1000 as in the paper's code.
+        redraw_interval: training forward passes after which the directions are drawn anew, 1000 as
+            in the paper's code; None: never, and torch.compile then sees one graph in training too.
         chunk_size: tokens that are processed at once; it changes speed, not results.
         stabilizer: exact (above), or peer: as other implementations do, where later keys leak.
         eps: added to the features after exp; 0. For parity with others: stabilizer=peer, eps=1e-4.
