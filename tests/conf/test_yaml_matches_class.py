@@ -60,9 +60,15 @@ def test_keys_are_the_constructors(option: Option, path: str, target: str) -> No
     assert parameters - keys - BUILD_TIME == set(), "the YAML does not list these arguments"
 
 
+# What suits the small default model, where the class has the paper's value.
+SUITED = {("lion", "lr"), ("signum", "lr")}
+
+
 @pytest.mark.parametrize(("option", "path", "target"), NODES)
 def test_values_are_the_constructors_defaults(option: Option, path: str, target: str) -> None:
     for key, value in node_of(option, path).items():
+        if (option.name, key) in SUITED:
+            continue
         default = source_of(target).signature.parameters[key].default
         if default is None or "${" in str(value):
             continue

@@ -41,6 +41,13 @@ def test_the_tuned_value_goes_into_the_runs() -> None:
     assert item.runs()[0].config["optimizer"]["lr"] == 3e-3
 
 
+def test_part_of_an_experiment_keeps_the_claims_that_it_can_judge() -> None:
+    (item,) = plan(["experiment=lion", "only=[adamw,lion]", "trainer.enable_progress_bar=false"])
+    assert item.header is not None
+    assert list(item.header["claims"]) == ["C1", "C2", "C7"]
+    assert item.folder_name == "laptop,only=_adamw,lion_"  # not where the whole one's report lies
+
+
 def test_a_scale_changes_what_it_names_and_wins_over_arms() -> None:
     (item,) = plan(["experiment=lion", "scale=smoke"])
     assert item.seeds == (0,)
@@ -52,7 +59,7 @@ def test_the_user_wins_over_the_scale() -> None:
     (item,) = plan(["experiment=lion", "scale=smoke", "model.dim=48", "seed=5,7"])
     assert item.seeds == (5, 7)
     assert {run.config["model"]["dim"] for run in item.runs()} == {48}
-    assert item.folder_name == "smoke,model.dim=48"
+    assert item.folder_name == "smoke,model.dim=48,seed=5,7"
     assert item.command == "suexp experiment=lion scale=smoke model.dim=48 seed=5,7"
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from suexp.errors import UserError
 from suexp.runner.compose import resolve
+from suexp.runner.signature import source_hash
 from suexp.runner.store import Run
 
 Summary = dict[str, Any] | None
@@ -95,6 +96,7 @@ def _in_process(configs: list[dict[str, Any]]) -> list[Summary]:
 
 
 def _in_children(configs: list[dict[str, Any]], jobs: int, threads: int) -> list[Summary]:
+    os.environ["SUEXP_SOURCE"] = source_hash()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["suexp.runner.job"])
     running: list[Any] = []

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,13 @@ def signature(config: dict[str, Any]) -> str:
 
 @functools.cache
 def source_hash() -> str:
-    """Return a hash of suexp's source, less the modules that only look at finished runs."""
+    """Return a hash of suexp's source, less the modules that only look at finished runs.
+
+    The processes of a sweep take it from the one that began it (``SUEXP_SOURCE``): an edit in the
+    meantime must not part them.
+    """
+    if "SUEXP_SOURCE" in os.environ:
+        return os.environ["SUEXP_SOURCE"]
     root = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):

@@ -16,7 +16,7 @@ from suexp.errors import UserError
 from suexp.runner.claims import check_claims
 from suexp.runner.compose import EXPERIMENT_KEYS, _compose, key_of, resolve
 from suexp.runner.figures import check_figures
-from suexp.runner.signature import VOLATILE
+from suexp.runner.signature import VOLATILE, VOLATILE_TRAINER
 from suexp.runner.store import Run
 from suexp.runner.suggest import explain, near
 
@@ -76,8 +76,9 @@ class Plan:
     @property
     def folder_name(self) -> str:
         """The scale, and what the user changed."""
+        quiet = {*VOLATILE, "hydra", *(f"trainer.{key}" for key in VOLATILE_TRAINER)}
         changes = sorted(
-            item for item in self.user if key_of(item).split(".")[0] not in (*VOLATILE, "hydra")
+            item for item in self.typed if not quiet & {key_of(item), key_of(item).split(".")[0]}
         )
         return re.sub(r"[^\w.,=+-]", "_", ",".join([self.scale, *changes]))[:120]
 
@@ -182,13 +183,17 @@ def _header(slug: str, cfg: Any, scale: str) -> dict[str, Any]:
     header |= changes
     header["arms"] = {arm: _strings(items) for arm, items in arms.items() if items is not None}
     header["overrides"] = _strings(header["overrides"])
-    check_claims(header.get("claims") or {}, header["arms"], scale)
+    claims = header.setdefault("claims", {})
+    parsed = check_claims(claims, header["arms"], scale)
     check_figures(header.get("figures") or {}, header["arms"])
     only = header.pop("only", None) or list(header["arms"])
     for arm in only:
         if arm not in header["arms"]:
             raise UserError(f"experiment={slug} has no arm '{arm}'{near(arm, header['arms'])}")
     header["arms"] = {arm: header["arms"][arm] for arm in only}
+    header["claims"] = {
+        name: claim for name, claim in claims.items() if set(parsed[name].arms) <= set(only)
+    }
     return header
 
 
