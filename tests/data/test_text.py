@@ -175,7 +175,7 @@ def test_too_little_text(write: Callable[..., str]) -> None:
         ({"vocab_size": 258}, "data.vocab_size 258: the BPE needs at least 259"),
         ({"val_fraction": 0.0}, "data.val_fraction must be between 0 and 1"),
         ({"val_fraction": 1.0}, "data.val_fraction must be between 0 and 1"),
-        ({"columns": {"txt": "a"}}, "data.columns.txt: a row has only text and label"),
+        ({"columns": {"txt": "a"}}, "data.columns.txt: a row has only text, label, other"),
     ],
 )
 def test_values_out_of_range(settings: dict[str, Any], message: str) -> None:

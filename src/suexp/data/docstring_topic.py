@@ -69,7 +69,7 @@ class DocstringTopic(Text):
         "task=causal_lm": "its rows are single texts, not packed blocks; use data=pydoc",
         "task=masked_lm": "its rows are single texts, not packed blocks; use data=pydoc",
     }
-    labelled = True
+    kind = "classification"
 
     def __init__(
         self,

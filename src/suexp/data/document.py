@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # With this salt the embedded corpora's validation text comes close to the share that is asked for.
 SALT = "suexp"
@@ -20,12 +20,19 @@ class Document:
         text: what it says.
         label: its class, where it has one.
         where: file and line, for messages.
+        other: the second text of a pair: an answer, a summary.
     """
 
     key: str
     text: str
     label: str | int | None = None
     where: str = ""
+    other: str | None = None
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All texts that it holds."""
+        return (self.text,) if self.other is None else (self.text, self.other)
 
 
 def share(key: str, salt: str = SALT) -> float:
@@ -55,7 +62,7 @@ def capped(documents: Iterable[Document], max_bytes: int | None) -> Iterator[Doc
         data = doc.text.encode()
         text = doc.text if len(data) <= left else data[:left].decode(errors="ignore")
         left -= len(data)
-        yield Document(doc.key, text, doc.label, doc.where)
+        yield replace(doc, text=text)
 
 
 def without_repeats(documents: Iterable[tuple[str, str]]) -> dict[str, str]:

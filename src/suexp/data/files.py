@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from suexp.data.contents import content_hash
 from suexp.data.document import Document, of_split
+from suexp.data.layout import KINDS
 from suexp.data.records import COLUMNS, as_document, columns_of, format_of, records
 from suexp.data.text import Text, one_of
 from suexp.errors import UserError
@@ -32,20 +33,20 @@ class Files(Text):
         validation: likewise; null: ``val_fraction`` of the training records.
         test: likewise; null: no test split.
         kind: ``lm`` or ``classification``.
-        columns: ``text`` and ``label`` -> the file's name for them; of a table without a header,
-            the column's number from 0.
+        columns: ``text``, ``label``, ``other`` (a second text) -> the file's name for them; of a
+            table without a header, the column's number from 0.
         format: text, json, csv, tsv or parquet; null: as each file's name says.
         header: whether the first line of CSV and TSV names the columns.
         document: what is one document of a text file: ``paragraph`` (up to a blank line), ``line``
             or ``file``.
         tokenizer: ``bpe``, trained on the training split, or ``bytes``.
         vocab_size: tokens of the BPE, the 3 special ones included; the bytes always have 259.
-        block_size: tokens that a row predicts, or the most tokens of a labelled text.
+        block_size: tokens that a row predicts, or the most tokens of a single text.
         batch_size: rows of a training step.
         eval_batch_size: rows of an evaluation step.
         val_fraction: share of the records held out where no validation file is given.
         max_bytes: the most training text, in bytes; null: all.
-        truncate: cut labelled texts that are longer than block_size; false: refuse them.
+        truncate: cut single texts that are longer than block_size; false: refuse them.
 
     Raises:
         ValueError: a value out of range.
@@ -73,6 +74,7 @@ class Files(Text):
         max_bytes: int | None = None,
         truncate: bool = True,
     ) -> None:
+        self.kind = one_of("kind", kind, tuple(KINDS))
         super().__init__(
             tokenizer,
             vocab_size,
@@ -84,11 +86,9 @@ class Files(Text):
             truncate,
         )
         self.train, self.validation, self.test = train, validation, test
-        self.kind = one_of("kind", kind, ("lm", "classification"))
         self.document = one_of("document", document, ("paragraph", "line", "file"))
         self.format = one_of("format", format, (None, "text", "json", "csv", "tsv", "parquet"))
         self.columns, self.header = columns_of(kind, columns), header
-        self.labelled = kind == "classification"
         self.split_names = ("train", "validation", *(("test",) if test is not None else ()))
 
     def documents(self, split: str) -> Iterator[Document]:

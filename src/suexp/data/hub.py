@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, Literal
 
 from suexp.data.document import Document, of_split
+from suexp.data.layout import KINDS
 from suexp.data.records import COLUMNS, as_document, columns_of, missing_column
 from suexp.data.text import Text, one_of
 from suexp.errors import UserError
@@ -34,15 +35,15 @@ class Hub(Text):
         validation: likewise; null: ``val_fraction`` of the training rows.
         test: likewise; null: no test split.
         kind: ``lm`` or ``classification``.
-        columns: ``text`` and ``label`` -> the data set's names for them.
+        columns: ``text``, ``label``, ``other`` (a second text) -> the data set's names for them.
         tokenizer: ``bpe``, trained on the training split, or ``bytes``.
         vocab_size: tokens of the BPE, the 3 special ones included; the bytes always have 259.
-        block_size: tokens that a row predicts, or the most tokens of a labelled text.
+        block_size: tokens that a row predicts, or the most tokens of a single text.
         batch_size: rows of a training step.
         eval_batch_size: rows of an evaluation step.
         val_fraction: share of the rows held out where no validation split is named.
         max_bytes: the most training text, in bytes; null: all.
-        truncate: cut labelled texts that are longer than block_size; false: refuse them.
+        truncate: cut single texts that are longer than block_size; false: refuse them.
 
     Raises:
         ValueError: a value out of range.
@@ -70,6 +71,7 @@ class Hub(Text):
         max_bytes: int | None = None,
         truncate: bool = True,
     ) -> None:
+        self.kind = one_of("kind", kind, tuple(KINDS))
         super().__init__(
             tokenizer,
             vocab_size,
@@ -82,9 +84,7 @@ class Hub(Text):
         )
         self.name, self.config, self.revision = name, config, revision
         self.train, self.validation, self.test = train, validation, test
-        self.kind = one_of("kind", kind, ("lm", "classification"))
         self.columns = columns_of(kind, columns)
-        self.labelled = kind == "classification"
         self.split_names = ("train", "validation", *(("test",) if test else ()))
 
     def documents(self, split: str) -> Iterator[Document]:
@@ -126,7 +126,11 @@ class Hub(Text):
             with offline():
                 return {split: self._load(split) for split in names}
         except UserError as error:
-            instead = "data=docstring_topic" if self.labelled else "data=pydoc or data=stdlib_code"
+            instead = (
+                "data=docstring_topic"
+                if self.kind == "classification"
+                else "data=pydoc or data=stdlib_code"
+            )
             raise UserError(
                 f"{self.name} is not on this machine and the hub cannot be reached; "
                 f"use {instead}, which need no download, or data=files"

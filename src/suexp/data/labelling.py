@@ -1,16 +1,58 @@
 """Labelled texts as rows: one text of at most so many tokens, and the number of its class."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from suexp.data.document import Document
+from suexp.data.layout import Layout, Splits, padded
 from suexp.data.tokenizer import Tokenizer
 from suexp.errors import UserError
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 ROWS = 2**12  # texts that are handed on at a time
+
+
+class Labelled(Layout):
+    """Rows for classification: ``tokens`` (B, n), ``keep`` (B, n), ``label`` (B,)."""
+
+    def prepare(self, folder: Path, documents: Splits, tokenizer: Tokenizer) -> dict[str, Any]:
+        """Write the rows; count them, and sort the training split's labels.
+
+        Raises:
+            UserError: a split without text, an unknown label, a text that is too long.
+        """
+        from suexp.data.rows import write_rows
+
+        names = vocabulary(documents["train"]())
+        splits = {}
+        for split, begin in documents.items():
+            table = tables(begin(), tokenizer, names, self.block_size, self.truncate)
+            rows = write_rows(folder / f"{split}.arrow", table)
+            if not rows:
+                raise UserError(f"the {split} split has no text; give it some")
+            splits[split] = {"documents": rows, "rows": rows}
+        return {"splits": splits, "labels": names}
+
+    def collate(self, rows: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> "dict[str, Tensor]":
+        """Return ``tokens`` and ``label``, int64, and ``keep``, True at real tokens."""
+        import torch
+
+        tokens, keep = padded([row["tokens"] for row in rows], tokenizer.pad_id)
+        return {
+            "tokens": torch.from_numpy(tokens),
+            "keep": torch.from_numpy(keep),
+            "label": torch.from_numpy(np.array([row["label"] for row in rows])),
+        }
+
+    def sizes(self, facts: dict[str, Any]) -> dict[str, int]:
+        """``num_classes``."""
+        return {"num_classes": len(facts["labels"])}
 
 
 def vocabulary(documents: Iterable[Document]) -> list[Any]:

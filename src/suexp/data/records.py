@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from suexp.data.document import Document
+from suexp.data.layout import KINDS
 from suexp.errors import UserError
 
 FORMATS = {
@@ -23,7 +24,7 @@ FORMATS = {
 }
 
 # What a record must have -> what it is called in the source.
-COLUMNS: dict[str, Any] = {"text": "text", "label": "label"}
+COLUMNS: dict[str, Any] = {"text": "text", "label": "label", "other": "other"}
 
 Record = tuple[str, dict[str, Any]]  # where it stands, and column -> value
 
@@ -90,32 +91,37 @@ def columns_of(kind: str, columns: dict[str, Any]) -> dict[str, str]:
     """
     for name in columns:
         if name not in COLUMNS:
-            raise ValueError(f"data.columns.{name}: a row has only {' and '.join(COLUMNS)}")
-    wanted = COLUMNS if kind == "classification" else {"text": "text"}
-    return {name: str(columns.get(name, name)) for name in wanted}
+            raise ValueError(f"data.columns.{name}: a row has only {', '.join(COLUMNS)}")
+    return {name: str(columns.get(name, name)) for name in KINDS[kind].columns}
 
 
 def as_document(where: str, row: dict[str, Any], columns: dict[str, str]) -> Document:
-    """Return the document of a record, which has ``text`` and perhaps ``label``.
+    """Return the document of a record, which has ``text`` and perhaps ``label`` and ``other``.
 
     Raises:
         UserError: a text that is not a string, or a label that is neither string nor integer.
     """
-    text, label = row["text"], row.get("label")
-    if not isinstance(text, str):
-        raise UserError(f"{where}: column {columns['text']!r} holds {_kind(text)}, not text")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:  # JSON can escape what is no character
-        raise UserError(
-            f"{where}: character {error.start} of column {columns['text']!r} is half of a "
-            f"surrogate pair ({text[error.start]!a}); write the whole character"
-        ) from error
+    for name in ("text", "other"):
+        if name in columns:
+            _check_text(where, columns[name], row[name])
+    label = row.get("label")
     if "label" in columns and (isinstance(label, bool) or not isinstance(label, str | int)):
         raise UserError(
             f"{where}: column {columns['label']!r} holds {_kind(label)}, not a word or an integer"
         )
-    return Document(text, text, label, where)
+    return Document(row["text"], row["text"], label, where, row.get("other"))
+
+
+def _check_text(where: str, column: str, text: Any) -> None:
+    if not isinstance(text, str):
+        raise UserError(f"{where}: column {column!r} holds {_kind(text)}, not text")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # JSON can escape what is no character
+        raise UserError(
+            f"{where}: character {error.start} of column {column!r} is half of a "
+            f"surrogate pair ({text[error.start]!a}); write the whole character"
+        ) from error
 
 
 def _kind(value: Any) -> str:

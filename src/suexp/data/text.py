@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import inspect
-import itertools
 import json
 from collections.abc import Iterable, Iterator
 from importlib.metadata import version
@@ -13,45 +12,41 @@ from typing import TYPE_CHECKING, Any, Literal
 from suexp.data.base import Data
 from suexp.data.cache import cached
 from suexp.data.document import Document, capped
+from suexp.data.layout import KINDS, Layout, layout_of
 from suexp.errors import UserError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from suexp.data.tokenizer import Tokenizer
 
-BATCH = 256  # documents that the tokenizer gets at a time
 # Modules whose code decides the rows, beside those of the option's own class.
-HELPERS = ("corpus", "document", "labelling", "packing", "records", "tokenizer")
+HELPERS = ("corpus", "document", "layout", "records", "tokenizer")
 
 
 class Text(Data):
-    r"""Documents as rows of token numbers, in one of two layouts.
+    r"""Documents as rows of token numbers, in the layout that their ``kind`` asks for.
 
-    Packed, for language models: blocks of ``block_size + 1`` tokens that overlap by one, so that
-    each token is predicted once (see `suexp.data.packing`); ``tokens`` of a batch is (B,
-    block_size + 1). Labelled, for classification: one document a row; a batch holds ``tokens``
-    (B, n), padded, ``keep`` (B, n), True at real tokens, and ``label`` (B,).
+    ``lm``, for language models: blocks of ``block_size + 1`` tokens that overlap by one, so that
+    each token is predicted once (see `suexp.data.packing`). The other kinds have one document a
+    row, padded in the batch (see `suexp.data.layout`).
 
     An option gives the documents of each split and says what they depend on.
 
     Args:
         tokenizer: ``bpe``, trained on the training split, or ``bytes``.
         vocab_size: tokens of the BPE, the 3 special ones included; the bytes always have 259.
-        block_size: tokens a row predicts, or the most tokens of a labelled text.
+        block_size: tokens a row predicts, or the most tokens of a single text.
         batch_size: rows of a training step.
         eval_batch_size: rows of an evaluation step.
         val_fraction: share of the documents held out, where no validation split is given.
         max_bytes: the most training text, in bytes of UTF-8; null: all. The validation split stays
             whole, so that losses compare.
-        truncate: cut labelled texts that are longer than block_size; false: refuse them.
+        truncate: cut single texts that are longer than block_size; false: refuse them.
 
     Raises:
         ValueError: a value out of range.
     """
 
-    labelled = False
+    kind: str = "lm"
     split_names: tuple[str, ...] = ("train", "validation")
 
     def __init__(
@@ -98,12 +93,12 @@ class Text(Data):
             "block_size": self.block_size,
             "val_fraction": self.val_fraction,
             "max_bytes": self.max_bytes,
-            "code": _code(type(self)),
+            "code": _code(type(self), KINDS[self.kind].module),
         }
         if self.tokenizer == "bpe":
             facts |= {"vocab_size": self.vocab_size, "library": version("tokenizers")}
-        if self.labelled:
-            facts["truncate"] = self.truncate
+        if self.kind != "lm":
+            facts |= {"kind": self.kind, "truncate": self.truncate}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def splits(self) -> dict[str, Any]:
@@ -118,27 +113,17 @@ class Text(Data):
 
     def collate(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """Return the batch of these rows, as tensors of int64 and bool."""
-        import numpy as np
-        import torch
-
-        if not self.labelled:
-            tokens = np.stack([row["tokens"] for row in rows]).astype(np.int64)
-            return {"tokens": torch.from_numpy(tokens)}
-        lengths = np.array([len(row["tokens"]) for row in rows])
-        keep = np.arange(lengths.max()) < lengths[:, None]
-        tokens = np.full(keep.shape, self.tokenizer_.pad_id, dtype=np.int64)
-        tokens[keep] = np.concatenate([row["tokens"] for row in rows])
-        return {
-            "tokens": torch.from_numpy(tokens),
-            "keep": torch.from_numpy(keep),
-            "label": torch.from_numpy(np.array([row["label"] for row in rows])),
-        }
+        return self.layout.collate(rows, self.tokenizer_)
 
     @property
     def sizes(self) -> dict[str, int]:
-        """``vocab_size``, and ``num_classes`` of labelled texts."""
-        sizes = {"vocab_size": self.tokenizer_.vocab_size}
-        return sizes | ({"num_classes": len(self.label_names)} if self.labelled else {})
+        """``vocab_size``, and what the layout adds: ``num_classes`` of labelled texts."""
+        return {"vocab_size": self.tokenizer_.vocab_size} | self.layout.sizes(self.facts)
+
+    @functools.cached_property
+    def layout(self) -> Layout:
+        """How documents become rows."""
+        return layout_of(self.kind, self.block_size, self.truncate)
 
     @functools.cached_property
     def tokenizer_(self) -> "Tokenizer":
@@ -177,9 +162,9 @@ class Text(Data):
         return self._packed_facts()["unigram"]
 
     def _packed_facts(self) -> dict[str, Any]:
-        if self.labelled:
+        if self.kind != "lm":
             raise UserError(
-                f"{type(self).__name__} has labelled texts here, not the packed blocks of a "
+                f"{type(self).__name__} has single texts here, not the packed blocks of a "
                 "language model; use data.kind=lm, or data=pydoc"
             )
         return self.facts
@@ -195,62 +180,12 @@ class Text(Data):
         tokenizer: Tokenizer = ByteTokenizer()
         if self.tokenizer == "bpe":
             path = folder / "tokenizer.json"
-            BPETokenizer.train((doc.text for doc in self._capped("train")), self.vocab_size, path)
+            texts = (text for doc in self._capped("train") for text in doc.texts)
+            BPETokenizer.train(texts, self.vocab_size, path)
             tokenizer = BPETokenizer(path)
-        lay_out = self._prepare_labelled if self.labelled else self._prepare_packed
-        (folder / "facts.json").write_text(json.dumps(lay_out(folder, tokenizer)), encoding="utf-8")
-
-    def _prepare_packed(self, folder: Path, tokenizer: "Tokenizer") -> dict[str, Any]:
-        import numpy as np
-
-        from suexp.data.packing import blocks
-        from suexp.data.rows import write_rows
-
-        lengths = np.array([len(token) for token in tokenizer.token_bytes])
-        counts, splits = {}, {}
-        for split in self.split_names:
-            seen = counts[split] = np.zeros(tokenizer.vocab_size, dtype=np.int64)
-            documents = itertools.count()
-            texts = (doc.text for doc in self._capped(split) if next(documents) >= 0)
-
-            def tables(texts: Any = texts, seen: "NDArray[np.int64]" = seen) -> Iterator[Any]:
-                encoded = _encoded(texts, tokenizer)
-                for block in blocks(encoded, self.block_size, tokenizer.eot_id):
-                    seen += np.bincount(block[:, 1:].reshape(-1), minlength=len(seen))
-                    yield {"tokens": block}
-
-            rows = write_rows(folder / f"{split}.arrow", tables())
-            if not rows:
-                raise UserError(
-                    f"the {split} split has less than one block of {self.block_size} tokens; "
-                    "give it more text, or lower data.block_size"
-                )
-            splits[split] = {
-                "documents": next(documents),
-                "rows": rows,
-                "tokens": int(seen.sum()),
-                "bytes": int(seen @ lengths),
-            }
-        smooth = counts["train"] + 1
-        held_out = counts["validation"]
-        unigram = -float(held_out @ np.log(smooth / smooth.sum())) / int(held_out.sum())
-        return {"splits": splits, "unigram": unigram}
-
-    def _prepare_labelled(self, folder: Path, tokenizer: "Tokenizer") -> dict[str, Any]:
-        from suexp.data import labelling
-        from suexp.data.rows import write_rows
-
-        names = labelling.vocabulary(self._capped("train"))
-        splits = {}
-        for split in self.split_names:
-            tables = labelling.tables(
-                self._capped(split), tokenizer, names, self.block_size, self.truncate
-            )
-            rows = write_rows(folder / f"{split}.arrow", tables)
-            if not rows:
-                raise UserError(f"the {split} split has no text; give it some")
-            splits[split] = {"documents": rows, "rows": rows}
-        return {"splits": splits, "labels": names}
+        documents = {name: functools.partial(self._capped, name) for name in self.split_names}
+        facts = self.layout.prepare(folder, documents, tokenizer)
+        (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
 
     def _capped(self, split: str) -> Iterator[Document]:
         return capped(self.documents(split), self.max_bytes if split == "train" else None)
@@ -268,17 +203,11 @@ def one_of(key: str, value: Any, known: tuple[Any, ...]) -> Any:
     return value
 
 
-def _encoded(texts: Iterable[str], tokenizer: "Tokenizer") -> "Iterator[NDArray[np.int32]]":
-    texts = iter(texts)
-    while batch := list(itertools.islice(texts, BATCH)):
-        yield from tokenizer.encode_batch(batch)
-
-
-def _code(kind: type) -> str:
+def _code(kind: type, *modules: str) -> str:
     """Return a hash of the source that turns documents into rows: new code makes new rows."""
     own = {Path(inspect.getfile(base)) for base in kind.__mro__ if issubclass(base, Data)}
     folder = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in sorted(own | {folder / f"{name}.py" for name in HELPERS}):
+    for path in sorted(own | {folder / f"{name}.py" for name in (*HELPERS, *modules)}):
         digest.update(path.read_bytes())
     return digest.hexdigest()

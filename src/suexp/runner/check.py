@@ -119,11 +119,14 @@ def _check_arguments(path: str, node: dict[str, Any], source: Target, declared: 
 
 
 def _components(config: Mapping[str, Any], choices: Mapping[str, str]) -> Iterator[_Chosen]:
-    for key, option in choices.items():
+    chosen = [(key, name) for key, names in choices.items() for name in names.split(",")]
+    for key, option in chosen:
         group = key.split("@")[0]
         node: Any = config
         for part in group.split("/"):
             node = node.get(part) if isinstance(node, Mapping) else None
+        if isinstance(node, Mapping) and "_target_" not in node:
+            node = node.get(option)  # a group of which several can be chosen
         source = read(node["_target_"]) if isinstance(node, dict) and "_target_" in node else None
         label = f"{group}={option}"
         if source is None:

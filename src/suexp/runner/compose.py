@@ -80,7 +80,10 @@ def _compose(overrides: tuple[str, ...], config_dir: str | None = None) -> DictC
 
 @dataclass(frozen=True)
 class Resolved:
-    """A run's config with nothing left to look up, and the option chosen in each group."""
+    """A run's config with nothing left to look up, and the option chosen in each group.
+
+    Where several are chosen in one group they stand with commas between.
+    """
 
     config: dict[str, Any]
     choices: dict[str, str]
@@ -89,8 +92,8 @@ class Resolved:
 def resolve(overrides: Sequence[str], config_dir: str | None = None) -> Resolved:
     """Compose, check and resolve one run; its parent's resolved config stands under ``parent``.
 
-    The parent is the same command with the overrides of ``parent`` appended and without its own
-    parent and transform.
+    The parent is the same command with the overrides of ``parent`` appended, without the parent,
+    transform and method of the child; the overrides may name such for the parent itself.
 
     Raises:
         UserError: what cannot be composed, or a combination that cannot work.
@@ -102,9 +105,9 @@ def resolve(overrides: Sequence[str], config_dir: str | None = None) -> Resolved
 def _resolve(overrides: tuple[str, ...], config_dir: str | None) -> Resolved:
     cfg = _compose(overrides, config_dir)
     choices = {
-        group: option
+        group: option if isinstance(option, str) else ",".join(option)
         for group, option in cfg.hydra.runtime.choices.items()
-        if isinstance(option, str) and not group.startswith("hydra")
+        if option is not None and not group.startswith("hydra")
     }
     with open_dict(cfg):
         for key in ("hydra", *EXPERIMENT_KEYS):
@@ -119,10 +122,14 @@ def _resolve(overrides: tuple[str, ...], config_dir: str | None) -> Resolved:
     if config.get("parent"):
         parent = parent_overrides(config["parent"])
         # What the child sets within a group that the parent chooses anew belongs to its own choice.
-        anew = {"parent", "transform", *(key_of(item) for item in parent)}
+        named = {key_of(item) for item in parent}
+        anew = {"parent", "transform", "method", *named}
         own = [item for item in overrides if not anew & {key_of(item), key_of(item).split(".")[0]}]
-        above = _resolve((*own, *parent, "parent=null"), config_dir).config
-        config["parent"] = {k: v for k, v in above.items() if k != "transform"} | {"rerun": False}
+        cleared = [item for item in ("parent=null", "method=none") if key_of(item) not in named]
+        above = _resolve((*own, *cleared, *parent), config_dir).config
+        config["parent"] = above | {"rerun": False}
+        if "transform" not in named:
+            config["parent"].pop("transform", None)
     return Resolved(config, choices)
 
 

@@ -43,14 +43,18 @@ def build(config: dict[str, Any], data: Data) -> Recorded:
     kind: Any = task.func
     if not issubclass(kind, Task):  # an estimation: nothing is trained
         return guarded(task)
-    return guarded(
+    nodes = {name: config.get(name) for name in ("loss", "optimizer", "scheduler")}
+    built: Task = guarded(
         task,
         model=instantiate(config["model"], **kind.model_sizes(data)),
-        loss=instantiate(config["loss"]),
-        optimizer=partial(config["optimizer"]),
-        scheduler=partial(config["scheduler"]),
+        loss=nodes["loss"] and instantiate(nodes["loss"]),
+        optimizer=nodes["optimizer"] and partial(nodes["optimizer"]),
+        scheduler=nodes["scheduler"] and partial(nodes["scheduler"]),
         data=data,
     )
+    methods = [instantiate(node) for node in (config.get("method") or {}).values()]
+    guarded(functools.partial(built.wrap, methods))
+    return built
 
 
 def execute(config: dict[str, Any], note: Note = print) -> dict[str, Any]:
@@ -96,6 +100,20 @@ def _trained(config: dict[str, Any]) -> nn.Module:
     return task.model
 
 
+def _begin(task: Task, config: dict[str, Any], parent: nn.Module | None) -> None:
+    """Give a task the weights that it starts from; without parent and transform, its own."""
+    node = config.get("transform")
+    if node is None and parent is not None:
+        node = {"_target_": "suexp.transform.copy.Copy"}
+    try:
+        if node is not None:
+            instantiate(node)(parent, task.model)
+        for method in task.methods:
+            method.adopt(task, parent)  # type: ignore[operator]
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
 def _load(checkpoints: list[Path], note: Note) -> Path | None:
     """Return the newest checkpoint that can be read."""
     for path in checkpoints:
@@ -131,14 +149,8 @@ def _run(run: Run, parent: nn.Module | None, note: Note) -> dict[str, Any]:
         data = instantiate(config["data"])
         loading = Loading(data, config["seed"])
         task = build(config, data)
-        if parent is not None:
-            assert isinstance(task, Task)
-            plain = {"_target_": "suexp.transform.copy.Copy"}
-            transform = instantiate(config.get("transform") or plain)
-            try:
-                transform.apply(parent, task.model)
-            except ValueError as error:
-                raise UserError(str(error)) from error
+        if isinstance(task, Task):
+            _begin(task, config, parent)
         trainer = _train(run, task, loading, note)
         summary |= _outcome(run, task, trainer, loading)
         summary["status"] = "finished"

@@ -1,6 +1,7 @@
 """The contract of every task that trains."""
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -8,28 +9,41 @@ from torch import Tensor, nn
 
 from suexp.data.base import Data
 from suexp.errors import UserError
+from suexp.method.base import Backward, Method, Objective
 from suexp.nn.param_groups import build_optimizer
 from suexp.task.recorded import Recorded
 
 
 class Task(Recorded):
-    """What is learned: joins a model, a loss, an optimizer, a scheduler, and names none of them."""
+    """What is learned: joins a model, a loss, an optimizer, a scheduler, and names none of them.
+
+    Attributes:
+        methods: what wraps the training, the innermost first; see `suexp.method.base`.
+    """
 
     def __init__(
         self,
         model: nn.Module,
-        loss: nn.Module,
-        optimizer: "functools.partial[torch.optim.Optimizer]",
-        scheduler: "functools.partial[Any]",
+        loss: nn.Module | None,
+        optimizer: "functools.partial[torch.optim.Optimizer] | None",
+        scheduler: "functools.partial[Any] | None",
         data: Data,
     ) -> None:
         super().__init__()
-        self.model = model
-        self.loss = loss
+        self.model: Any = model
+        self.loss: Any = loss
+        self.methods = nn.ModuleList()
         self.data = data
         self._sharded = False
-        self._optimizer = optimizer
-        self._scheduler = scheduler
+        self._optimizer: Any = optimizer
+        self._scheduler: Any = scheduler
+
+    def wrap(self, methods: Sequence[Method]) -> None:
+        """Let methods wrap the training, in the order that they declare."""
+        ordered: list[Method] = sorted(methods, key=lambda method: method.order)
+        self.methods = nn.ModuleList(ordered)
+        for method in self._methods():
+            method.attach(self)
 
     @staticmethod
     def model_sizes(data: Data) -> dict[str, int]:
@@ -58,7 +72,7 @@ class Task(Recorded):
         """
         total = int(self.trainer.estimated_stepping_batches)
         try:
-            optimizer = build_optimizer(self._optimizer, self.model)
+            optimizer = self.watched(build_optimizer(self._optimizer, self.model))
             scheduler = self._scheduler(optimizer=optimizer, total_steps=max(total, 1))
         except ValueError as error:
             raise UserError(str(error)) from error
@@ -66,6 +80,19 @@ class Task(Recorded):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+    def watched(self, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+        """Return the optimizer, whose steps the methods hear of."""
+        if self.methods:
+            optimizer.register_step_post_hook(lambda *_: self._after_step())
+        return optimizer
+
+    def _after_step(self) -> None:
+        for method in self._methods():
+            method.after_step(self)
+
+    def _methods(self) -> list[Method]:
+        return list(self.methods)  # type: ignore[arg-type]
 
     def report(self, metrics: dict[str, Any]) -> None:
         """Log evaluation metrics under their own step; Lightning's is one short of it."""
@@ -76,6 +103,20 @@ class Task(Recorded):
         raise NotImplementedError
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Return the loss; the runner's recorder writes it down."""
+        """Return the loss, wrapped by the methods; the runner's recorder writes it down."""
         del batch_idx
-        return self.objective(batch)
+        objective: Objective = self.objective
+        for method in self._methods():
+            objective = functools.partial(method.objective, self, inner=objective)
+        return objective(batch)
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Run the backward pass, wrapped by the methods; Lightning calls this."""
+
+        def plain(loss: Tensor) -> None:
+            loss.backward(*args, **kwargs)  # type: ignore[no-untyped-call]
+
+        backward: Backward = plain
+        for method in self._methods():
+            backward = functools.partial(method.backward, self, inner=backward)
+        backward(loss)

@@ -8,6 +8,19 @@ from suexp.component import Component
 class Transform(Component):
     """Writes a trained parent's weights into a freshly built child, before the child trains."""
 
+    def __call__(self, parent: nn.Module | None, child: nn.Module) -> None:
+        """Change the child in place; ``parent`` is None where the run names none.
+
+        Raises:
+            ValueError: there is no parent, or the two do not fit; one line.
+        """
+        if parent is None:
+            raise ValueError(
+                f"{type(self).__name__} starts from another run's weights: name that run with "
+                "parent=[...], or leave the transform out"
+            )
+        self.apply(parent, child)
+
     def apply(self, parent: nn.Module, child: nn.Module) -> None:
         """Change the child in place.
 

@@ -1,0 +1,60 @@
+"""The contract of every method."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import Tensor, nn
+
+from suexp.component import Component
+
+if TYPE_CHECKING:
+    from suexp.task.base import Task
+
+Batch = dict[str, Tensor]
+Objective = Callable[[Batch], Tensor]
+Backward = Callable[[Tensor], None]
+
+
+class Method(nn.Module, Component):
+    """Wraps a task's training without the task knowing it; each hook's default changes nothing.
+
+    Several methods compose: the one with the smallest `order` is nearest to the task, the others
+    wrap around it. `attach` is called when the task has been built, before any weights are loaded;
+    `adopt` when the parent's weights have been transferred; then, for every step, `objective`,
+    `backward` and, after the optimizer's step, `after_step`. Evaluation passes through none.
+
+    What a method keeps as parameters or buffers is saved with the run; the parent's weights should
+    not be, for they can be had again.
+
+    Attributes:
+        order: place among the methods of a run.
+    """
+
+    order: ClassVar[int] = 0
+
+    def attach(self, task: "Task") -> None:
+        """Change the task's networks: wrap one, add adapters, remove what does not train.
+
+        Raises:
+            ValueError: the networks do not allow it; one line.
+        """
+
+    def adopt(self, task: "Task", parent: nn.Module | None) -> None:
+        """Look at the parent's network, which belongs to nobody else; None: there is no parent.
+
+        Raises:
+            ValueError: it is missing, or does not fit.
+        """
+
+    def objective(self, task: "Task", batch: Batch, inner: Objective) -> Tensor:
+        """Return the training loss of a batch; ``inner`` gives the one that is wrapped."""
+        del task
+        return inner(batch)
+
+    def backward(self, task: "Task", loss: Tensor, inner: Backward) -> None:
+        """Leave gradients behind; ``inner`` does the wrapped pass."""
+        del task
+        inner(loss)
+
+    def after_step(self, task: "Task") -> None:
+        """Act on the networks after a step of any of the task's optimizers."""
