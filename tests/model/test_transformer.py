@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from suexp.attention import Softmax
+from suexp.attention import Linear, Softmax
 from suexp.init import Default
 from suexp.mask import Bidirectional, Causal, Prefix
 from suexp.model import Transformer
@@ -172,7 +172,7 @@ def test_state_dict_round_trip() -> None:
 
 TRACE = """
 import torch
-from suexp.attention import Softmax
+from suexp.attention import Linear, Softmax
 from suexp.init import Default
 from suexp.mask import Causal
 from suexp.model import Transformer
@@ -230,3 +230,72 @@ def test_refuses_what_does_not_fit(changes: dict, line: str) -> None:
 def test_a_classifier_does_not_decode() -> None:
     with pytest.raises(ValueError, match="a classifier does not decode"):
         build(num_outputs=2).decode(tokens())
+
+
+def shaken(model: Transformer) -> Transformer:
+    """Give biases and gains values that show."""
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return model.eval()
+
+
+@pytest.mark.parametrize("attention", ["softmax", "linear"])
+@pytest.mark.parametrize("position", ["rope", "learned", "alibi"])
+@pytest.mark.parametrize("mask", ["causal", "prefix"])
+def test_texts_of_different_lengths_decode_together(
+    attention: str, position: str, mask: str
+) -> None:
+    """A padded batch decodes as each of its texts does alone."""
+    if attention == "linear" and (mask == "prefix" or position == "alibi"):
+        return
+    positions = {"rope": Rope(8), "learned": Learned(20, 16), "alibi": Alibi(2)}
+    model = shaken(
+        build(
+            attention=Softmax() if attention == "softmax" else Linear(),
+            position=positions[position],
+            mask=Causal() if mask == "causal" else Prefix(None),
+            num_segments=2,
+        )
+    )
+    text, lengths = tokens(2, 9), torch.tensor([5, 3])
+    prompt, new = text[:, :5], text[:, 5:]
+    keep = torch.arange(5) < lengths[:, None]
+    kinds = torch.ones_like(new)
+    logits, state = model.decode(prompt, None, keep, prefix_length=lengths)
+    pieces = [logits]
+    for piece, kind in zip(new.split([1, 3], 1), kinds.split([1, 3], 1), strict=True):
+        logits, state = model.decode(piece, state, segments=kind)
+        pieces.append(logits)
+    together = torch.cat(pieces, 1)
+    for row, length in enumerate(lengths.tolist()):
+        alone = torch.cat((prompt[row : row + 1, :length], new[row : row + 1]), 1)
+        kind = (torch.arange(length + 4) >= length).long()[None]
+        expected = model(alone, segments=kind, prefix_length=lengths[row : row + 1])[0]
+        found = torch.cat((together[row, :length], together[row, 5:]))
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_the_head_of_masked_models() -> None:
+    model = shaken(build(head="mlm", mask=Bidirectional()))
+    hidden, head = model.hidden(tokens()), model.head
+    expected = head.norm(F.gelu(hidden @ head.dense.weight.T + head.dense.bias))
+    logits = expected @ model.embedding.weight.T + head.bias
+    torch.testing.assert_close(model(tokens()), logits)
+    with pytest.raises(ValueError, match="tie_embeddings=true"):
+        build(head="mlm", tie_embeddings=False)
+
+
+def test_segments_and_the_norm_of_embeddings() -> None:
+    model = shaken(build(num_segments=2, embedding_norm=True, position=NONE(), num_layers=1))
+    x, kinds = tokens(), torch.arange(6)[None].expand(2, 6) % 2
+    h = model.embedding.weight[x] + model.segment_embedding.weight[kinds]
+    h = model.norm(model.blocks[0](model.embedding_norm(h), Causal()))
+    torch.testing.assert_close(model(x, segments=kinds), h @ model.embedding.weight.T)
+    assert torch.equal(model(x), model(x, segments=torch.zeros_like(x)))
+
+
+def test_the_pooler_stands_before_the_classifier() -> None:
+    model = shaken(build(pooler=True, pool="first", num_outputs=3))
+    dense = model.pooler[0]
+    pooled = torch.tanh(model.hidden(tokens())[:, 0] @ dense.weight.T + dense.bias)
+    torch.testing.assert_close(model(tokens()), model.classifier(pooled))

@@ -17,17 +17,22 @@ from suexp.mask.padding import Padding
 from suexp.nn.block import Block
 from suexp.nn.clone import clone
 from suexp.nn.feed_forward import FeedForward
+from suexp.nn.mlm_head import MLMHead
 from suexp.nn.multi_head import MultiHeadAttention, Rotate
 from suexp.position.base import Position
 
 
 @dataclass
 class DecodingState:
-    """What is kept of the text so far: each layer's own state, the length, the bound mask."""
+    """What is kept of the text so far: each layer's own state, the length, the bound mask.
+
+    In a batch of texts of different lengths ``keep`` tells which of the tokens so far are real.
+    """
 
     layers: list[Any]
     length: int
     mask: Mask
+    keep: Bool[Tensor, "b m"] | None = None
 
 
 class Transformer(nn.Module, Component):
@@ -59,6 +64,12 @@ class Transformer(nn.Module, Component):
         bias: biases in linear layers (GPT-2 and BERT have them, LLaMA not).
         dropout: share set to 0 after the embedding and after each branch.
         pool: what a classifier reads: the mean of the real tokens, the first, or the last of them.
+        num_segments: kinds of tokens (source and target, say) that an embedding tells apart; 0:
+            none are told.
+        embedding_norm: a norm after the embeddings, as in BERT.
+        head: ``plain``, logits straight from the hidden states, or ``mlm``, BERT's layer between
+            (see `suexp.nn.mlm_head`); it needs tied embeddings.
+        pooler: a tanh layer between the pooled state and the classifier, as in BERT.
         num_outputs: number of classes; None: a language model.
 
     Raises:
@@ -86,6 +97,10 @@ class Transformer(nn.Module, Component):
         bias: bool = False,
         dropout: float = 0.0,
         pool: Literal["mean", "first", "last"] = "mean",
+        num_segments: int = 0,
+        embedding_norm: bool = False,
+        head: Literal["plain", "mlm"] = "plain",
+        pooler: bool = False,
         num_outputs: int | None = None,
     ) -> None:
         super().__init__()
@@ -106,10 +121,18 @@ class Transformer(nn.Module, Component):
                 )
         if pool not in ("mean", "first", "last"):
             raise ValueError(f"pool must be mean, first or last, not {pool}")
+        if head not in ("plain", "mlm"):
+            raise ValueError(f"head must be plain or mlm, not {head}")
+        if head == "mlm" and not tie_embeddings:
+            raise ValueError("head=mlm multiplies by the embedding: set tie_embeddings=true")
+        if num_segments < 0:
+            raise ValueError(f"num_segments must be at least 0, not {num_segments}")
         self.mask = mask
         self.pool = pool
         self.embedding = nn.Embedding(vocab_size, dim)
+        self.segment_embedding = nn.Embedding(num_segments, dim) if num_segments else None
         self.position = position
+        self.embedding_norm = clone(norm) if embedding_norm else nn.Identity()
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
             Block(
@@ -121,7 +144,15 @@ class Transformer(nn.Module, Component):
             for _ in range(num_layers)
         )
         self.norm = clone(norm) if norm_order == "pre" else nn.Identity()
+        self.pooler = (
+            nn.Sequential(nn.Linear(dim, dim), nn.Tanh())
+            if pooler and num_outputs is not None
+            else nn.Identity()
+        )
         self.classifier = None if num_outputs is None else nn.Linear(dim, num_outputs)
+        self.head = (
+            MLMHead(dim, vocab_size, ffn, norm) if head == "mlm" and num_outputs is None else None
+        )
         self.output = (
             nn.Linear(dim, vocab_size, bias=False)
             if num_outputs is None and not tie_embeddings
@@ -131,41 +162,58 @@ class Transformer(nn.Module, Component):
         init.apply(self)
 
     def forward(
-        self, tokens: Int[Tensor, "b n"], keep: Bool[Tensor, "b n"] | None = None, **facts: Tensor
+        self,
+        tokens: Int[Tensor, "b n"],
+        keep: Bool[Tensor, "b n"] | None = None,
+        segments: Int[Tensor, "b n"] | None = None,
+        **facts: Tensor,
     ) -> Float[Tensor, "b n v"] | Float[Tensor, "b c"]:
         """Return the logits.
 
         Args:
             tokens: the text.
             keep: True for real tokens, False for padding; None: all are real.
+            segments: the kind of each token, below ``num_segments``; None: all are of kind 0.
             facts: what the mask must know of the batch, see `Mask.bind`.
         """
-        hidden = self.hidden(tokens, keep, **facts)
+        hidden = self.hidden(tokens, keep, segments, **facts)
         if self.classifier is None:
             return self._vocabulary(hidden)
-        return self.classifier(self._pool(hidden, keep))
+        return self.classifier(self.pooler(self._pool(hidden, keep)))
 
     def hidden(
-        self, tokens: Int[Tensor, "b n"], keep: Bool[Tensor, "b n"] | None = None, **facts: Tensor
+        self,
+        tokens: Int[Tensor, "b n"],
+        keep: Bool[Tensor, "b n"] | None = None,
+        segments: Int[Tensor, "b n"] | None = None,
+        **facts: Tensor,
     ) -> Float[Tensor, "b n c"]:
         """Return the last hidden states, after the last norm; arguments as of `forward`."""
         mask = self.mask.bind(**facts)
         if keep is not None:
             mask = mask & Padding(keep)
         places = self._number(tokens.shape[1], tokens.device)
-        x, rotate, bias = self._enter(tokens, places, places)
+        x, rotate, bias = self._enter(tokens, segments, places, places)
         for block in self.blocks:
             x = block(x, mask, rotate, bias)
         return self.norm(x)
 
     def decode(
-        self, tokens: Int[Tensor, "b n"], state: DecodingState | None = None, **facts: Tensor
+        self,
+        tokens: Int[Tensor, "b n"],
+        state: DecodingState | None = None,
+        keep: Bool[Tensor, "b n"] | None = None,
+        segments: Int[Tensor, "b n"] | None = None,
+        **facts: Tensor,
     ) -> tuple[Float[Tensor, "b n v"], DecodingState]:
         """Return the logits of n new tokens, given what was kept of those before.
 
         Args:
             tokens: the whole prompt at first, then the new tokens.
             state: as returned by the last call; None: a new text.
+            keep: True for real tokens, False for padding, wherever it stands; places are counted
+                over real tokens only. None: all of the new ones are real.
+            segments: the kind of each new token; None: all are of kind 0.
             facts: what the mask must know of the batch; read at the first call.
         """
         if self.classifier is not None:
@@ -173,13 +221,19 @@ class Transformer(nn.Module, Component):
         if state is None:
             state = DecodingState([None] * len(self.blocks), 0, self.mask.bind(**facts))
         length = state.length + tokens.shape[1]
+        real, mask = _joined(state, tokens, keep), state.mask
         all_places = self._number(length, tokens.device)
-        x, rotate, bias = self._enter(tokens, all_places[state.length :], all_places)
+        if real is not None:
+            mask = mask & Padding(real)
+            all_places = (real.cumsum(1) - 1).clamp(min=0)
+        new_places = all_places[..., state.length :]
+        x, rotate, bias = self._enter(tokens, segments, new_places, all_places)
         layers: list[Any] = []
         for block, past in zip(self.blocks, state.layers, strict=True):
-            x, present = block.decode(x, state.mask, rotate, bias, past)  # type: ignore[operator]
+            x, present = block.decode(x, mask, rotate, bias, past)  # type: ignore[operator]
             layers.append(present)
-        return self._vocabulary(self.norm(x)), DecodingState(layers, length, state.mask)
+        logits = self._vocabulary(self.norm(x))
+        return logits, DecodingState(layers, length, state.mask, real)
 
     def _number(self, length: int, device: torch.device) -> Int[Tensor, " n"]:
         """Return 0 .. length - 1: one tensor while the length stays, so that others can cache."""
@@ -191,16 +245,22 @@ class Transformer(nn.Module, Component):
         return self._places
 
     def _enter(
-        self, tokens: Tensor, query: Tensor, key: Tensor
+        self, tokens: Tensor, segments: Tensor | None, query: Tensor, key: Tensor
     ) -> tuple[Tensor, Rotate, Tensor | None]:
         """Return the embedded tokens and, computed once for all layers, what positions do."""
-        x = self.dropout(self.position.embed(self.embedding(tokens), query))
+        x = self.embedding(tokens)
+        if self.segment_embedding is not None:
+            kinds = torch.zeros_like(tokens) if segments is None else segments
+            x = x + self.segment_embedding(kinds)
+        x = self.dropout(self.embedding_norm(self.position.embed(x, query)))
         rotate = functools.partial(self.position.rotate, positions=query)
         return x, rotate, self.position.bias(query, key)
 
     def _vocabulary(self, hidden: Tensor) -> Tensor:
         if self.output is not None:
             return self.output(hidden)
+        if self.head is not None:
+            return self.head(hidden, self.embedding.weight)
         return F.linear(hidden, self.embedding.weight)
 
     def _pool(self, hidden: Tensor, keep: Tensor | None) -> Tensor:
@@ -218,3 +278,16 @@ class Transformer(nn.Module, Component):
             else places.where(keep, places.new_zeros(())).amax(1)
         )
         return hidden[torch.arange(len(hidden), device=hidden.device), chosen]
+
+
+def _joined(
+    state: DecodingState, tokens: Tensor, keep: Tensor | None
+) -> Bool[Tensor, "b m"] | None:
+    """Return which tokens are real, those so far and the new ones; None: all of them."""
+    if keep is None and state.keep is None:
+        return None
+    new = torch.ones_like(tokens, dtype=torch.bool) if keep is None else keep
+    old = state.keep
+    if old is None:
+        old = new.new_ones(len(tokens), state.length)
+    return torch.cat((old, new), 1)

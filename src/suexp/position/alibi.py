@@ -44,9 +44,11 @@ class Alibi(Position):
         # Not a buffer: a model in half precision must not round the slopes.
         self.slopes = slopes(num_heads)
 
-    def bias(self, query: Int[Tensor, " n"], key: Int[Tensor, " m"]) -> Float[Tensor, "h n m"]:
+    def bias(
+        self, query: Int[Tensor, "*b n"], key: Int[Tensor, "*b m"]
+    ) -> Float[Tensor, "*b h n m"]:
         """Return minus slope times distance, in float32."""
         if self.slopes.device != query.device:
             self.slopes = self.slopes.to(query.device)
-        distance = (query[:, None] - key[None, :]).abs()
-        return -self.slopes[:, None, None] * distance
+        distance = (query[..., :, None] - key[..., None, :]).abs()
+        return -self.slopes[:, None, None] * distance.unsqueeze(-3)

@@ -45,8 +45,8 @@ class Position(nn.Module, Component):
         return x
 
     def bias(
-        self, query: Int[Tensor, " n"], key: Int[Tensor, " m"]
-    ) -> Float[Tensor, "h n m"] | None:
+        self, query: Int[Tensor, "*b n"], key: Int[Tensor, "*b m"]
+    ) -> Float[Tensor, "*b h n m"] | None:
         """Return what is added to the scores, or None."""
         del query, key
         return None

@@ -1,0 +1,38 @@
+"""The output layer that BERT puts between its last hidden states and the vocabulary."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from suexp.nn.clone import clone
+from suexp.nn.feed_forward import ACTIVATIONS, Kind
+
+
+class MLMHead(nn.Module):
+    r"""$\mathrm{logits} = E\,\mathrm{norm}(f(W h + b)) + c$ with the table $E$ of the embedding.
+
+    Shapes: h (..., dim), E (vocab_size, dim), logits (..., vocab_size).
+
+    Reference: Devlin et al., BERT, arXiv:1810.04805; https://kexue.fm/archives/6933 keeps it when a
+    masked language model becomes a sequence-to-sequence one.
+
+    Args:
+        dim: size of the hidden states.
+        vocab_size: number of tokens.
+        activation: f, named as the feed-forward layers' kinds; that of swiglu is silu.
+        norm: prototype of the norm.
+    """
+
+    def __init__(self, dim: int, vocab_size: int, activation: Kind, norm: nn.Module) -> None:
+        super().__init__()
+        self.dense = nn.Linear(dim, dim)
+        self.activation = ACTIVATIONS[activation]
+        self.norm = clone(norm)
+        self.bias = nn.Parameter(torch.zeros(vocab_size))
+
+    def forward(
+        self, hidden: Float[Tensor, "*b c"], table: Float[Tensor, "v c"]
+    ) -> Float[Tensor, "*b v"]:
+        """Return the logits."""
+        return F.linear(self.norm(self.activation(self.dense(hidden))), table, self.bias)
