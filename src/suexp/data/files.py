@@ -1,19 +1,14 @@
 """Texts of your own, from local files."""
 
-import difflib
-import glob
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 from suexp.data.contents import content_hash
 from suexp.data.document import Document, of_split
 from suexp.data.layout import KINDS
+from suexp.data.paths import Paths, found_files
 from suexp.data.records import COLUMNS, as_document, columns_of, format_of, records
 from suexp.data.text import Text, one_of
-from suexp.errors import UserError
-
-Paths = str | list[str] | None
 
 
 class Files(Text):
@@ -105,7 +100,7 @@ class Files(Text):
             "files": {
                 name: [
                     (format_of(path, self.format), content_hash(path))
-                    for path in _found(f"data.{name}", paths)
+                    for path in found_files(f"data.{name}", paths)
                 ]
                 for name, paths in self._paths().items()
             },
@@ -122,35 +117,7 @@ class Files(Text):
         }
 
     def _read(self, split: str, paths: Paths) -> Iterator[Document]:
-        for path in _found(f"data.{split}", paths):
+        for path in found_files(f"data.{split}", paths):
             rows = records(path, self.format, self.columns, self.header, self.document)
             for where, row in rows:
                 yield as_document(where, row, self.columns)
-
-
-def _found(key: str, paths: Paths) -> list[Path]:
-    """Return the files that paths and globs name, each glob's in sorted order."""
-    patterns: Iterable[str] = [paths] if isinstance(paths, str) else paths or []
-    found = [path for pattern in patterns for path in _matching(key, pattern)]
-    if not found:
-        raise UserError(f"{key} names no file; give it a path, for example {key}=my_text.txt")
-    return found
-
-
-def _matching(key: str, pattern: str) -> list[Path]:
-    path = Path(pattern).expanduser()
-    if path.is_dir():
-        raise UserError(
-            f"{key}: {pattern} is a folder; name its files, for example {pattern}/*.txt"
-        )
-    if path.is_file():
-        return [path]
-    found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207
-    if files := [item for item in found if item.is_file()]:
-        return files
-    there = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, there, n=1)
-    hint = (
-        f"did you mean {path.parent / near[0]}?" if near else f"looked in {path.parent.absolute()}"
-    )
-    raise UserError(f"{key}: no file {pattern}; {hint}")
