@@ -104,3 +104,20 @@ def test_any_optimizer_of_torch_takes_the_groups() -> None:
     model = nn.Sequential(nn.LayerNorm(3), nn.Linear(3, 3))
     optimizer = build_optimizer(partial(torch.optim.Adagrad, weight_decay=0.2), model)
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.2, 0.0, 0.0]
+
+
+def test_a_loss_s_parameters_join_the_groups_of_the_model() -> None:
+    class Transitions(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.transitions = nn.Parameter(torch.ones(2, 2))
+            self.scale = nn.Parameter(torch.ones(()))
+
+    model, loss = nn.Linear(2, 2), Transitions()
+    groups = param_groups(model, loss)
+    assert [(group["kind"], len(group["params"])) for group in groups] == [
+        ("matrix", 2), ("gain", 1), ("bias", 1),
+    ]  # fmt: skip
+    assert groups[0]["params"][1] is loss.transitions
+    assert len(param_groups(model, nn.Identity())) == 2
+    assert param_groups(model.requires_grad_(False), loss)[0]["params"] == [loss.transitions]

@@ -17,8 +17,10 @@ _NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, _NormBase)
 _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 
 
-def param_groups(model: nn.Module) -> list[dict[str, Any]]:
+def param_groups(model: nn.Module, *others: nn.Module) -> list[dict[str, Any]]:
     r"""Return the trainable parameters of a model, one group for each kind that occurs.
+
+    Other modules that train with it, a loss with parameters say, join the groups after it.
 
     The kind follows from the type of the module that owns the parameter, not from its path:
 
@@ -42,7 +44,8 @@ def param_groups(model: nn.Module) -> list[dict[str, Any]]:
         ValueError: nothing can be trained, or a module declares a kind that does not exist.
     """
     kinds: dict[nn.Parameter, str] = {}
-    for parameter, kind in _owned(model):
+    owned = (entry for module in (model, *others) for entry in _owned(module))
+    for parameter, kind in owned:
         # A table that a head shares is an embedding, whichever of the two comes first.
         if parameter.requires_grad and (parameter not in kinds or kind == "embedding"):
             kinds[parameter] = kind
@@ -60,10 +63,10 @@ def param_groups(model: nn.Module) -> list[dict[str, Any]]:
 
 
 def build_optimizer(
-    optimizer: "functools.partial[torch.optim.Optimizer]", model: nn.Module
+    optimizer: "functools.partial[torch.optim.Optimizer]", model: nn.Module, *others: nn.Module
 ) -> torch.optim.Optimizer:
-    """Return the optimizer over the model's parameter groups; any of torch's classes will do."""
-    return optimizer(param_groups(model))
+    """Return the optimizer over the modules' parameter groups; any of torch's classes will do."""
+    return optimizer(param_groups(model, *others))
 
 
 def _owned(model: nn.Module) -> Iterator[tuple[nn.Parameter, str]]:

@@ -56,11 +56,11 @@ def of_model(task: Task, loading: Loading) -> dict[str, Any]:
     """Return the number of parameters and the floating-point operations of one training step.
 
     Counted on one batch, forward and backward, with attention in its plain form: the counter does
-    not see inside the fused one.
+    not see inside the fused one. A loss's own parameters count, too.
     """
     batch = next(iter(loading.train_dataloader()))
     batch = {name: value.to(task.device) for name, value in batch.items()}
-    parameters = list(task.model.parameters())
+    parameters = [parameter for module in task.trained for parameter in module.parameters()]
     plain, counter = sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False)
     with torch.random.fork_rng(), torch.enable_grad(), plain, counter:
         torch.autograd.grad(task.objective(batch), parameters, allow_unused=True)

@@ -29,6 +29,7 @@ from suexp.runner.store import Run
 from suexp.runner.versions import provenance
 from suexp.task.base import Task
 from suexp.task.recorded import Recorded
+from suexp.transform.base import mismatch
 
 Note = Callable[[str], None]
 
@@ -47,7 +48,7 @@ def build(config: dict[str, Any], data: Data) -> Recorded:
     built: Task = guarded(
         task,
         model=instantiate(config["model"], **kind.model_sizes(data)),
-        loss=nodes["loss"] and instantiate(nodes["loss"]),
+        loss=nodes["loss"] and instantiate(nodes["loss"], **kind.loss_sizes(data)),
         optimizer=nodes["optimizer"] and partial(nodes["optimizer"]),
         scheduler=nodes["scheduler"] and partial(nodes["scheduler"]),
         data=data,
@@ -89,20 +90,28 @@ def execute(config: dict[str, Any], note: Note = print) -> dict[str, Any]:
         return _run(run, parent, note)
 
 
-def _trained(config: dict[str, Any]) -> nn.Module:
-    """Return the model of a finished run with its weights."""
+def _trained(config: dict[str, Any]) -> Task:
+    """Return the task of a finished run with its weights."""
     task = build(config, instantiate(config["data"]))
     state = _load(Run(config).checkpoints(), lambda _: None)
     if state is None:
         raise UserError(f"run {Run(config).id} has lost its checkpoint; run it again (rerun=true)")
     task.load_state_dict(torch.load(state, weights_only=True, map_location="cpu")["state_dict"])
     assert isinstance(task, Task)
-    return task.model
+    return task
 
 
-def _begin(task: Task, config: dict[str, Any], parent: nn.Module | None) -> None:
-    """Give a task the weights that it starts from; without parent and transform, its own."""
+def _begin(task: Task, config: dict[str, Any], origin: Task | None) -> None:
+    """Give a task the weights that it starts from; without parent and transform, its own.
+
+    A loss that has the same parameters as the parent's goes on from them, another begins anew.
+    """
     node = config.get("transform")
+    parent: nn.Module | None = None if origin is None else origin.model
+    if origin is not None and origin.loss is not None and task.loss is not None:
+        weights = origin.loss.state_dict()
+        if mismatch(weights, task.loss.state_dict()) is None:
+            task.loss.load_state_dict(weights)
     if node is None and parent is not None:
         node = {"_target_": "suexp.transform.copy.Copy"}
     try:
@@ -126,7 +135,7 @@ def _load(checkpoints: list[Path], note: Note) -> Path | None:
     return None
 
 
-def _run(run: Run, parent: nn.Module | None, note: Note) -> dict[str, Any]:
+def _run(run: Run, parent: Task | None, note: Note) -> dict[str, Any]:
     """Train, or estimate, and write the summary; the lock is held."""
     _prepare_process()
     config = run.config

@@ -50,18 +50,36 @@ class Task(Recorded):
         """Return the model's constructor arguments that only the data knows."""
         raise NotImplementedError
 
+    @staticmethod
+    def loss_sizes(data: Data) -> dict[str, int]:
+        """Return the loss's constructor arguments that only the data knows."""
+        del data
+        return {}
+
+    @property
+    def trained(self) -> tuple[nn.Module, ...]:
+        """The modules that the optimizer trains: the model, and the loss, which may have weights.
+
+        A loss's other entries than ``forward`` stand in its class attribute ``entries``.
+        """
+        return (self.model,) if self.loss is None else (self.model, self.loss)
+
     def configure_model(self) -> None:
         """Shard block by block where the strategy shards (trainer=fsdp)."""
         mesh = self.device_mesh
         if mesh is None or self._sharded:
             return
-        from torch.distributed.fsdp import fully_shard
+        from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
         for module in self.model.modules():
             if isinstance(module, nn.ModuleList):
                 for block in module:
                     fully_shard(block, mesh=mesh["data_parallel"])
-        fully_shard(self.model, mesh=mesh["data_parallel"])
+        for module in self.trained:
+            if any(True for _ in module.parameters()):
+                fully_shard(module, mesh=mesh["data_parallel"])
+                for name in getattr(module, "entries", ()):
+                    register_fsdp_forward_method(module, name)
         self._sharded = True
 
     def configure_optimizers(self) -> Any:
@@ -72,7 +90,7 @@ class Task(Recorded):
         """
         total = int(self.trainer.estimated_stepping_batches)
         try:
-            optimizer = self.watched(build_optimizer(self._optimizer, self.model))
+            optimizer = self.watched(build_optimizer(self._optimizer, *self.trained))
             scheduler = self._scheduler(optimizer=optimizer, total_steps=max(total, 1))
         except ValueError as error:
             raise UserError(str(error)) from error
