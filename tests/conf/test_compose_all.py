@@ -31,6 +31,7 @@ ALL = [
 COMPANIONS = {
     "data=docstring_topic": ["task=classification"],
     "data=digits": ["task=classification", "model=mlp"],
+    "data=idx": ["task=classification", "model=mlp", "data.images=i", "data.labels=l"],
     "model=mlp": ["task=classification", "data=digits"],
     "data=counter": ["task=points_in_sector"],
     "data=files": ["data.train=some.txt"],

@@ -13,15 +13,18 @@ class Data(Component):
     """Arrow tables with a fingerprint; the loaders around them are the runner's business.
 
     Features that options provide: ``text`` (rows hold ``tokens``), ``vectors`` (rows hold ``x``),
-    ``labels`` (rows hold ``label``), ``counter`` (rows hold only their index).
+    ``labels`` (rows hold ``label``), ``counter`` (rows hold only their index). Vectors may be
+    ``images``; ``discrete``, on a grid, where a density means nothing; or ``binary``, 0 and 1.
 
     Attributes:
         batch_size: rows a training step reads.
         eval_batch_size: rows an evaluation step reads.
+        scale: of vectors that were integers plus noise: integers in one unit of ``x``; else None.
     """
 
     batch_size: int
     eval_batch_size: int
+    scale: float | None = None
 
     def splits(self) -> "dict[str, Dataset]":
         """Return ``train``, ``validation`` and ``test``, or those that there are; kept on disk."""
