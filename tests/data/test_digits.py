@@ -38,7 +38,37 @@ def test_split_depends_on_its_seed_alone() -> None:
     assert len({Digits().fingerprint(), *(data.fingerprint() for data in others)}) == 3
 
 
-@pytest.mark.parametrize("settings", [{"num_train": 0}, {"num_train": 1797}, {"batch_size": 0}])
+def test_patches_are_the_squares_of_the_image_row_by_row() -> None:
+    whole = columns(Digits(num_train=20), "train")["x"].view(20, 8, 8)
+    data = Digits(num_train=20, patch=2)
+    patches = columns(data, "train")["x"]
+    assert patches.shape == (20, 16, 4)
+    for i in range(16):
+        row, column = 2 * (i // 4), 2 * (i % 4)
+        square = whole[:, row : row + 2, column : column + 2]
+        torch.testing.assert_close(patches[:, i], square.flatten(1))
+    assert data.sizes == {"vocab_size": 0, "input_dim": 4, "num_classes": 10}
+    assert data.fingerprint() == Digits(num_train=20).fingerprint()
+
+
+def test_fewer_rows_to_train_on_and_the_same_to_judge_by() -> None:
+    whole, part = Digits(num_train=900), Digits(num_train=900, max_rows=150)
+    first = columns(whole, "train")["x"][:150]
+    assert torch.equal(columns(part, "train")["x"], first)
+    assert torch.equal(columns(part, "validation")["x"], columns(whole, "validation")["x"])
+    assert whole.fingerprint() != part.fingerprint()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"num_train": 0},
+        {"num_train": 1797},
+        {"batch_size": 0},
+        {"max_rows": 0},
+        {"patch": 3},
+    ],
+)
 def test_out_of_range(settings: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=f"data.{next(iter(settings))}"):
         Digits(**settings)

@@ -16,7 +16,8 @@ class Digits(Data):
     r"""1,797 digits of 8 x 8 pixels as vectors $x = pixels / 16 \in [0, 1]^{64}$, and labels.
 
     The rows are shuffled by ``split_seed``; the first ``num_train`` are for training and the others
-    for validation. A batch holds ``x`` (B, 64), float32, and ``label`` (B,), 0 to 9.
+    for validation. A batch holds ``x`` (B, 64), float32, and ``label`` (B,), 0 to 9; cut into
+    square patches of side ``patch``, row by row, ``x`` is (B, (8 / patch)^2, patch^2).
 
     Reference: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits,
     https://doi.org/10.24432/C50P49 (the test part, as scikit-learn ships it).
@@ -26,12 +27,15 @@ class Digits(Data):
         batch_size: rows of a training step.
         eval_batch_size: rows of an evaluation step.
         split_seed: which rows are for training.
+        max_rows: the most rows that training reads, the first of them; None: all. The validation
+            split stays whole.
+        patch: side of the patches; 0: one vector.
 
     Raises:
         ValueError: a number out of range.
     """
 
-    provides: ClassVar[set[str]] = {"vectors", "labels"}
+    provides: ClassVar[set[str]] = {"vectors if patch=0", "patches if patch", "labels"}
 
     def __init__(
         self,
@@ -39,6 +43,8 @@ class Digits(Data):
         batch_size: int = 64,
         eval_batch_size: int = 512,
         split_seed: int = 0,
+        max_rows: int | None = None,
+        patch: int = 0,
     ) -> None:
         if not 0 < num_train < ROWS:
             raise ValueError(f"data.num_train must be between 1 and {ROWS - 1}, not {num_train}")
@@ -47,7 +53,12 @@ class Digits(Data):
                 f"data.batch_size {batch_size}, data.eval_batch_size {eval_batch_size}: "
                 "at least 1 each"
             )
+        if max_rows is not None and max_rows < 1:
+            raise ValueError(f"data.max_rows must be at least 1, not {max_rows}")
+        if patch not in (0, 1, 2, 4):
+            raise ValueError(f"data.patch must be 1, 2 or 4, or 0 for one vector, not {patch}")
         self.num_train, self.split_seed = num_train, split_seed
+        self.max_rows, self.patch = max_rows, patch
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
 
     def splits(self) -> dict[str, Any]:
@@ -70,7 +81,10 @@ class Digits(Data):
         if len(pixels) != ROWS:
             raise UserError(f"this scikit-learn has {len(pixels)} digits instead of {ROWS}")
         order = sorted(range(ROWS), key=lambda row: share(str(row), f"digits/{self.split_seed}"))
-        parts = {"train": order[: self.num_train], "validation": order[self.num_train :]}
+        parts = {
+            "train": order[: self.num_train][: self.max_rows],
+            "validation": order[self.num_train :],
+        }
         for name, rows in parts.items():
             table = {"x": (pixels[rows] / 16).astype(np.float32), "label": labels[rows]}
             write_rows(folder / f"{name}.arrow", [table])
@@ -80,17 +94,24 @@ class Digits(Data):
         import numpy as np
         import torch
 
+        x = torch.from_numpy(np.stack([row["x"] for row in rows]))
+        if self.patch:
+            side = 8 // self.patch
+            grid = x.view(-1, side, self.patch, side, self.patch).transpose(2, 3)
+            x = grid.reshape(len(x), side * side, self.patch**2)
         return {
-            "x": torch.from_numpy(np.stack([row["x"] for row in rows])),
+            "x": x,
             "label": torch.from_numpy(np.array([row["label"] for row in rows])),
         }
 
     @property
     def sizes(self) -> dict[str, int]:
-        """64 pixels, 10 classes."""
+        """64 pixels or the patches' own, 10 classes."""
+        if self.patch:
+            return {"vocab_size": 0, "input_dim": self.patch**2, "num_classes": 10}
         return {"input_dim": 64, "num_classes": 10}
 
     def fingerprint(self) -> str:
         """Return a hash of the choice of rows and of this file."""
-        text = f"{self.num_train}/{self.split_seed}/{Path(__file__).read_text(encoding='utf-8')}"
+        text = f"{self.num_train}/{self.split_seed}/{self.max_rows}/{Path(__file__).read_text(encoding='utf-8')}"
         return hashlib.sha256(text.encode()).hexdigest()

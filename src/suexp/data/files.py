@@ -34,7 +34,7 @@ class Files(Text):
         header: whether the first line of CSV and TSV names the columns.
         document: what is one document of a text file: ``paragraph`` (up to a blank line), ``line``
             or ``file``.
-        tokenizer: ``bpe``, trained on the training split, or ``bytes``.
+        tokenizer: ``bpe``, trained on the training split, ``bytes``, or ``wordpiece``, BERT's.
         vocab_size: tokens of the BPE, the 3 special ones included; the bytes always have 259.
         block_size: tokens that a row predicts, or the most tokens of a single text.
         batch_size: rows of a training step.
@@ -42,6 +42,7 @@ class Files(Text):
         val_fraction: share of the records held out where no validation file is given.
         max_bytes: the most training text, in bytes; null: all.
         truncate: cut single texts that are longer than block_size; false: refuse them.
+        vocab: of wordpiece: a checkpoint's vocab.txt, or its folder.
 
     Raises:
         ValueError: a value out of range.
@@ -60,7 +61,7 @@ class Files(Text):
         format: Literal["text", "json", "csv", "tsv", "parquet"] | None = None,
         header: bool = True,
         document: Literal["paragraph", "line", "file"] = "paragraph",
-        tokenizer: Literal["bpe", "bytes"] = "bpe",
+        tokenizer: Literal["bpe", "bytes", "wordpiece"] = "bpe",
         vocab_size: int = 8192,
         block_size: int = 128,
         batch_size: int = 16,
@@ -68,6 +69,7 @@ class Files(Text):
         val_fraction: float = 0.1,
         max_bytes: int | None = None,
         truncate: bool = True,
+        vocab: str | None = None,
     ) -> None:
         self.kind = one_of("kind", kind, tuple(KINDS))
         super().__init__(
@@ -79,6 +81,7 @@ class Files(Text):
             val_fraction,
             max_bytes,
             truncate,
+            vocab,
         )
         self.train, self.validation, self.test = train, validation, test
         self.document = one_of("document", document, ("paragraph", "line", "file"))

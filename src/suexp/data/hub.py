@@ -36,7 +36,7 @@ class Hub(Text):
         test: likewise; null: no test split.
         kind: ``lm`` or ``classification``.
         columns: ``text``, ``label``, ``other`` (a second text) -> the data set's names for them.
-        tokenizer: ``bpe``, trained on the training split, or ``bytes``.
+        tokenizer: ``bpe``, trained on the training split, ``bytes``, or ``wordpiece``, BERT's.
         vocab_size: tokens of the BPE, the 3 special ones included; the bytes always have 259.
         block_size: tokens that a row predicts, or the most tokens of a single text.
         batch_size: rows of a training step.
@@ -44,6 +44,7 @@ class Hub(Text):
         val_fraction: share of the rows held out where no validation split is named.
         max_bytes: the most training text, in bytes; null: all.
         truncate: cut single texts that are longer than block_size; false: refuse them.
+        vocab: of wordpiece: a checkpoint's vocab.txt, or its folder.
 
     Raises:
         ValueError: a value out of range.
@@ -62,7 +63,7 @@ class Hub(Text):
         test: str | None = None,
         kind: Literal["lm", "classification"] = "lm",
         columns: dict[str, str] = COLUMNS,
-        tokenizer: Literal["bpe", "bytes"] = "bpe",
+        tokenizer: Literal["bpe", "bytes", "wordpiece"] = "bpe",
         vocab_size: int = 8192,
         block_size: int = 128,
         batch_size: int = 16,
@@ -70,6 +71,7 @@ class Hub(Text):
         val_fraction: float = 0.1,
         max_bytes: int | None = None,
         truncate: bool = True,
+        vocab: str | None = None,
     ) -> None:
         self.kind = one_of("kind", kind, tuple(KINDS))
         super().__init__(
@@ -81,6 +83,7 @@ class Hub(Text):
             val_fraction,
             max_bytes,
             truncate,
+            vocab,
         )
         self.name, self.config, self.revision = name, config, revision
         self.train, self.validation, self.test = train, validation, test

@@ -87,19 +87,23 @@ def tables(
     documents = iter(documents)
     while batch := list(islice(documents, ROWS)):
         tokens = tokenizer.encode_batch([doc.text for doc in batch])
+        room = block_size - len(tokenizer.begin) - len(tokenizer.end)
         for doc, ids in zip(batch, tokens, strict=True):
             if doc.label not in place:
                 raise UserError(
                     f"{doc.where or doc.key}: label {doc.label!r} does not occur in the training "
                     f"split ({len(names)} labels do); remove the row or add such training texts"
                 )
-            if len(ids) > block_size and not truncate:
+            if len(ids) > room and not truncate:
                 raise UserError(
                     f"{doc.where or doc.key}: a text of {len(ids)} tokens is longer than "
-                    f"data.block_size {block_size}; raise it, or set data.truncate=true"
+                    f"data.block_size {block_size} allows; raise it, or set data.truncate=true"
                 )
         lone = np.array([tokenizer.eot_id], dtype=np.int32)
+        begin, end = (np.array(ids, dtype=np.int32) for ids in (tokenizer.begin, tokenizer.end))
         yield {
-            "tokens": [ids[:block_size] if len(ids) else lone for ids in tokens],
+            "tokens": [
+                np.concatenate((begin, ids[:room] if len(ids) else lone, end)) for ids in tokens
+            ],
             "label": np.array([place[doc.label] for doc in batch], dtype=np.int64),
         }

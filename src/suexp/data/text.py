@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from suexp.data.base import Data
 from suexp.data.cache import cached
+from suexp.data.contents import content_hash
 from suexp.data.document import Document, capped
 from suexp.data.layout import KINDS, Layout, layout_of
 from suexp.errors import UserError
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from suexp.data.tokenizer import Tokenizer
 
 # Modules whose code decides the rows, beside those of the option's own class.
-HELPERS = ("corpus", "document", "layout", "records", "tokenizer")
+HELPERS = ("corpus", "document", "layout", "records", "tokenizer", "wordpiece")
 
 
 class Text(Data):
@@ -32,7 +33,7 @@ class Text(Data):
     An option gives the documents of each split and says what they depend on.
 
     Args:
-        tokenizer: ``bpe``, trained on the training split, or ``bytes``.
+        tokenizer: ``bpe``, trained on the training split, ``bytes``, or ``wordpiece``.
         vocab_size: tokens of the BPE, the 3 special ones included; the bytes always have 259.
         block_size: tokens a row predicts, or the most tokens of a single text.
         batch_size: rows of a training step.
@@ -41,6 +42,7 @@ class Text(Data):
         max_bytes: the most training text, in bytes of UTF-8; null: all. The validation split stays
             whole, so that losses compare.
         truncate: cut single texts that are longer than block_size; false: refuse them.
+        vocab: the vocab.txt of wordpiece, or the folder of its checkpoint.
 
     Raises:
         ValueError: a value out of range.
@@ -51,7 +53,7 @@ class Text(Data):
 
     def __init__(
         self,
-        tokenizer: Literal["bpe", "bytes"],
+        tokenizer: Literal["bpe", "bytes", "wordpiece"],
         vocab_size: int,
         block_size: int,
         batch_size: int,
@@ -59,7 +61,10 @@ class Text(Data):
         val_fraction: float,
         max_bytes: int | None,
         truncate: bool = True,
+        vocab: str | None = None,
     ) -> None:
+        if tokenizer == "wordpiece" and vocab is None:
+            raise ValueError("data.tokenizer=wordpiece needs data.vocab, a checkpoint's vocab.txt")
         if tokenizer == "bpe" and vocab_size < 259:
             raise ValueError(f"data.vocab_size {vocab_size}: the BPE needs at least 259 tokens")
         for name, value in (
@@ -72,10 +77,11 @@ class Text(Data):
                 raise ValueError(f"data.{name} must be at least 1, not {value}")
         if not 0 < val_fraction < 1:
             raise ValueError(f"data.val_fraction must be between 0 and 1, not {val_fraction}")
-        self.tokenizer = one_of("tokenizer", tokenizer, ("bpe", "bytes"))
+        self.tokenizer = one_of("tokenizer", tokenizer, ("bpe", "bytes", "wordpiece"))
         self.vocab_size, self.block_size = vocab_size, block_size
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.val_fraction, self.max_bytes, self.truncate = val_fraction, max_bytes, truncate
+        self.vocab = vocab
 
     def documents(self, split: str) -> Iterable[Document]:
         """Return the split's documents, the same in the same order every time."""
@@ -97,6 +103,11 @@ class Text(Data):
         }
         if self.tokenizer == "bpe":
             facts |= {"vocab_size": self.vocab_size, "library": version("tokenizers")}
+        if self.tokenizer == "wordpiece" and self.vocab is not None:
+            from suexp.data.wordpiece import ignores_case, vocab_file
+
+            file = vocab_file(self.vocab)
+            facts["vocab"] = [content_hash(file), ignores_case(file)]
         if self.kind != "lm":
             facts |= {"kind": self.kind, "truncate": self.truncate}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -128,11 +139,27 @@ class Text(Data):
     @functools.cached_property
     def tokenizer_(self) -> "Tokenizer":
         """The tokenizer, trained on first use."""
-        from suexp.data.tokenizer import BPETokenizer, ByteTokenizer
+        return self._open_tokenizer(None if self.tokenizer == "bytes" else self._folder)
 
-        if self.tokenizer == "bytes":
+    def _open_tokenizer(self, folder: Path | None) -> "Tokenizer":
+        from suexp.data.tokenizer import BPETokenizer, ByteTokenizer
+        from suexp.data.wordpiece import WordPieceTokenizer
+
+        if folder is None:
             return ByteTokenizer()
-        return BPETokenizer(self._folder / "tokenizer.json")
+        kinds = {"bpe": BPETokenizer, "wordpiece": WordPieceTokenizer}
+        return kinds[self.tokenizer](folder / "tokenizer.json")
+
+    def _make_tokenizer(self, path: Path) -> None:
+        from suexp.data.tokenizer import BPETokenizer
+        from suexp.data.wordpiece import WordPieceTokenizer
+
+        if self.tokenizer == "bpe":
+            texts = (text for doc in self._capped("train") for text in doc.texts)
+            BPETokenizer.train(texts, self.vocab_size, path)
+        elif self.tokenizer == "wordpiece":
+            assert self.vocab is not None
+            WordPieceTokenizer.build(self.vocab, path)
 
     @functools.cached_property
     def facts(self) -> dict[str, Any]:
@@ -175,14 +202,8 @@ class Text(Data):
         return cached(name, self._prepare)
 
     def _prepare(self, folder: Path) -> None:
-        from suexp.data.tokenizer import BPETokenizer, ByteTokenizer
-
-        tokenizer: Tokenizer = ByteTokenizer()
-        if self.tokenizer == "bpe":
-            path = folder / "tokenizer.json"
-            texts = (text for doc in self._capped("train") for text in doc.texts)
-            BPETokenizer.train(texts, self.vocab_size, path)
-            tokenizer = BPETokenizer(path)
+        self._make_tokenizer(folder / "tokenizer.json")
+        tokenizer = self._open_tokenizer(None if self.tokenizer == "bytes" else folder)
         documents = {name: functools.partial(self._capped, name) for name in self.split_names}
         facts = self.layout.prepare(folder, documents, tokenizer)
         (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")

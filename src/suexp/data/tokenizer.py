@@ -21,7 +21,12 @@ class Tokenizer:
         eot_id: ends each document of a packed stream.
         mask_id: stands for a hidden token.
         vocab_size: number of all tokens, ``size + 3``.
+        begin: tokens that stand before a single text, one that is not packed with others.
+        end: tokens that stand after it.
     """
+
+    begin: tuple[int, ...] = ()
+    end: tuple[int, ...] = ()
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -74,7 +79,7 @@ class BPETokenizer(Tokenizer):
     """
 
     def __init__(self, path: Path) -> None:
-        tokenizers = _library()
+        tokenizers = library()
         self._tokenizer: Any = tokenizers.Tokenizer.from_file(str(path))
         super().__init__(self._tokenizer.get_vocab_size())
         byte_of = _byte_of_character()
@@ -84,7 +89,7 @@ class BPETokenizer(Tokenizer):
     @staticmethod
     def train(texts: Iterable[str], vocab_size: int, path: Path) -> None:
         """Learn a table of at most ``vocab_size`` tokens, special ones included, and save it."""
-        tokenizers = _library()
+        tokenizers = library()
         alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
         tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
         tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -106,7 +111,8 @@ class BPETokenizer(Tokenizer):
         return self._bytes
 
 
-def _library() -> Any:
+def library() -> Any:
+    """Return the library `tokenizers`, with one thread."""
     # With threads of its own the library warns at every later fork; the texts here are small.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import tokenizers

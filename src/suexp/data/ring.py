@@ -1,0 +1,108 @@
+"""Gaussians on a circle, the usual first test of a generative model in the plane."""
+
+import hashlib
+import math
+from pathlib import Path
+from typing import Any, ClassVar
+
+from suexp.data.base import Data
+
+
+class Ring(Data):
+    r"""Points of num_modes Gaussians of deviation std around a circle of a given radius.
+
+    $x = r(\cos\theta_k, \sin\theta_k) + \sigma\epsilon$ with $\theta_k = 2\pi k/K$, k uniform. A
+    batch holds ``x`` (B, 2), float32, and ``label`` (B,), the k of each point.
+
+    References: https://kexue.fm/archives/8757 tries its critics on such a set; it is that of
+    Metz et al., Unrolled Generative Adversarial Networks, arXiv:1611.02163, appendix A.
+
+    Args:
+        num_modes: K.
+        radius: r.
+        std: $\sigma$, the deviation of each coordinate.
+        num_train: points for training.
+        num_validation: points for validation.
+        batch_size: points of a training step.
+        eval_batch_size: points of an evaluation step.
+        seed: of the points.
+
+    Raises:
+        ValueError: a number out of range.
+    """
+
+    provides: ClassVar[set[str]] = {"vectors", "labels"}
+
+    def __init__(
+        self,
+        num_modes: int = 8,
+        radius: float = 2.0,
+        std: float = 0.1,
+        num_train: int = 50_000,
+        num_validation: int = 1000,
+        batch_size: int = 128,
+        eval_batch_size: int = 500,
+        seed: int = 0,
+    ) -> None:
+        counts = {
+            "num_modes": num_modes,
+            "num_train": num_train,
+            "num_validation": num_validation,
+            "batch_size": batch_size,
+            "eval_batch_size": eval_batch_size,
+        }
+        for name, count in counts.items():
+            if count < 1:
+                raise ValueError(f"data.{name} must be at least 1, not {count}")
+        if not (radius >= 0 and std > 0):
+            raise ValueError(f"data.radius {radius} must not be negative, data.std {std} above 0")
+        self.num_modes, self.radius, self.std, self.seed = num_modes, radius, std, seed
+        self.counts = {"train": num_train, "validation": num_validation}
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+
+    @property
+    def centres(self) -> list[list[float]]:
+        """The centres of the modes, (num_modes, 2)."""
+        angles = [2 * math.pi * k / self.num_modes for k in range(self.num_modes)]
+        return [[self.radius * math.cos(a), self.radius * math.sin(a)] for a in angles]
+
+    def splits(self) -> dict[str, Any]:
+        """Return the two splits, drawn in memory."""
+        return {name: self._draw(name, number) for number, name in enumerate(self.counts)}
+
+    def _draw(self, name: str, number: int) -> Any:
+        import numpy as np
+        import pyarrow as pa
+        from datasets.table import InMemoryTable
+
+        from suexp.data.rows import Rows
+
+        random = np.random.default_rng([self.seed, number])
+        label = random.integers(self.num_modes, size=self.counts[name])
+        noise = random.standard_normal((len(label), 2))
+        x = (np.array(self.centres)[label] + self.std * noise).astype(np.float32)
+        columns = {"x": pa.FixedSizeListArray.from_arrays(x.ravel(), 2), "label": label}
+        table = InMemoryTable.from_pydict(columns)
+        rows = Rows(table, fingerprint=f"{self.fingerprint()[:40]}-{name}")
+        return rows.with_format("numpy")
+
+    def collate(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the batch of these points."""
+        import numpy as np
+        import torch
+
+        return {
+            "x": torch.from_numpy(np.stack([row["x"] for row in rows])),
+            "label": torch.from_numpy(np.array([row["label"] for row in rows])),
+        }
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Two coordinates, a class for each mode."""
+        return {"input_dim": 2, "num_classes": self.num_modes}
+
+    def fingerprint(self) -> str:
+        """Return a hash of the arguments and of this file."""
+        facts = [self.num_modes, self.radius, self.std, self.seed, *self.counts.values()]
+        text = f"{facts}/{Path(__file__).read_text(encoding='utf-8')}"
+        return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,96 @@
+"""BERT's tokens, from the vocab.txt of a checkpoint."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from suexp.data.tokenizer import Tokenizer, library
+from suexp.errors import UserError
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+class WordPieceTokenizer(Tokenizer):
+    """Words in the longest pieces that the vocabulary has; ``##`` marks those inside a word.
+
+    Chinese characters are words of their own. A single text stands between ``[CLS]`` and ``[SEP]``.
+    Ids equal those of `transformers.BertTokenizer`.
+
+    Reference: Wu et al., Google's Neural Machine Translation System, arXiv:1609.08144; Devlin et
+    al., BERT, arXiv:1810.04805.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._tokenizer = library().Tokenizer.from_file(str(path))
+        self.vocab_size = self.size = self._tokenizer.get_vocab_size()
+        ids = {name: self._tokenizer.token_to_id(name) for name in SPECIAL}
+        self.pad_id, self.eot_id, self.mask_id = ids["[PAD]"], ids["[SEP]"], ids["[MASK]"]
+        self.begin, self.end = (ids["[CLS]"],), (ids["[SEP]"],)
+        names = [self._tokenizer.id_to_token(i) for i in range(self.size)]
+        self._bytes = [
+            b"" if name in SPECIAL else name.removeprefix("##").encode() for name in names
+        ]
+
+    @staticmethod
+    def build(vocab: str, path: Path) -> None:
+        """Write the tokenizer of a ``vocab.txt``, or of the folder that holds one.
+
+        Whether capitals count is read from the ``tokenizer_config.json`` beside it; without one
+        they do not.
+
+        Raises:
+            UserError: a file that is missing or no vocabulary of BERT.
+        """
+        file = vocab_file(vocab)
+        tokens = file.read_text(encoding="utf-8").splitlines()
+        if missing := [name for name in SPECIAL if name not in tokens]:
+            raise UserError(f"{file} is no vocabulary of BERT: it has no {missing[0]}")
+        tokenizers = library()
+        table = {token: number for number, token in enumerate(tokens)}
+        model = tokenizers.models.WordPiece(table, unk_token="[UNK]")
+        tokenizer = tokenizers.Tokenizer(model)
+        tokenizer.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=ignores_case(file))
+        tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+        tokenizer.decoder = tokenizers.decoders.WordPiece()
+        tokenizer.save(str(path))
+
+    def encode_batch(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        """Return each text's pieces."""
+        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the words, with blanks between and without the special tokens."""
+        special = {self.pad_id, *self.begin, *self.end, self.mask_id}
+        text: str = self._tokenizer.decode([i for i in ids if i not in special])
+        return text
+
+    @property
+    def token_bytes(self) -> list[bytes]:
+        """The pieces, without the mark of those inside a word."""
+        return self._bytes
+
+
+def vocab_file(vocab: str) -> Path:
+    """Return the ``vocab.txt`` that a path means.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = Path(vocab).expanduser()
+    file = path / "vocab.txt" if path.is_dir() else path
+    if not file.is_file():
+        raise UserError(f"data.vocab: no file {file}; name a checkpoint's vocab.txt")
+    return file
+
+
+def ignores_case(file: Path) -> bool:
+    """Tell whether the checkpoint of a vocabulary has no capitals."""
+    try:
+        settings = (file.parent / "tokenizer_config.json").read_text(encoding="utf-8")
+        return bool(json.loads(settings).get("do_lower_case", True))
+    except (OSError, ValueError):
+        return True
