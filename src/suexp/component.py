@@ -8,13 +8,15 @@ class Component:
 
     They are read from the source, without importing torch, when a config is composed. Two kinds of
     feature exist: what components provide by name, and the choices themselves (``"attention"`` is
-    present when that group has any choice, ``"position=alibi"`` when that very option is chosen).
+    present when that group has any choice, ``"position=alibi"`` when that very option is chosen;
+    ``"parent"`` when the run has one).
 
     Attributes:
         provides: names of the features that this component brings; ``"autoregressive if causal"``
             holds when the constructor argument ``causal`` is true in the config, and ``"labels if
             kind=classification"`` when ``kind`` has that value.
-        needs: feature -> why it is needed and what to choose, when no component provides it.
+        needs: feature -> why it is needed and what to choose, when no component provides it; of
+            ``"text or patches"`` one is enough.
         refuses: feature -> why it cannot be combined and what to choose instead.
     """
 

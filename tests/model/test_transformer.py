@@ -299,3 +299,23 @@ def test_the_pooler_stands_before_the_classifier() -> None:
     dense = model.pooler[0]
     pooled = torch.tanh(model.hidden(tokens())[:, 0] @ dense.weight.T + dense.bias)
     torch.testing.assert_close(model(tokens()), model.classifier(pooled))
+
+
+def test_vectors_in_the_place_of_tokens() -> None:
+    model = build(vocab_size=0, input_dim=4, num_outputs=3, mask=Bidirectional(), bias=True)
+    x = torch.randn(2, 6, 4)
+    logits = model(x)
+    assert logits.shape == (2, 3)
+    table = build(vocab_size=11, num_outputs=3, mask=Bidirectional(), bias=True)
+    shared = {k: v for k, v in model.state_dict().items() if not k.startswith("embedding.")}
+    table.load_state_dict(shared, strict=False)
+    with torch.no_grad():  # one vector for each word, as the linear layer would give it
+        table.embedding.weight[:6] = model.embedding(x[0])
+    torch.testing.assert_close(table(torch.arange(6)[None]), logits[:1])
+
+
+def test_vectors_need_a_size_and_classes() -> None:
+    with pytest.raises(ValueError, match="without a vocabulary it needs input_dim and num_outputs"):
+        build(vocab_size=0, num_outputs=3)
+    with pytest.raises(ValueError, match="no words to predict"):
+        build(vocab_size=0, input_dim=4)

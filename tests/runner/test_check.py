@@ -10,7 +10,7 @@ import pytest
 from suexp import catalogue, source
 from suexp.errors import UserError
 from suexp.runner.annotation import mismatch
-from suexp.runner.check import check
+from suexp.runner.check import _check_needs, _Chosen, _components, check
 from suexp.source import Module
 from tests.cli.tree import write_tree
 
@@ -77,6 +77,20 @@ def test_a_need_that_nobody_meets() -> None:
     choices = {"attention": "softmax", "task": "vectors"}
     line = refusal(choices, task={"_target_": "tiny_parts.Vectors"}, **changes)
     assert line == "task=vectors needs vectors: it reads vectors; use data=digits"
+
+
+def test_one_of_several_needs_is_enough() -> None:
+    nothing = _Chosen("data", "data=x", ("patches",), {}, {})
+    model = _Chosen("model", "model=m", (), {"text or patches": "it reads both; use data=y"}, {})
+    _check_needs([nothing, model])
+    with pytest.raises(UserError, match="model=m needs text or patches: it reads both; use data=y"):
+        _check_needs([model])
+
+
+def test_a_parent_is_a_feature() -> None:
+    found = _components({"parent": ["seed=1"]}, {})
+    assert [item.group for item in found] == ["parent"]
+    assert not list(_components({"parent": None}, {}))
 
 
 @pytest.fixture

@@ -113,5 +113,6 @@ class Digits(Data):
 
     def fingerprint(self) -> str:
         """Return a hash of the choice of rows and of this file."""
-        text = f"{self.num_train}/{self.split_seed}/{self.max_rows}/{Path(__file__).read_text(encoding='utf-8')}"
+        source = Path(__file__).read_text(encoding="utf-8")
+        text = f"{self.num_train}/{self.split_seed}/{self.max_rows}/{source}"
         return hashlib.sha256(text.encode()).hexdigest()

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from suexp.attention.base import Attention
 from suexp.component import Component
@@ -34,20 +35,28 @@ class DecodingState:
     mask: Mask
     keep: Bool[Tensor, "b m"] | None = None
 
+    def select(self, rows: Int[Tensor, " r"]) -> "DecodingState":
+        """Return the state of these texts of the batch, which may repeat (for beams)."""
+        layers = tree_map(lambda x: x[rows] if isinstance(x, Tensor) else x, self.layers)
+        keep = None if self.keep is None else self.keep[rows]
+        return DecodingState(layers, self.length, self.mask.select(rows), keep)
+
 
 class Transformer(nn.Module, Component):
     r"""$h_0 = \mathrm{embed}(x)$, $h_l = \mathrm{block}_l(h_{l-1})$, $\mathrm{logits} = W\,h_L$.
 
     Shapes: tokens x (b, n), hidden h (b, n, dim), logits (b, n, vocab_size), or (b, num_outputs) of
-    the pooled hidden states. With norm_order=pre a last norm stands before the output; with post
-    each block already ends in one. Attention and norm are prototypes, cloned for each layer.
+    the pooled hidden states. Rows of vectors (b, n, input_dim), an image's patches say, take the
+    place of tokens where vocab_size is 0; a linear layer embeds them (arXiv:2010.11929). With
+    norm_order=pre a last norm stands before the output; with post each block already ends in one.
+    Attention and norm are prototypes, cloned for each layer.
 
     References: Vaswani et al., Attention Is All You Need, arXiv:1706.03762; Radford et al.,
     Language Models are Unsupervised Multitask Learners (GPT-2); initialisation and norms are the
     subject of https://kexue.fm/archives/8620.
 
     Args:
-        vocab_size: number of tokens.
+        vocab_size: number of tokens; 0: it reads vectors.
         attention: how a query gathers values.
         position: how places are told.
         norm: the norm of every branch.
@@ -71,12 +80,16 @@ class Transformer(nn.Module, Component):
             (see `suexp.nn.mlm_head`); it needs tied embeddings.
         pooler: a tanh layer between the pooled state and the classifier, as in BERT.
         num_outputs: number of classes; None: a language model.
+        input_dim: size of the vectors, where vocab_size is 0.
 
     Raises:
         ValueError: sizes that do not fit; when called, a text longer than the positions.
     """
 
-    needs = {"text": "it reads tokens; use data=pydoc, or model=mlp for vectors"}
+    needs = {
+        "text or patches": "it reads tokens or patches; use data=pydoc, data=digits with "
+        "data.patch=2, or model=mlp for single vectors"
+    }
 
     def __init__(
         self,
@@ -102,6 +115,7 @@ class Transformer(nn.Module, Component):
         head: Literal["plain", "mlm"] = "plain",
         pooler: bool = False,
         num_outputs: int | None = None,
+        input_dim: int | None = None,
     ) -> None:
         super().__init__()
         sizes = {"dim": dim, "num_layers": num_layers, "num_heads": num_heads}
@@ -125,11 +139,17 @@ class Transformer(nn.Module, Component):
             raise ValueError(f"head must be plain or mlm, not {head}")
         if head == "mlm" and not tie_embeddings:
             raise ValueError("head=mlm multiplies by the embedding: set tie_embeddings=true")
+        if vocab_size == 0 and (input_dim is None or num_outputs is None):
+            raise ValueError(
+                "without a vocabulary it needs input_dim and num_outputs: no words to predict"
+            )
         if num_segments < 0:
             raise ValueError(f"num_segments must be at least 0, not {num_segments}")
         self.mask = mask
         self.pool = pool
-        self.embedding = nn.Embedding(vocab_size, dim)
+        self.embedding = (
+            nn.Embedding(vocab_size, dim) if vocab_size else nn.Linear(input_dim or 0, dim, bias)
+        )
         self.segment_embedding = nn.Embedding(num_segments, dim) if num_segments else None
         self.position = position
         self.embedding_norm = clone(norm) if embedding_norm else nn.Identity()
@@ -163,27 +183,30 @@ class Transformer(nn.Module, Component):
 
     def forward(
         self,
-        tokens: Int[Tensor, "b n"],
+        tokens: Int[Tensor, "b n"] | Float[Tensor, "b n i"],
         keep: Bool[Tensor, "b n"] | None = None,
         segments: Int[Tensor, "b n"] | None = None,
+        at: Bool[Tensor, "b n"] | None = None,
         **facts: Tensor,
-    ) -> Float[Tensor, "b n v"] | Float[Tensor, "b c"]:
+    ) -> Float[Tensor, "b n v"] | Float[Tensor, "k v"] | Float[Tensor, "b c"]:
         """Return the logits.
 
         Args:
-            tokens: the text.
+            tokens: the text, or the vectors.
             keep: True for real tokens, False for padding; None: all are real.
             segments: the kind of each token, below ``num_segments``; None: all are of kind 0.
+            at: the k places whose logits (k, v) are wanted, in their order; None: all. Where few
+                tokens count (masked ones, a target) this saves most of the output layer's time.
             facts: what the mask must know of the batch, see `Mask.bind`.
         """
         hidden = self.hidden(tokens, keep, segments, **facts)
         if self.classifier is None:
-            return self._vocabulary(hidden)
+            return self._vocabulary(hidden if at is None else hidden[at])
         return self.classifier(self.pooler(self._pool(hidden, keep)))
 
     def hidden(
         self,
-        tokens: Int[Tensor, "b n"],
+        tokens: Int[Tensor, "b n"] | Float[Tensor, "b n i"],
         keep: Bool[Tensor, "b n"] | None = None,
         segments: Int[Tensor, "b n"] | None = None,
         **facts: Tensor,
@@ -204,8 +227,9 @@ class Transformer(nn.Module, Component):
         state: DecodingState | None = None,
         keep: Bool[Tensor, "b n"] | None = None,
         segments: Int[Tensor, "b n"] | None = None,
+        at: Bool[Tensor, "b n"] | None = None,
         **facts: Tensor,
-    ) -> tuple[Float[Tensor, "b n v"], DecodingState]:
+    ) -> tuple[Float[Tensor, "b n v"] | Float[Tensor, "k v"], DecodingState]:
         """Return the logits of n new tokens, given what was kept of those before.
 
         Args:
@@ -214,11 +238,13 @@ class Transformer(nn.Module, Component):
             keep: True for real tokens, False for padding, wherever it stands; places are counted
                 over real tokens only. None: all of the new ones are real.
             segments: the kind of each new token; None: all are of kind 0.
+            at: the k new tokens whose logits (k, v) are wanted; None: all.
             facts: what the mask must know of the batch; read at the first call.
         """
         if self.classifier is not None:
             raise ValueError("a classifier does not decode; build the model without num_outputs")
         if state is None:
+            self.mask.check_decoding()
             state = DecodingState([None] * len(self.blocks), 0, self.mask.bind(**facts))
         length = state.length + tokens.shape[1]
         real, mask = _joined(state, tokens, keep), state.mask
@@ -232,7 +258,8 @@ class Transformer(nn.Module, Component):
         for block, past in zip(self.blocks, state.layers, strict=True):
             x, present = block.decode(x, mask, rotate, bias, past)  # type: ignore[operator]
             layers.append(present)
-        logits = self._vocabulary(self.norm(x))
+        x = self.norm(x)
+        logits = self._vocabulary(x if at is None else x[at])
         return logits, DecodingState(layers, length, state.mask, real)
 
     def _number(self, length: int, device: torch.device) -> Int[Tensor, " n"]:
@@ -248,13 +275,16 @@ class Transformer(nn.Module, Component):
         self, tokens: Tensor, segments: Tensor | None, query: Tensor, key: Tensor
     ) -> tuple[Tensor, Rotate, Tensor | None]:
         """Return the embedded tokens and, computed once for all layers, what positions do."""
+        rotate = functools.partial(self.position.rotate, positions=query)
+        return self.embed(tokens, segments, query), rotate, self.position.bias(query, key)
+
+    def embed(self, tokens: Tensor, segments: Tensor | None, places: Tensor) -> Tensor:
+        """Return what the first block reads, (b, n, dim)."""
         x = self.embedding(tokens)
         if self.segment_embedding is not None:
-            kinds = torch.zeros_like(tokens) if segments is None else segments
-            x = x + self.segment_embedding(kinds)
-        x = self.dropout(self.embedding_norm(self.position.embed(x, query)))
-        rotate = functools.partial(self.position.rotate, positions=query)
-        return x, rotate, self.position.bias(query, key)
+            kinds = tokens.new_zeros(tokens.shape[:2], dtype=torch.long)
+            x = x + self.segment_embedding(kinds if segments is None else segments)
+        return self.dropout(self.embedding_norm(self.position.embed(x, places)))
 
     def _vocabulary(self, hidden: Tensor) -> Tensor:
         if self.output is not None:

@@ -120,6 +120,8 @@ def _check_arguments(path: str, node: dict[str, Any], source: Target, declared: 
 
 def _components(config: Mapping[str, Any], choices: Mapping[str, str]) -> Iterator[_Chosen]:
     chosen = [(key, name) for key, names in choices.items() for name in names.split(",")]
+    if config.get("parent"):
+        yield _Chosen("parent", "parent=[...]", (), {}, {})
     for key, option in chosen:
         group = key.split("@")[0]
         node: Any = config
@@ -172,7 +174,7 @@ def _check_needs(components: list[_Chosen]) -> None:
     brought = _brought(components)
     for item in components:
         for feature, reason in item.needs.items():
-            if feature not in brought:
+            if not any(one in brought for one in feature.split(" or ")):
                 raise UserError(f"{item.label} needs {feature.replace('_', ' ')}: {reason}")
 
 
