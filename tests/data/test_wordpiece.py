@@ -8,24 +8,8 @@ import pytest
 from suexp.data.files import Files
 from suexp.errors import UserError
 
-WORDS = [
-    "the",
-    "cat",
-    "sat",
-    "on",
-    "mat",
-    "un",
-    "##happi",
-    "##ness",
-    ",",
-    ".",
-    "我",
-    "们",
-    "the",
-    "##s",
-    "Cat",
-]
-VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys(WORDS)]
+WORDS = ["the", "cat", "Cat", "sat", "on", "mat", "un", "##happi", "##ness", "##s", ",", "."]
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, "我", "们"]
 TEXTS = ["The cats sat, on the mat.", "Unhappiness", "我们 the cat", "zebra"]
 
 
