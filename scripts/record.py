@@ -1,7 +1,7 @@
 """Record what an experiment's laptop run came to, and keep the README's table of verdicts true.
 
 python scripts/record.py lion performer    outputs/<slug>/laptop/ -> experiments/<slug>/
-python scripts/record.py                    only rewrite the table in README.md
+python scripts/record.py                    only rewrite the cards and the table in README.md
 python scripts/record.py --check            exit 1 when a card or the table is not up to date
 """
 
@@ -14,6 +14,7 @@ from typing import Any
 
 from suexp.catalogue import Catalogue
 from suexp.errors import UserError
+from suexp.runner.readable import duration, number
 from suexp.runner.report import load_results, markdown_report, markdown_verdict_table
 from suexp.runner.store import write_atomic
 
@@ -39,7 +40,26 @@ def record(source: Path, target: Path, allow_dirty: bool) -> None:
         run.pop("tables", None)  # thousands of rows, which the figures and the verdicts have read
     text = json.dumps(results, indent=1, ensure_ascii=False)
     write_atomic(target / "results.json", text + "\n")
-    write_atomic(target / "README.md", markdown_report(results))
+    write_atomic(target / "README.md", card(results, target))
+
+
+def card(results: dict[str, Any], folder: Path) -> str:
+    """Return the report and, where there are such runs, the figures on real data."""
+    path = folder / "real_data.json"
+    if not path.is_file():
+        return markdown_report(results)
+    rows = ["", "## On data that is not shipped", ""]
+    for run in json.loads(path.read_text(encoding="utf-8")):
+        values = ", ".join(f"{name} {number(value)}" for name, value in run["metrics"].items())
+        cost = f"{run['steps']} steps, {duration(run['wall_seconds'])}"
+        rows += [
+            f"- {run['title']} ({run['source']}): **{values}** ({cost}, one run, "
+            f"commit `{run['commit'][:12]}`)",
+            "",
+            f"      {run['command']}",
+            "",
+        ]
+    return markdown_report(results).rstrip() + "\n" + "\n".join(rows)
 
 
 def _doubts(results: dict[str, Any]) -> list[str]:
@@ -95,9 +115,9 @@ def stale(root: Path) -> list[Path]:
     """Return the files that recording would write differently."""
     files = []
     for path in sorted((root / "experiments").glob("*/results.json")):
-        results, card = load_results(path.parent), path.with_name("README.md")
-        if not card.is_file() or card.read_text(encoding="utf-8") != markdown_report(results):
-            files.append(card)
+        results, page = load_results(path.parent), path.with_name("README.md")
+        if not page.is_file() or page.read_text("utf-8") != card(results, path.parent):
+            files.append(page)
         figures = [path.parent / figure["file"] for figure in results["figures"] if figure["file"]]
         files += [figure for figure in figures if not figure.is_file()]
     readme = root / "README.md"
@@ -128,6 +148,8 @@ def main(arguments: list[str] | None = None) -> int:
             source = root / options.outputs / slug / "laptop"
             record(source, root / "experiments" / slug, options.allow_dirty)
             print(f"recorded experiments/{slug}")
+        for path in sorted((root / "experiments").glob("*/results.json")):
+            write_atomic(path.with_name("README.md"), card(load_results(path.parent), path.parent))
         readme = root / "README.md"
         if not readme.is_file():
             raise UserError(f"{readme} does not exist")

@@ -427,6 +427,30 @@ def test_check_finds_what_was_edited_by_hand(record, root, capsys, file):
     assert capsys.readouterr().out.startswith(f"{file} is not what its results say")
 
 
+def test_figures_on_real_data_join_the_card(record, root):
+    record.main(["lion", "--root", str(root)])
+    card = root / "experiments" / "lion" / "README.md"
+    plain = card.read_text()
+    run = {
+        "title": "Words of PKU",
+        "source": "SIGHAN 2005",
+        "command": "suexp task=tagging",
+        "metrics": {"test/f1": 0.93214},
+        "steps": 300,
+        "wall_seconds": 61.2,
+        "commit": "0123456789abcdef",
+        "dirty": False,
+    }
+    card.with_name("real_data.json").write_text(json.dumps([run]), encoding="utf-8")
+    assert record.main(["--check", "--root", str(root)]) == 1
+    assert record.main(["--root", str(root)]) == 0
+    added = card.read_text().removeprefix(plain.rstrip())
+    assert added.startswith("\n\n## On data that is not shipped\n")
+    assert "- Words of PKU (SIGHAN 2005): **test/f1 0.9321** (300 steps, 1 min 1 s" in added
+    assert "commit `0123456789ab`)\n\n      suexp task=tagging\n" in added
+    assert record.main(["--check", "--root", str(root)]) == 0
+
+
 def test_check_finds_a_missing_figure(record, root, capsys):
     record.main(["lion", "--root", str(root)])
     (root / "experiments" / "lion" / "final.svg").unlink()

@@ -1,0 +1,73 @@
+"""Run experiments' methods on real data sets that are not shipped, and keep the figures.
+
+python scripts/real_data.py --data DIR             every run of scripts/real_data.yaml
+python scripts/real_data.py --data DIR memm_vs_crf only this experiment's
+
+Writes experiments/<slug>/real_data.json, from which scripts/record.py makes a section of the card.
+DIR holds the data sets in the folders that the YAML names; each is public, see its entry.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import suexp
+from suexp.errors import UserError
+from suexp.runner.store import write_atomic
+
+ROOT = Path(__file__).parents[1]
+
+
+def figures(entry: dict[str, Any], data: Path, out: str) -> dict[str, Any]:
+    """Run one entry and return what came of it; the data's own folder stays out of it."""
+    overrides = [item.replace("DATA", str(data)) for item in entry["overrides"]]
+    summary = suexp.run([*overrides, f"out={out}", "trainer.enable_progress_bar=false"])
+    if summary.status != "finished":
+        raise UserError(f"{entry['title']}: {summary.error}")
+    facts = json.loads((summary.folder / "summary.json").read_text(encoding="utf-8"))
+    return {
+        "title": entry["title"],
+        "source": entry["source"],
+        "command": " ".join(["suexp", *entry["overrides"]]),
+        "metrics": {name: summary.metrics[name] for name in entry["metrics"]},
+        "steps": summary.cost["steps"],
+        "wall_seconds": summary.cost["wall_seconds"],
+        "commit": facts.get("commit"),
+        "dirty": facts.get("dirty"),
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("slugs", nargs="*", help="experiments; none: all that the YAML has")
+    parser.add_argument("--data", type=Path, required=True, help="the folder of the data sets")
+    parser.add_argument("--out", default="outputs", help="where the runs are written")
+    parser.add_argument("--root", type=Path, default=ROOT)
+    options = parser.parse_args(arguments)
+    path = Path(__file__).with_suffix(".yaml")
+    entries: dict[str, list[dict[str, Any]]] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        for slug in options.slugs or entries:
+            if slug not in entries:
+                raise UserError(f"{path.name} has no {slug}; it has {', '.join(entries)}")
+            found = [figures(entry, options.data, options.out) for entry in entries[slug]]
+            if any(item["dirty"] is not False for item in found):
+                raise UserError(f"{slug}: the runs were not made from a clean commit")
+            target = options.root / "experiments" / slug / "real_data.json"
+            text = json.dumps(found, indent=1, ensure_ascii=False)
+            write_atomic(target, text + "\n")
+            print(f"wrote {target.relative_to(options.root)}")
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
