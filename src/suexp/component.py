@@ -11,10 +11,12 @@ class Component:
     present when that group has any choice, ``"position=alibi"`` when that very option is chosen;
     ``"parent"`` when the run has one).
 
+    Any feature may have a condition: ``"autoregressive if causal"`` counts when the constructor
+    argument ``causal`` is true in the config, and ``"labels if kind=classification"`` when ``kind``
+    has that value.
+
     Attributes:
-        provides: names of the features that this component brings; ``"autoregressive if causal"``
-            holds when the constructor argument ``causal`` is true in the config, and ``"labels if
-            kind=classification"`` when ``kind`` has that value.
+        provides: names of the features that this component brings.
         needs: feature -> why it is needed and what to choose, when no component provides it; of
             ``"text or patches"`` one is enough.
         refuses: feature -> why it cannot be combined and what to choose instead.

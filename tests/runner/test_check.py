@@ -119,6 +119,27 @@ def test_without_a_value_the_constructors_default_decides() -> None:
     assert refusal() == "task=lm needs labels: it reads labels"
 
 
+def test_needs_and_refusals_on_a_condition(tmp_path: Path) -> None:
+    parts = tmp_path / "tiny_parts.py"
+    needs = '{"labels if num_points=5": "five points have labels"}'
+    parts.write_text(parts.read_text().replace('{"text": "it reads text; use data=text"}', needs))
+    source._parse.cache_clear()
+    check(config(), CHOICES)
+    assert refusal(task={"num_points": 5}) == "task=lm needs labels: five points have labels"
+    parts.write_text(
+        parts.read_text().replace(
+            'needs: ClassVar[dict[str, str]] = {"labels if',
+            'refuses: ClassVar[dict[str, str]] = {"text if',
+        )
+    )
+    source._parse.cache_clear()
+    source.read.cache_clear()
+    check(config(), CHOICES)
+    line = refusal(task={"num_points": 5})
+    assert line == "task=lm cannot be combined with data=text: five points have labels"
+    source._parse.cache_clear()
+
+
 @pytest.mark.parametrize(
     ("group", "key", "value", "line"),
     [

@@ -135,21 +135,36 @@ def _components(config: Mapping[str, Any], choices: Mapping[str, str]) -> Iterat
             yield _Chosen(group, label, (), {}, {})
         else:
             provides = tuple(_provided(source, node))
-            needs, refuses = source.literal("needs", {}), source.literal("refuses", {})
+            needs, refuses = (_reasons(name, source, node) for name in ("needs", "refuses"))
             yield _Chosen(group, label, provides, needs, refuses)
 
 
 def _provided(source: Target, node: dict[str, Any]) -> Iterator[str]:
-    """Give the features whose condition, ``if argument`` or ``if argument=value``, holds."""
+    """Give the features that the class brings with these arguments."""
     for entry in sorted(source.literal("provides", ())):
-        feature, _, condition = entry.partition(" if ")
-        argument, equals, wanted = condition.partition("=")
-        parameter = source.signature.parameters.get(argument)
-        default = parameter.default if parameter else None
-        value = default.value if isinstance(default, ast.Constant) else None
-        value = node.get(argument, value)
-        if not condition or (str(value) == wanted if equals else value):
+        feature, holds = _condition(entry, source, node)
+        if holds:
             yield feature
+
+
+def _reasons(name: str, source: Target, node: dict[str, Any]) -> dict[str, str]:
+    """Return feature -> reason of ``needs`` or ``refuses``, as far as their conditions hold."""
+    entries = (
+        (*_condition(entry, source, node), reason)
+        for entry, reason in source.literal(name, {}).items()
+    )
+    return {feature: reason for feature, holds, reason in entries if holds}
+
+
+def _condition(entry: str, source: Target, node: dict[str, Any]) -> tuple[str, bool]:
+    """Split an entry into its feature and whether its ``if argument[=value]`` holds."""
+    feature, _, condition = entry.partition(" if ")
+    argument, equals, wanted = condition.partition("=")
+    parameter = source.signature.parameters.get(argument)
+    default = parameter.default if parameter else None
+    value = default.value if isinstance(default, ast.Constant) else None
+    value = node.get(argument, value)
+    return feature, not condition or (str(value) == wanted if equals else bool(value))
 
 
 def _brought(components: list[_Chosen]) -> dict[str, list[_Chosen]]:
