@@ -63,7 +63,7 @@ def of_model(task: Task, loading: Loading) -> dict[str, Any]:
     parameters = [parameter for module in task.trained for parameter in module.parameters()]
     plain, counter = sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False)
     with torch.random.fork_rng(), torch.enable_grad(), plain, counter:
-        torch.autograd.grad(task.objective(batch), parameters, allow_unused=True)
+        task.rehearse(batch, parameters)
     return {
         "parameters": sum(parameter.numel() for parameter in parameters),
         "flops_per_step": counter.get_total_flops(),

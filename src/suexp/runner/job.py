@@ -158,6 +158,7 @@ def _run(run: Run, parent: Task | None, note: Note) -> dict[str, Any]:
         data = instantiate(config["data"])
         loading = Loading(data, config["seed"])
         task = build(config, data)
+        loading.sampler.whole = task.reads_all_rows
         if isinstance(task, Task):
             _begin(task, config, parent)
         trainer = _train(run, task, loading, note)
@@ -189,7 +190,8 @@ def _run(run: Run, parent: Task | None, note: Note) -> dict[str, Any]:
 
 
 def _train(run: Run, task: Recorded, loading: Loading, note: Note) -> pl.Trainer:
-    settings = dict(run.config["trainer"])
+    settings = {"check_val_every_n_epoch": None, **run.config["trainer"]}
+    settings = task.trainer_settings(settings)
     checkpoints = Checkpoints(run.folder, settings.pop("checkpoint_seconds"))
     labels = dict(run.config["run"])
     labels["name"] = f"{labels['arm']}-{run.config['seed']}" if labels["arm"] else run.id
@@ -211,7 +213,6 @@ def _train(run: Run, task: Recorded, loading: Loading, note: Note) -> pl.Trainer
             checkpoints,
         ],
         default_root_dir=str(run.folder),
-        check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         enable_model_summary=False,
         use_distributed_sampler=False,

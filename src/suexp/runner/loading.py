@@ -14,26 +14,32 @@ class EpochSampler(Sampler[list[int]]):
     """Batches of row numbers in an order that depends on seed and epoch alone.
 
     With several processes each reads its share of the very same global batches. ``start`` is the
-    first batch of the next epoch to be read: a resumed run sets it.
+    first batch of the next epoch to be read: a resumed run sets it. With ``whole`` an epoch ends
+    with the rows that do not fill a batch; where they are fewer than the processes, they join the
+    batch before.
     """
 
     def __init__(self, rows: int, batch_size: int, seed: int) -> None:
         self.rows, self.batch_size, self.seed = rows, min(batch_size, rows), seed
         self.epoch, self.start = 0, 0
         self.rank, self.world_size = 0, 1
+        self.whole = False
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch; Lightning calls this."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.rows // self.batch_size
+        full, rest = divmod(self.rows, self.batch_size)
+        return full + (self.whole and rest >= self.world_size)
 
     def __iter__(self) -> Iterator[list[int]]:
         start, self.start = self.start, 0
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.rows)
-        for batch in range(start, len(self)):
-            rows = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        last = len(self) - 1
+        for batch in range(start, last + 1):
+            end = None if self.whole and batch == last else (batch + 1) * self.batch_size
+            rows = order[batch * self.batch_size : end]
             yield rows[self.rank :: self.world_size].tolist()
 
 

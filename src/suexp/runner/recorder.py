@@ -67,6 +67,8 @@ class Recorder(Callback):
         del batch_idx
         if self.first_step_at is None:
             self.first_step_at = time.time()
+        if "loss" not in outputs:  # weights from a formula: nothing is descended
+            return
         loss = outputs["loss"].detach()
         self._total = loss + self._total
         self._count += 1

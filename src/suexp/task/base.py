@@ -120,6 +120,10 @@ class Task(Recorded):
         """Return the scalar training loss of a batch; probes call it too."""
         raise NotImplementedError
 
+    def rehearse(self, batch: dict[str, Tensor], parameters: list[nn.Parameter]) -> None:
+        """Compute what a training step does for a batch, and keep nothing of it."""
+        torch.autograd.grad(self.objective(batch), parameters, allow_unused=True)
+
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Return the loss, wrapped by the methods; the runner's recorder writes it down."""
         del batch_idx

@@ -1,6 +1,6 @@
 """What every task leaves behind, whether it trains or estimates."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 
@@ -13,7 +13,10 @@ class Recorded(pl.LightningModule, Component):
     Attributes:
         tables: long-form rows by table name (see `record_rows`), for table.jsonl.
         final: final metrics beside those that were logged, for summary.json.
+        reads_all_rows: whether an epoch includes the rows of an incomplete last batch.
     """
+
+    reads_all_rows: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -23,6 +26,14 @@ class Recorded(pl.LightningModule, Component):
     def record_rows(self, table: str, rows: list[dict[str, Any]]) -> None:
         """Keep rows for the run's table.jsonl: plain numbers, strings and booleans only."""
         self.tables.setdefault(table, []).extend(rows)
+
+    def trainer_settings(self, chosen: dict[str, Any]) -> dict[str, Any]:
+        """Return the Trainer's arguments, given those that the config chose.
+
+        Raises:
+            UserError: it cannot work with them.
+        """
+        return chosen
 
     def finish(self) -> str | None:
         """Return a piece of generated output to show at the end, where the task has any."""
