@@ -146,7 +146,7 @@ class Transformer(nn.Module, Component):
         if num_segments < 0:
             raise ValueError(f"num_segments must be at least 0, not {num_segments}")
         self.mask = mask
-        self.pool = pool
+        self.dim, self.pool = dim, pool
         self.embedding = (
             nn.Embedding(vocab_size, dim) if vocab_size else nn.Linear(input_dim or 0, dim, bias)
         )
@@ -216,7 +216,7 @@ class Transformer(nn.Module, Component):
         if keep is not None:
             mask = mask & Padding(keep)
         places = self._number(tokens.shape[1], tokens.device)
-        x, rotate, bias = self._enter(tokens, segments, places, places)
+        x, (rotate, bias) = self.embed(tokens, segments, places), self.relate(places, places)
         for block in self.blocks:
             x = block(x, mask, rotate, bias)
         return self.norm(x)
@@ -253,7 +253,8 @@ class Transformer(nn.Module, Component):
             mask = mask & Padding(real)
             all_places = (real.cumsum(1) - 1).clamp(min=0)
         new_places = all_places[..., state.length :]
-        x, rotate, bias = self._enter(tokens, segments, new_places, all_places)
+        x = self.embed(tokens, segments, new_places)
+        rotate, bias = self.relate(new_places, all_places)
         layers: list[Any] = []
         for block, past in zip(self.blocks, state.layers, strict=True):
             x, present = block.decode(x, mask, rotate, bias, past)  # type: ignore[operator]
@@ -271,13 +272,6 @@ class Transformer(nn.Module, Component):
                 self._places = torch.arange(length, device=device)
         return self._places
 
-    def _enter(
-        self, tokens: Tensor, segments: Tensor | None, query: Tensor, key: Tensor
-    ) -> tuple[Tensor, Rotate, Tensor | None]:
-        """Return the embedded tokens and, computed once for all layers, what positions do."""
-        rotate = functools.partial(self.position.rotate, positions=query)
-        return self.embed(tokens, segments, query), rotate, self.position.bias(query, key)
-
     def embed(self, tokens: Tensor, segments: Tensor | None, places: Tensor) -> Tensor:
         """Return what the first block reads, (b, n, dim)."""
         x = self.embedding(tokens)
@@ -285,6 +279,11 @@ class Transformer(nn.Module, Component):
             kinds = tokens.new_zeros(tokens.shape[:2], dtype=torch.long)
             x = x + self.segment_embedding(kinds if segments is None else segments)
         return self.dropout(self.embedding_norm(self.position.embed(x, places)))
+
+    def relate(self, query: Tensor, key: Tensor) -> tuple[Rotate, Tensor | None]:
+        """Return what positions do inside attention, computed once for all layers."""
+        rotate = functools.partial(self.position.rotate, positions=query)
+        return rotate, self.position.bias(query, key)
 
     def _vocabulary(self, hidden: Tensor) -> Tensor:
         if self.output is not None:
