@@ -7,18 +7,26 @@ from suexp.data.contents import content_hash
 from suexp.data.document import Document, of_split
 from suexp.data.layout import KINDS
 from suexp.data.paths import Paths, found_files
-from suexp.data.records import COLUMNS, as_document, columns_of, format_of, records
+from suexp.data.records import (
+    COLUMNS,
+    as_document,
+    columns_of,
+    format_of,
+    optional_columns,
+    records,
+)
 from suexp.data.text import Text, one_of
 
 
 class Files(Text):
-    r"""Local text, JSON lines, CSV, TSV and Parquet files, for language models or classification.
+    r"""Local text, JSON lines, CSV, TSV and Parquet files, for any kind of task.
 
     Each record is a document. ``kind=lm`` packs them into blocks: ``tokens`` of a batch is
     (batch_size, block_size + 1). ``kind=classification`` keeps one a row: ``tokens`` (B, n),
     ``keep`` (B, n) and ``label`` (B,), the place of the label in the sorted labels of the training
-    split. With no validation file, records are held out by a hash of their text: equal texts stay
-    together.
+    split. ``kind=pairs`` keeps two texts a row, columns ``text`` and ``other``, and ``label``, 1 or
+    0, where there is one (see `suexp.data.pairing`). With no validation file, records are held out
+    by a hash of their text: equal texts stay together.
 
     Reference: https://jsonlines.org, https://www.rfc-editor.org/rfc/rfc4180,
     https://parquet.apache.org.
@@ -27,7 +35,7 @@ class Files(Text):
         train: path, glob or list of them, relative to the folder that suexp is started in.
         validation: likewise; null: ``val_fraction`` of the training records.
         test: likewise; null: no test split.
-        kind: ``lm`` or ``classification``.
+        kind: ``lm``, ``classification`` or ``pairs``.
         columns: ``text``, ``label``, ``other`` (a second text) -> the file's name for them; of a
             table without a header, the column's number from 0.
         format: text, json, csv, tsv or parquet; null: as each file's name says.
@@ -49,14 +57,14 @@ class Files(Text):
         UserError: a file that is missing, empty or broken, with the line; a missing column.
     """
 
-    provides: ClassVar[set[str]] = {"text", "labels if kind=classification"}
+    provides: ClassVar[set[str]] = {"text", "labels if kind=classification", "pairs if kind=pairs"}
 
     def __init__(
         self,
         train: Paths = None,
         validation: Paths = None,
         test: Paths = None,
-        kind: Literal["lm", "classification"] = "lm",
+        kind: Literal["lm", "classification", "pairs"] = "lm",
         columns: dict[str, str | int] = COLUMNS,
         format: Literal["text", "json", "csv", "tsv", "parquet"] | None = None,
         header: bool = True,
@@ -87,6 +95,7 @@ class Files(Text):
         self.document = one_of("document", document, ("paragraph", "line", "file"))
         self.format = one_of("format", format, (None, "text", "json", "csv", "tsv", "parquet"))
         self.columns, self.header = columns_of(kind, columns), header
+        self.optional = optional_columns(kind, self.columns)
         self.split_names = ("train", "validation", *(("test",) if test is not None else ()))
 
     def documents(self, split: str) -> Iterator[Document]:
@@ -121,6 +130,8 @@ class Files(Text):
 
     def _read(self, split: str, paths: Paths) -> Iterator[Document]:
         for path in found_files(f"data.{split}", paths):
-            rows = records(path, self.format, self.columns, self.header, self.document)
+            rows = records(
+                path, self.format, self.columns, self.header, self.document, self.optional
+            )
             for where, row in rows:
                 yield as_document(where, row, self.columns)

@@ -11,7 +11,13 @@ from typing import Any, ClassVar, Literal
 
 from suexp.data.document import Document, of_split
 from suexp.data.layout import KINDS
-from suexp.data.records import COLUMNS, as_document, columns_of, missing_column
+from suexp.data.records import (
+    COLUMNS,
+    as_document,
+    columns_of,
+    columns_there,
+    optional_columns,
+)
 from suexp.data.text import Text, one_of
 from suexp.errors import UserError
 
@@ -19,10 +25,11 @@ TIMEOUT = 3.0  # seconds in which the hub must answer at all
 
 
 class Hub(Text):
-    r"""A data set by its name, downloaded once, for language models or classification.
+    r"""A data set by its name, downloaded once, for any kind of task.
 
     Rows become documents as in `suexp.data.files.Files`: ``tokens`` of a batch is (batch_size,
-    block_size + 1), or for ``kind=classification`` (B, n) with ``keep`` (B, n) and ``label`` (B,).
+    block_size + 1), or for ``kind=classification`` (B, n) with ``keep`` (B, n) and ``label`` (B,),
+    for ``kind=pairs`` as in `suexp.data.pairing`.
     What was prepared once is found again with no network. Code from the hub is never run.
 
     Reference: https://huggingface.co/docs/datasets; Lhoest et al., arXiv:2109.02846.
@@ -34,7 +41,7 @@ class Hub(Text):
         train: the hub's name of the training split.
         validation: likewise; null: ``val_fraction`` of the training rows.
         test: likewise; null: no test split.
-        kind: ``lm`` or ``classification``.
+        kind: ``lm``, ``classification`` or ``pairs``.
         columns: ``text``, ``label``, ``other`` (a second text) -> the data set's names for them.
         tokenizer: ``bpe``, trained on the training split, ``bytes``, or ``wordpiece``, BERT's.
         vocab_size: tokens of the BPE, the 3 special ones included; the bytes always have 259.
@@ -51,7 +58,7 @@ class Hub(Text):
         UserError: a name that the hub does not have, or no network.
     """
 
-    provides: ClassVar[set[str]] = {"text", "labels if kind=classification"}
+    provides: ClassVar[set[str]] = {"text", "labels if kind=classification", "pairs if kind=pairs"}
 
     def __init__(
         self,
@@ -61,7 +68,7 @@ class Hub(Text):
         train: str = "train",
         validation: str | None = "validation",
         test: str | None = None,
-        kind: Literal["lm", "classification"] = "lm",
+        kind: Literal["lm", "classification", "pairs"] = "lm",
         columns: dict[str, str] = COLUMNS,
         tokenizer: Literal["bpe", "bytes", "wordpiece"] = "bpe",
         vocab_size: int = 8192,
@@ -88,6 +95,7 @@ class Hub(Text):
         self.name, self.config, self.revision = name, config, revision
         self.train, self.validation, self.test = train, validation, test
         self.columns = columns_of(kind, columns)
+        self.optional = optional_columns(kind, self.columns)
         self.split_names = ("train", "validation", *(("test",) if test else ()))
 
     def documents(self, split: str) -> Iterator[Document]:
@@ -105,16 +113,14 @@ class Hub(Text):
 
     def _read(self, split: str) -> Iterator[Document]:
         rows = self._loaded[split]
-        for column in self.columns.values():
-            if column not in rows.column_names:
-                where = f"{self.name} ({split})"
-                raise UserError(missing_column(where, column, self.columns, rows.column_names))
-        rows = rows.select_columns(list(self.columns.values())).with_format("arrow")
+        where = f"{self.name} ({split})"
+        present = columns_there(where, self.columns, rows.column_names, self.optional)
+        rows = rows.select_columns(list(present.values())).with_format("arrow")
         number = 0
         for table in rows.iter(batch_size=1000):
             for row in table.to_pylist():
-                record = {name: row[column] for name, column in self.columns.items()}
-                yield as_document(f"{self.name} ({split}) row {number}", record, self.columns)
+                record = {name: row[column] for name, column in present.items()}
+                yield as_document(f"{where} row {number}", record, self.columns)
                 number += 1
 
     @functools.cached_property

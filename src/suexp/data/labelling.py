@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from suexp.data.document import Document
-from suexp.data.layout import Layout, Splits, padded
+from suexp.data.layout import Layout, Splits, framed, padded
 from suexp.data.tokenizer import Tokenizer
 from suexp.errors import UserError
 
@@ -78,32 +78,20 @@ def tables(
 ) -> Iterator[dict[str, Any]]:
     """Yield columns ``tokens`` (arrays of 1 to block_size tokens) and ``label`` (place in names).
 
-    A text without a token becomes a lone end-of-text token: every row has something to attend to.
-
     Raises:
         UserError: a label that the training split has not, or a text that is too long.
     """
     place = {name: i for i, name in enumerate(names)}
     documents = iter(documents)
     while batch := list(islice(documents, ROWS)):
-        tokens = tokenizer.encode_batch([doc.text for doc in batch])
-        room = block_size - len(tokenizer.begin) - len(tokenizer.end)
-        for doc, ids in zip(batch, tokens, strict=True):
+        for doc in batch:
             if doc.label not in place:
                 raise UserError(
                     f"{doc.where or doc.key}: label {doc.label!r} does not occur in the training "
                     f"split ({len(names)} labels do); remove the row or add such training texts"
                 )
-            if len(ids) > room and not truncate:
-                raise UserError(
-                    f"{doc.where or doc.key}: a text of {len(ids)} tokens is longer than "
-                    f"data.block_size {block_size} allows; raise it, or set data.truncate=true"
-                )
-        lone = np.array([tokenizer.eot_id], dtype=np.int32)
-        begin, end = (np.array(ids, dtype=np.int32) for ids in (tokenizer.begin, tokenizer.end))
+        texts, wheres = [doc.text for doc in batch], [doc.where or doc.key for doc in batch]
         yield {
-            "tokens": [
-                np.concatenate((begin, ids[:room] if len(ids) else lone, end)) for ids in tokens
-            ],
+            "tokens": framed(texts, wheres, tokenizer, block_size, truncate),
             "label": np.array([place[doc.label] for doc in batch], dtype=np.int64),
         }

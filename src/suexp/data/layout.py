@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from suexp.data.document import Document
+from suexp.errors import UserError
 
 if TYPE_CHECKING:  # fingerprints are taken without NumPy
     import numpy as np
@@ -16,17 +17,19 @@ if TYPE_CHECKING:  # fingerprints are taken without NumPy
 
 
 class Kind(NamedTuple):
-    """A kind of rows: the module and class of its layout, and what a record must have."""
+    """A kind of rows: the module and class of its layout, what records must and may have."""
 
     module: str
     name: str
     columns: tuple[str, ...]
+    optional: tuple[str, ...] = ()
 
 
 # What `data.kind` may say.
 KINDS = {
     "lm": Kind("packing", "Packed", ("text",)),
     "classification": Kind("labelling", "Labelled", ("text", "label")),
+    "pairs": Kind("pairing", "Paired", ("text", "other"), ("label",)),
 }
 
 # Split -> a function that begins its documents anew.
@@ -69,6 +72,43 @@ def layout_of(kind: str, block_size: int, truncate: bool = True) -> Layout:
     module = import_module(f"suexp.data.{KINDS[kind].module}")
     layout: Layout = getattr(module, KINDS[kind].name)(block_size, truncate)
     return layout
+
+
+def framed(
+    texts: Sequence[str],
+    wheres: Sequence[str],
+    tokenizer: "Tokenizer",
+    block_size: int,
+    truncate: bool,
+) -> "list[NDArray[np.int32]]":
+    """Return the tokens of single texts, 1 to block_size of each, with the tokenizer's frame.
+
+    A text without a token becomes a lone end-of-text token: every row has something to attend to.
+
+    Args:
+        texts: the texts.
+        wheres: where each of them stands, for messages.
+        tokenizer: what makes tokens of them; its ``begin`` and ``end`` frame each text.
+        block_size: the most tokens.
+        truncate: cut texts that are longer; false: refuse them.
+
+    Raises:
+        UserError: a text that is too long.
+    """
+    import numpy as np
+
+    room = block_size - len(tokenizer.begin) - len(tokenizer.end)
+    lone = np.array([tokenizer.eot_id], dtype=np.int32)
+    begin, end = (np.array(ids, dtype=np.int32) for ids in (tokenizer.begin, tokenizer.end))
+    rows = []
+    for where, ids in zip(wheres, tokenizer.encode_batch(texts), strict=True):
+        if len(ids) > room and not truncate:
+            raise UserError(
+                f"{where}: a text of {len(ids)} tokens is longer than "
+                f"data.block_size {block_size} allows; raise it, or set data.truncate=true"
+            )
+        rows.append(np.concatenate((begin, ids[:room] if len(ids) else lone, end)))
+    return rows
 
 
 def padded(

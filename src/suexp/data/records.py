@@ -4,7 +4,7 @@ import csv
 import difflib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,12 @@ def format_of(path: Path, format: str | None) -> str:
 
 
 def records(
-    path: Path, format: str | None, columns: dict[str, str], header: bool, unit: str
+    path: Path,
+    format: str | None,
+    columns: dict[str, str],
+    header: bool,
+    unit: str,
+    optional: Collection[str] = (),
 ) -> Iterator[Record]:
     """Yield place and record of each row, with the columns under the names that are wanted.
 
@@ -56,6 +61,7 @@ def records(
         header: whether the first line of CSV and TSV names the columns.
         unit: what is one record of a text file: ``paragraph`` (up to a blank line), ``line``,
             ``file``.
+        optional: which of the wanted names may be missing.
 
     Raises:
         UserError: an empty file, broken UTF-8, a bad line, or a missing column.
@@ -64,7 +70,7 @@ def records(
     if path.stat().st_size == 0:
         raise UserError(f"{path} is empty")
     if kind == "text":
-        if missing := [name for name in columns if name != "text"]:
+        if missing := [name for name in columns if name != "text" and name not in optional]:
             raise UserError(
                 f"{path}: plain text has no column {missing[0]!r}; use JSON lines or TSV"
             )
@@ -73,14 +79,12 @@ def records(
     if kind == "json":
         found = _json(path)
     elif kind == "parquet":
-        found = _parquet(path, columns)
+        found = _parquet(path, columns, optional)
     else:
         found = _csv(path, kind, header)
     for where, row in found:
-        for column in columns.values():
-            if column not in row:
-                raise UserError(missing_column(where, column, columns, list(row)))
-        yield where, {name: row[column] for name, column in columns.items()}
+        present = columns_there(where, columns, list(row), optional)
+        yield where, {name: row[column] for name, column in present.items()}
 
 
 def columns_of(kind: str, columns: dict[str, Any]) -> dict[str, str]:
@@ -92,7 +96,27 @@ def columns_of(kind: str, columns: dict[str, Any]) -> dict[str, str]:
     for name in columns:
         if name not in COLUMNS:
             raise ValueError(f"data.columns.{name}: a row has only {', '.join(COLUMNS)}")
-    return {name: str(columns.get(name, name)) for name in KINDS[kind].columns}
+    wanted = (*KINDS[kind].columns, *KINDS[kind].optional)
+    return {name: str(columns.get(name, name)) for name in wanted}
+
+
+def optional_columns(kind: str, columns: dict[str, str]) -> list[str]:
+    """Return the wanted names that may be missing: those that the user has not renamed."""
+    return [name for name in KINDS[kind].optional if columns[name] == COLUMNS[name]]
+
+
+def columns_there(
+    where: str, columns: dict[str, str], there: Collection[str], optional: Collection[str]
+) -> dict[str, str]:
+    """Return the columns without those optional ones that a source does not have.
+
+    Raises:
+        UserError: another one is missing.
+    """
+    for name, column in columns.items():
+        if column not in there and name not in optional:
+            raise UserError(missing_column(where, column, columns, list(there)))
+    return {name: column for name, column in columns.items() if column in there}
 
 
 def as_document(where: str, row: dict[str, Any], columns: dict[str, str]) -> Document:
@@ -102,10 +126,10 @@ def as_document(where: str, row: dict[str, Any], columns: dict[str, str]) -> Doc
         UserError: a text that is not a string, or a label that is neither string nor integer.
     """
     for name in ("text", "other"):
-        if name in columns:
+        if name in row:
             _check_text(where, columns[name], row[name])
     label = row.get("label")
-    if "label" in columns and (isinstance(label, bool) or not isinstance(label, str | int)):
+    if "label" in row and (isinstance(label, bool) or not isinstance(label, str | int)):
         raise UserError(
             f"{where}: column {columns['label']!r} holds {_kind(label)}, not a word or an integer"
         )
@@ -210,7 +234,7 @@ def _csv(path: Path, kind: str, header: bool) -> Iterator[Record]:
         raise UserError(f"{path}:{reader.line_num}: {error}") from error
 
 
-def _parquet(path: Path, columns: dict[str, str]) -> Iterator[Record]:
+def _parquet(path: Path, columns: dict[str, str], optional: Collection[str]) -> Iterator[Record]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -218,12 +242,9 @@ def _parquet(path: Path, columns: dict[str, str]) -> Iterator[Record]:
         file = pq.ParquetFile(path)
     except pa.ArrowInvalid as error:
         raise UserError(f"{path}: not a Parquet file") from error
-    there = file.schema_arrow.names
-    for column in columns.values():
-        if column not in there:
-            raise UserError(missing_column(str(path), column, columns, there))
+    present = columns_there(str(path), columns, file.schema_arrow.names, optional)
     number = 0
-    for batch in file.iter_batches(batch_size=4096, columns=list(columns.values())):
+    for batch in file.iter_batches(batch_size=4096, columns=list(present.values())):
         for row in batch.to_pylist():
             yield f"{path} row {number}", row
             number += 1
