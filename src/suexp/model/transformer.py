@@ -79,7 +79,8 @@ class Transformer(nn.Module, Component):
         head: ``plain``, logits straight from the hidden states, or ``mlm``, BERT's layer between
             (see `suexp.nn.mlm_head`); it needs tied embeddings.
         pooler: a tanh layer between the pooled state and the classifier, as in BERT.
-        num_outputs: number of classes; None: a language model.
+        num_outputs: number of classes; 0: the pooled state itself, a vector of size dim, is the
+            output; None: a language model.
         input_dim: size of the vectors, where vocab_size is 0.
 
     Raises:
@@ -169,7 +170,11 @@ class Transformer(nn.Module, Component):
             if pooler and num_outputs is not None
             else nn.Identity()
         )
-        self.classifier = None if num_outputs is None else nn.Linear(dim, num_outputs)
+        self.classifier = (
+            None
+            if num_outputs is None
+            else (nn.Linear(dim, num_outputs) if num_outputs else nn.Identity())
+        )
         self.head = (
             MLMHead(dim, vocab_size, ffn, norm) if head == "mlm" and num_outputs is None else None
         )
