@@ -38,6 +38,8 @@ COMPANIONS = {
     "data=hub": ["data.name=some/name"],
     "mask=bidirectional": ["task=masked_lm"],
     "mask=exclude_self": ["task=masked_lm"],
+    "mask=reversed": ["task=masked_lm"],
+    "mask=permutation": ["task=masked_lm", "mask.order=[1,0,2]"],
 }
 
 

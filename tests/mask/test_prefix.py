@@ -46,3 +46,12 @@ def test_without_a_length_it_says_so() -> None:
 def test_negative_length_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 0, not -1"):
         Prefix(-1)
+
+
+def test_texts_of_a_bound_mask_are_selected() -> None:
+    mask = Prefix(None).bind(prefix_length=torch.tensor([0, 3]))
+    rows = torch.tensor([1, 1, 0])
+    assert mask.select(rows).length.tolist() == [3, 3, 0]
+    dense = (mask & Causal()).select(rows).dense(4, 4)
+    assert torch.equal(dense, (mask & Causal()).dense(4, 4)[rows])
+    assert Prefix(2).select(rows).length == 2

@@ -1,5 +1,8 @@
 """What a query may look at, as an object that attention can use in its fastest form."""
 
+import re
+from typing import ClassVar
+
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
@@ -18,6 +21,9 @@ class Mask(Component):
 
     _dense: tuple[tuple[int, int, torch.device], Tensor | None] | None = None
 
+    #: Why a text under this mask cannot grow token by token; None where it can.
+    undecodable: ClassVar[str | None] = None
+
     def allowed(
         self, query: Int[Tensor, "n 1"], key: Int[Tensor, "1 m"]
     ) -> Bool[Tensor, "*batch n m"] | None:
@@ -28,6 +34,25 @@ class Mask(Component):
         """Return the mask of one batch, given facts that only the batch knows (see the options)."""
         del facts
         return self
+
+    def select(self, rows: Int[Tensor, " r"]) -> "Mask":
+        """Return the mask of these texts of the bound batch, which may repeat."""
+        del rows
+        return self
+
+    def check_decoding(self) -> None:
+        """Refuse to decode token by token from a cache where later tokens change earlier ones.
+
+        Raises:
+            ValueError: some query sees keys after it.
+        """
+        for part in self.parts:
+            if part.undecodable:
+                name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(part).__name__).lower()
+                raise ValueError(
+                    f"mask={name} cannot decode from a cache: "
+                    f"{part.undecodable}; use mask=causal or mask=prefix"
+                )
 
     @property
     def parts(self) -> "tuple[Mask, ...]":
@@ -80,6 +105,10 @@ class Intersection(Mask):
     def bind(self, **facts: Tensor) -> Mask:
         """Bind every part."""
         return Intersection(*(part.bind(**facts) for part in self._parts))
+
+    def select(self, rows: Int[Tensor, " r"]) -> Mask:
+        """Select in every part."""
+        return Intersection(*(part.select(rows) for part in self._parts))
 
     def allowed(
         self, query: Int[Tensor, "n 1"], key: Int[Tensor, "1 m"]

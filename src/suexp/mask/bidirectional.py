@@ -15,6 +15,8 @@ class Bidirectional(Mask):
     https://kexue.fm/archives/6933.
     """
 
+    undecodable = "every token sees the later ones"
+
     def allowed(self, query: Int[Tensor, "n 1"], key: Int[Tensor, "1 m"]) -> None:
         """Return None: every key may be seen."""
         del query, key

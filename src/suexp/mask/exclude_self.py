@@ -16,6 +16,7 @@ class ExcludeSelf(Mask):
     """
 
     provides = {"pattern"}
+    undecodable = "every token sees the later ones"
 
     def allowed(self, query: Int[Tensor, "n 1"], key: Int[Tensor, "1 m"]) -> Bool[Tensor, "n m"]:
         """Return True for keys at other positions than the query's."""

@@ -24,6 +24,9 @@ class Prefix(Mask):
     """
 
     provides = {"autoregressive", "pattern"}
+    needs = {
+        "prefix_length if length=None": "no batch brings one; set mask.length, or use task=seq2seq"
+    }
 
     def __init__(self, length: int | None = 16) -> None:
         if length is not None and length < 0:
@@ -46,6 +49,14 @@ class Prefix(Mask):
         bound = Prefix(None)
         bound._length = facts["prefix_length"]
         return bound
+
+    def select(self, rows: Int[Tensor, " r"]) -> "Prefix":
+        """Return the mask of these texts."""
+        if not isinstance(self._length, Tensor):
+            return self
+        chosen = Prefix(None)
+        chosen._length = self._length[rows]
+        return chosen
 
     def allowed(
         self, query: Int[Tensor, "n 1"], key: Int[Tensor, "1 m"]

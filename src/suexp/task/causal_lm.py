@@ -10,8 +10,8 @@ from torch import Tensor
 from torchmetrics import MeanMetric
 
 from suexp.data.base import Data
+from suexp.decoding.base import Decoding
 from suexp.mask.prefix import Prefix
-from suexp.nn.generate import generate
 from suexp.task.base import Task
 
 IGNORE = -100
@@ -32,11 +32,12 @@ class CausalLM(Task):
     https://www.jmlr.org/papers/v3/bengio03a.html.
 
     Args:
-        sample_prompt: the text that the sample at the end of training continues.
+        decoding: how the sample at the end of training is drawn; None: no sample.
+        sample_prompt: the text that the sample continues.
         sample_tokens: how many tokens it adds; 0: no sample.
-        temperature: of the sample.
-        top_k: the sample chooses among the k most probable tokens; null: among all.
     """
+
+    provides: ClassVar[set[str]] = {"generation"}
 
     needs: ClassVar[dict[str, str]] = {
         "text": "it reads text; use data=pydoc",
@@ -50,15 +51,14 @@ class CausalLM(Task):
 
     def __init__(
         self,
+        decoding: Decoding | None = None,
         sample_prompt: str = "The ",
         sample_tokens: int = 120,
-        temperature: float = 0.8,
-        top_k: int | None = 40,
         **parts: Any,
     ) -> None:
         super().__init__(**parts)
+        self.decoding = decoding
         self.sample_prompt, self.sample_tokens = sample_prompt, sample_tokens
-        self.temperature, self.top_k = temperature, top_k
         self.val_loss = MeanMetric()
 
     @staticmethod
@@ -107,14 +107,13 @@ class CausalLM(Task):
 
     def draw_sample(self, seed: int = 0) -> str:
         """Return the prompt and what the model writes after it."""
+        assert self.decoding is not None
         tokenizer = self.data.tokenizer_  # type: ignore[attr-defined]
         prompt = torch.tensor([tokenizer.encode(self.sample_prompt)], device=self.device)
         generator = torch.Generator(self.device).manual_seed(seed)
-        tokens = generate(
-            self.model, prompt, self.sample_tokens, self.temperature, self.top_k, generator
-        )
-        return tokenizer.decode(tokens[0].tolist())
+        new = self.decoding(self.model, prompt, self.sample_tokens, generator=generator)
+        return tokenizer.decode(torch.cat((prompt, new.tokens), 1)[0].tolist())
 
     def finish(self) -> str | None:
         """Draw the sample, once training is over."""
-        return self.draw_sample() if self.sample_tokens > 0 else None
+        return self.draw_sample() if self.decoding and self.sample_tokens > 0 else None
