@@ -29,7 +29,11 @@ ALL = [
 ]
 # What an option needs beside it to make sense, where it is not part of the default run.
 COMPANIONS = {
+    "data=docstring_summary": ["task=seq2seq"],
+    "decoding=beam": ["task=seq2seq"],
     "data=docstring_topic": ["task=classification"],
+    "data=docstring_pairs": ["task=matching"],
+    "model=bag_encoder": ["task=matching"],
     "data=digits": ["task=classification", "model=mlp"],
     "data=idx": ["task=classification", "model=mlp", "data.images=i", "data.labels=l"],
     "model=mlp": ["task=classification", "data=digits"],
@@ -39,7 +43,12 @@ COMPANIONS = {
     "mask=bidirectional": ["task=masked_lm"],
     "mask=exclude_self": ["task=masked_lm"],
     "mask=reversed": ["task=masked_lm"],
+    "mask=prefix": ["mask.length=4"],
     "mask=permutation": ["task=masked_lm", "mask.order=[1,0,2]"],
+    "method=theseus": ["parent=[seed=1]", "transform=fresh"],
+    "method=distill": ["parent=[seed=1]", "transform=fresh"],
+    "transform=truncate": ["parent=[seed=1]"],
+    "transform=fresh": ["parent=[seed=1]"],
 }
 
 
@@ -76,7 +85,11 @@ def test_a_pair_trains_a_step_or_is_refused(pair: tuple[str, str], tmp_path: Pat
         extra += [] if "task" in chosen else ["task=classification"]
         extra += ["data=digits", "model.dim=8"]
     elif not chosen.get("task", "causal_lm").endswith(("sector", "estimation", "cost")):
-        extra += ["model.dim=8", "model.num_heads=2", "data.block_size=12", "data.tokenizer=bytes"]
+        extra += ["model.dim=8", "data.block_size=12", "data.tokenizer=bytes"]
+        if chosen.get("model") == "bag_encoder":
+            extra += [] if "task" in chosen else ["task=matching"]
+        else:
+            extra += ["model.num_heads=2"]
         if "task" not in chosen and chosen.get("mask") in ("bidirectional", "exclude_self"):
             extra += ["task=masked_lm"]
     try:

@@ -15,6 +15,10 @@ Objective = Callable[[Batch], Tensor]
 Backward = Callable[[Tensor], None]
 
 
+class Skip(Exception):
+    """Raised by an objective that has nothing to learn in this step: no gradient, no update."""
+
+
 class Method(nn.Module, Component):
     """Wraps a task's training without the task knowing it; each hook's default changes nothing.
 
@@ -28,9 +32,12 @@ class Method(nn.Module, Component):
 
     Attributes:
         order: place among the methods of a run.
+        leaves_unused: whether some steps leave trainable parameters without a gradient, which
+            several processes must know.
     """
 
     order: ClassVar[int] = 0
+    leaves_unused: ClassVar[bool] = False
 
     def attach(self, task: "Task") -> None:
         """Change the task's networks: wrap one, add adapters, remove what does not train.
@@ -47,7 +54,11 @@ class Method(nn.Module, Component):
         """
 
     def objective(self, task: "Task", batch: Batch, inner: Objective) -> Tensor:
-        """Return the training loss of a batch; ``inner`` gives the one that is wrapped."""
+        """Return the training loss of a batch; ``inner`` gives the one that is wrapped.
+
+        Raises:
+            Skip: this step is left out; the schedule goes on.
+        """
         del task
         return inner(batch)
 

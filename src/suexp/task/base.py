@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from suexp.data.base import Data
 from suexp.errors import UserError
-from suexp.method.base import Backward, Method, Objective
+from suexp.method.base import Backward, Method, Objective, Skip
 from suexp.nn.param_groups import build_optimizer
 from suexp.task.recorded import Recorded
 
@@ -99,6 +99,12 @@ class Task(Recorded):
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
 
+    def trainer_settings(self, chosen: dict[str, Any]) -> dict[str, Any]:
+        """Let several processes look for parameters without a gradient, where a method has some."""
+        if chosen["strategy"] == "ddp" and any(method.leaves_unused for method in self._methods()):
+            return chosen | {"strategy": "ddp_find_unused_parameters_true"}
+        return chosen
+
     def watched(self, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
         """Return the optimizer, whose steps the methods hear of."""
         if self.methods:
@@ -122,15 +128,19 @@ class Task(Recorded):
 
     def rehearse(self, batch: dict[str, Tensor], parameters: list[nn.Parameter]) -> None:
         """Compute what a training step does for a batch, and keep nothing of it."""
-        torch.autograd.grad(self.objective(batch), parameters, allow_unused=True)
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        torch.autograd.grad(self.objective(batch), trained, allow_unused=True)
 
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Return the loss, wrapped by the methods; the runner's recorder writes it down."""
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor | None:
+        """Return the loss, wrapped by the methods; None where one of them skips the step."""
         del batch_idx
         objective: Objective = self.objective
         for method in self._methods():
             objective = functools.partial(method.objective, self, inner=objective)
-        return objective(batch)
+        try:
+            return objective(batch)
+        except Skip:
+            return None
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """Run the backward pass, wrapped by the methods; Lightning calls this."""
