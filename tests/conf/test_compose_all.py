@@ -45,10 +45,10 @@ COMPANIONS = {
     "mask=reversed": ["task=masked_lm"],
     "mask=prefix": ["mask.length=4"],
     "mask=permutation": ["task=masked_lm", "mask.order=[1,0,2]"],
-    "method=theseus": ["parent=[seed=1]", "transform=fresh"],
-    "method=distill": ["parent=[seed=1]", "transform=fresh"],
-    "transform=truncate": ["parent=[seed=1]"],
-    "transform=fresh": ["parent=[seed=1]"],
+    "method=theseus": ["parent=['seed=1']", "transform=fresh"],
+    "method=distill": ["parent=['seed=1']", "transform=fresh"],
+    "transform=truncate": ["parent=['seed=1']"],
+    "transform=fresh": ["parent=['seed=1']"],
 }
 
 
@@ -90,6 +90,10 @@ def test_a_pair_trains_a_step_or_is_refused(pair: tuple[str, str], tmp_path: Pat
             extra += [] if "task" in chosen else ["task=matching"]
         else:
             extra += ["model.num_heads=2"]
+        if chosen.get("task") == "seq2seq":
+            extra += ["data.block_size=160"]
+        elif chosen.get("mask") == "prefix":
+            extra += ["mask.length=4"]
         if "task" not in chosen and chosen.get("mask") in ("bidirectional", "exclude_self"):
             extra += ["task=masked_lm"]
     try:

@@ -79,6 +79,8 @@ class InfoNCE(nn.Module, Component):
             an odd number of interleaved rows, or a flat loss where nothing competes.
     """
 
+    provides = {"contrast"}
+
     def __init__(
         self,
         temperature: float = 0.05,

@@ -1,0 +1,134 @@
+"""Matching of texts: each text of a pair should find the other."""
+
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from suexp.data.base import Data
+from suexp.nn.gather import gather_rows
+from suexp.task.base import Task
+
+BLOCK = 4096  # queries that are scored at once
+
+
+class Matching(Task):
+    r"""$a_i = f(\text{text } a_i)$, $b_i = f(\text{text } b_i)$: $a_i$ and $b_i$ partners.
+
+    One encoder f gives the vectors (B, d) of both texts; the loss is contrastive, it compares every
+    vector of the batch with every other. With several processes it sees the vectors of all of them,
+    so that their number changes nothing. Pairs whose ``match`` is False do not belong together:
+    they are no partners, but compete.
+
+    The loss is a function of vectors alone, `loss_from_vectors`, which is what method=grad_cache
+    needs. Logged for validation, and for the test split where there is one, over all its pairs
+    together: the loss, and how well the texts a find their partners among all texts b: the share
+    whose partner is ranked first (``recall_at_1``) or among the first ten (``recall_at_10``), and
+    the mean of 1 / rank (``mrr``). Candidates with equal scores share their mean rank.
+
+    References: https://kexue.fm/archives/8471; Reimers & Gurevych, Sentence-BERT, arXiv:1908.10084.
+
+    Args:
+        similarity: what candidates are ranked by, ``cosine`` or ``dot``; the loss's own as a rule.
+
+    Raises:
+        ValueError: an unknown similarity.
+    """
+
+    provides: ClassVar[set[str]] = {"loss_on_vectors", "text_vectors"}
+    needs: ClassVar[dict[str, str]] = {
+        "pairs": "it reads pairs of texts; use data=docstring_pairs, or data.kind=pairs",
+        "contrast": "its loss compares vectors; use loss=info_nce",
+        "model": "use model=transformer or model=bag_encoder",
+    }
+
+    def __init__(self, similarity: Literal["cosine", "dot"] = "cosine", **parts: Any) -> None:
+        super().__init__(**parts)
+        if similarity not in ("cosine", "dot"):
+            raise ValueError(f"similarity must be cosine or dot, not {similarity}")
+        self.similarity = similarity
+        self._seen: list[dict[str, Tensor]] = []
+
+    @staticmethod
+    def model_sizes(data: Data) -> dict[str, int]:
+        """Return the size of the vocabulary; the model's output is its vector."""
+        return {**data.sizes, "num_outputs": 0}
+
+    def encode(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the vectors ``a`` and ``b`` (B, d) of the batch's texts."""
+        return {
+            side: self.model(batch[f"tokens_{side}"], keep=batch[f"keep_{side}"])
+            for side in ("a", "b")
+        }
+
+    def loss_from_vectors(self, vectors: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
+        """Return the loss of vectors, those of all processes together."""
+        match = batch.get("match")
+        a, b = gather_rows(vectors["a"]), gather_rows(vectors["b"])
+        return self.loss(a, b, None if match is None else gather_rows(match))
+
+    def objective(self, batch: dict[str, Tensor]) -> Tensor:
+        """Return the batch's loss."""
+        return self.loss_from_vectors(self.encode(batch), batch)
+
+    def _keep(self, batch: dict[str, Tensor]) -> None:
+        vectors = {side: x.detach().float() for side, x in self.encode(batch).items()}
+        match = batch.get("match")
+        if match is None:
+            match = torch.ones(len(vectors["a"]), dtype=torch.bool, device=self.device)
+        self._seen.append({**vectors, "match": match})
+
+    def _finish_split(self, split: str) -> None:
+        seen, self._seen = self._seen, []
+        whole = {name: torch.cat([part[name] for part in seen]) for name in seen[0]}
+        whole = {name: gather_rows(rows) for name, rows in whole.items()}
+        a, b, match = whole["a"], whole["b"], whole["match"]
+        loss = self.loss(a, b, match)
+        rank = ranks(a, b, self.similarity)[match]
+        self.report(
+            {
+                f"{split}/loss": loss,
+                f"{split}/recall_at_1": (rank <= 1).float().mean(),
+                f"{split}/recall_at_10": (rank <= 10).float().mean(),
+                f"{split}/mrr": rank.reciprocal().mean(),
+            }
+        )
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Keep the batch's vectors."""
+        del batch_idx
+        self._keep(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation split's figures."""
+        self._finish_split("val")
+
+    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Keep the batch's vectors."""
+        del batch_idx
+        self._keep(batch)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the test split's figures."""
+        self._finish_split("test")
+
+
+def ranks(
+    queries: Float[Tensor, "n d"], candidates: Float[Tensor, "n d"], similarity: str = "cosine"
+) -> Float[Tensor, " n"]:
+    """Return the rank, from 1, of candidate i among all candidates for query i.
+
+    Candidates with equal scores share the mean of their ranks.
+    """
+    if similarity == "cosine":
+        queries, candidates = F.normalize(queries, dim=-1), F.normalize(candidates, dim=-1)
+    found = []
+    for start in range(0, len(queries), BLOCK):
+        scores = queries[start : start + BLOCK] @ candidates.T
+        rows = torch.arange(len(scores), device=scores.device)
+        own = scores[rows, rows + start].unsqueeze(1)
+        above, equal = (scores > own).sum(1), (scores == own).sum(1)
+        found.append(above + (equal + 1) / 2)
+    return torch.cat(found)
