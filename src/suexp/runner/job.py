@@ -250,7 +250,7 @@ def _outcome(run: Run, task: Recorded, trainer: pl.Trainer, loading: Loading) ->
     sample = None
     if isinstance(task, Task):
         if trainer.optimizers:
-            metrics["optimizer/state_bytes"] = cost.state_bytes(trainer.optimizers[0])
+            metrics["optimizer/state_bytes"] = sum(map(cost.state_bytes, trainer.optimizers))
         costs |= cost.of_model(task, loading)
         sample = task.finish()
     rows = [
