@@ -30,25 +30,26 @@ class NotFinite(UserError):
 class Recorder(Callback):
     """Log ``train/loss`` (mean since the last line), ``train/lr`` and the speed; stop at NaN.
 
-    On a CPU the loss is looked at after every step; elsewhere, where a look waits for the device,
-    at every logged step.
+    What else a training step returns in its dictionary, scalars by name, is treated as its loss is.
+    On a CPU they are looked at after every step; elsewhere, where a look waits for the device, at
+    every logged step.
     """
 
     def __init__(self, every: int) -> None:
         self.every = every
         self.first_step_at: float | None = None
-        self._total: Tensor | float = 0.0
+        self._totals: dict[str, Tensor] = {}
         self._count = 0
         self._tokens = 0
         self._since = 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the sum since the last line, so that a resumed run writes the same mean."""
-        return {"total": torch.as_tensor(self._total), "count": self._count}
+        """Return the sums since the last line, so that a resumed run writes the same means."""
+        return {"totals": self._totals, "count": self._count}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with that sum."""
-        self._total, self._count = state_dict["total"], state_dict["count"]
+        """Go on with those sums."""
+        self._totals, self._count = state_dict["totals"], state_dict["count"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
@@ -69,19 +70,23 @@ class Recorder(Callback):
             self.first_step_at = time.time()
         if "loss" not in outputs:  # weights from a formula: nothing is descended
             return
-        loss = outputs["loss"].detach()
-        self._total = loss + self._total
+        values = {name: value.detach() for name, value in outputs.items()}
+        for name, value in values.items():
+            before = self._totals.get(name)  # a restored one lies on the CPU
+            self._totals[name] = value if before is None else value + before.to(value.device)
         self._count += 1
         self._tokens += next(iter(batch.values())).numel()
         step = trainer.global_step
         due = step % self.every == 0 or step == trainer.max_steps
-        if (loss.device.type == "cpu" or due) and not torch.isfinite(loss):
-            raise NotFinite(step, float(loss))
+        if values["loss"].device.type == "cpu" or due:
+            for value in values.values():
+                if not torch.isfinite(value):
+                    raise NotFinite(step, float(value))
         if not due:
             return
         now = time.perf_counter()
         metrics = {
-            "train/loss": float(self._total) / self._count,
+            **{f"train/{name}": float(sum_) / self._count for name, sum_ in self._totals.items()},
             "train/lr": trainer.optimizers[0].param_groups[0]["lr"],
             "train/elements_per_second": self._tokens / (now - self._since),
         }
@@ -89,4 +94,4 @@ class Recorder(Callback):
             logger.log_metrics(metrics, step)
         trainer.callback_metrics["train/loss"] = torch.tensor(metrics["train/loss"])
         del pl_module
-        self._total, self._count, self._tokens, self._since = 0.0, 0, 0, now
+        self._totals, self._count, self._tokens, self._since = {}, 0, 0, now

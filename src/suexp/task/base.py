@@ -131,14 +131,18 @@ class Task(Recorded):
         trained = [parameter for parameter in parameters if parameter.requires_grad]
         torch.autograd.grad(self.objective(batch), trained, allow_unused=True)
 
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor | None:
-        """Return the loss, wrapped by the methods; None where one of them skips the step."""
-        del batch_idx
+    def wrapped_objective(self) -> Objective:
+        """Return the objective, wrapped by the methods; it raises Skip where one skips the step."""
         objective: Objective = self.objective
         for method in self._methods():
             objective = functools.partial(method.objective, self, inner=objective)
+        return objective
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor | None:
+        """Return the loss, wrapped by the methods; None where one of them skips the step."""
+        del batch_idx
         try:
-            return objective(batch)
+            return self.wrapped_objective()(batch)
         except Skip:
             return None
 
