@@ -44,3 +44,9 @@ def test_half_precision_models_keep_exact_slopes() -> None:
 def test_refuses_no_heads() -> None:
     with pytest.raises(ValueError, match="num_heads must be at least 1, not 0"):
         Alibi(0)
+
+
+def test_heads_may_share_slopes() -> None:
+    assert torch.equal(Alibi(8, slope_repeat=2).slopes, slopes(4).repeat_interleave(2))
+    with pytest.raises(ValueError, match="slope_repeat 3 must divide num_heads 8"):
+        Alibi(8, slope_repeat=3)

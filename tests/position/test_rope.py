@@ -117,3 +117,21 @@ def test_refuses_odd_head_sizes(head_dim: int) -> None:
 def test_refuses_a_base_of_zero() -> None:
     with pytest.raises(ValueError, match="base must be above 0, not 0"):
         Rope(4, base=0.0)
+
+
+@BOTH
+def test_repeated_frequencies(interleaved: bool) -> None:
+    rope = Rope(8, interleaved=interleaved, freq_repeat=2)
+    x, t = torch.ones(1, 1, 1, 8), torch.tensor([3])
+    y = rope.rotate(x, t)[0, 0, 0]
+    pairs = y.view(4, 2) if interleaved else y.view(2, 4).T
+    angle = torch.atan2(pairs[:, 1], pairs[:, 0]) - torch.pi / 4
+    expected = torch.tensor([3.0, 3.0, 3e-2, 3e-2])  # base 1e4, two of four frequencies
+    turned = torch.stack((angle.cos(), angle.sin()))
+    torch.testing.assert_close(turned, torch.stack((expected.cos(), expected.sin())))
+
+
+@pytest.mark.parametrize("repeat", [0, 3])
+def test_refuses_repeats_that_do_not_divide_the_pairs(repeat: int) -> None:
+    with pytest.raises(ValueError, match=f"freq_repeat {repeat} must divide the 4 pairs"):
+        Rope(8, freq_repeat=repeat)

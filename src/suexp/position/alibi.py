@@ -30,19 +30,24 @@ class Alibi(Position):
 
     Args:
         num_heads: h. Slopes run from $2^{-8/h}$ to $2^{-8}$.
+        slope_repeat: how many neighbouring heads share a slope; the slopes are then those of h over
+            it heads, as where heads were repeated (transform=enlarge_width).
 
     Raises:
-        ValueError: num_heads below 1.
+        ValueError: num_heads below 1, or a slope_repeat that does not divide it.
     """
 
     provides = {"score_bias"}
 
-    def __init__(self, num_heads: int) -> None:
+    def __init__(self, num_heads: int, slope_repeat: int = 1) -> None:
         super().__init__()
         if num_heads < 1:
             raise ValueError(f"num_heads must be at least 1, not {num_heads}")
+        if slope_repeat < 1 or num_heads % slope_repeat:
+            raise ValueError(f"slope_repeat {slope_repeat} must divide num_heads {num_heads}")
+        self.slope_repeat = slope_repeat
         # Not a buffer: a model in half precision must not round the slopes.
-        self.slopes = slopes(num_heads)
+        self.slopes = slopes(num_heads // slope_repeat).repeat_interleave(slope_repeat)
 
     def bias(
         self, query: Int[Tensor, "*b n"], key: Int[Tensor, "*b m"]

@@ -44,12 +44,22 @@ class Rope(Position):
         base: 10000 in the paper.
         interleaved: neighbours make a pair, as in the paper; false: feature i and i + d/2 do, as in
             GPT-NeoX and LLaMA. The two differ by a permutation of the features.
+        freq_repeat: r, how many neighbouring pairs turn by one angle, $t\,base^{-2\lfloor i/r
+            \rfloor r/d}$; 1 in the paper. A head whose pairs were repeated r times scores exactly
+            as the narrow one did (https://kexue.fm/archives/8444, transform=enlarge_width).
 
     Raises:
-        ValueError: an odd head_dim, or a base not above 0.
+        ValueError: an odd head_dim, a base not above 0, or a freq_repeat that does not divide
+            head_dim / 2.
     """
 
-    def __init__(self, head_dim: int, base: float = 10000.0, interleaved: bool = True) -> None:
+    def __init__(
+        self,
+        head_dim: int,
+        base: float = 10000.0,
+        interleaved: bool = True,
+        freq_repeat: int = 1,
+    ) -> None:
         super().__init__()
         if head_dim < 2 or head_dim % 2:
             raise ValueError(
@@ -58,16 +68,24 @@ class Rope(Position):
             )
         if base <= 0:
             raise ValueError(f"base must be above 0, not {base}")
+        if freq_repeat < 1 or head_dim % (2 * freq_repeat):
+            raise ValueError(
+                f"freq_repeat {freq_repeat} must divide the {head_dim // 2} pairs of head_dim "
+                f"{head_dim}"
+            )
         self.head_dim = head_dim
         self.base = base
         self.interleaved = interleaved
+        self.freq_repeat = freq_repeat
         self._table: tuple[Tensor, Tensor, Tensor] | None = None
 
     def _cos_sin(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         if self._table is None or self._table[0] is not positions:
             # A table first made in a validation step (inference mode) must serve training too.
             with torch.inference_mode(False), torch.no_grad():
-                angle = angles(positions, self.head_dim, self.base)
+                angle = angles(positions, self.head_dim // self.freq_repeat, self.base)
+                if self.freq_repeat > 1:
+                    angle = angle.repeat_interleave(self.freq_repeat, dim=-1)
                 if positions.ndim > 1:
                     angle = angle.unsqueeze(-3)  # the same for every head
                 self._table = (positions, angle.cos().float(), angle.sin().float())
