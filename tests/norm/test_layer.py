@@ -29,3 +29,16 @@ def test_bias_is_optional() -> None:
 def test_refuses_an_empty_axis() -> None:
     with pytest.raises(ValueError, match="dim must be at least 1, not 0"):
         Layer(0)
+
+
+def test_a_scaled_epsilon_is_part_of_the_state() -> None:
+    norm, other = Layer(4, eps=1e-3), Layer(4, eps=1e-3)
+    assert set(norm.state_dict()) == {"weight", "bias"}
+    norm.scale_eps(0.25)
+    assert (norm.eps, norm.given_eps) == (2.5e-4, 1e-3)
+    other.load_state_dict(norm.state_dict())
+    x = 0.01 * torch.randn(3, 4)
+    assert torch.equal(other(x), norm(x))
+    other.load_state_dict(Layer(4).state_dict())
+    assert other.eps == 1e-3
+    torch.testing.assert_close(norm(x / 2), Layer(4, eps=1e-3)(x), atol=1e-5, rtol=1e-4)

@@ -3,9 +3,10 @@
 from torch import nn
 
 from suexp.component import Component
+from suexp.norm._eps import ScalableEps
 
 
-class Layer(nn.LayerNorm, Component):
+class Layer(ScalableEps, nn.LayerNorm, Component):
     r"""$y = g \odot (x - \mu) / \sqrt{\sigma^2 + \epsilon} + b$.
 
     Mean and variance are those of the last axis; the variance divides by dim, not dim - 1.

@@ -4,9 +4,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from suexp.component import Component
+from suexp.norm._eps import ScalableEps
 
 
-class RMS(nn.RMSNorm, Component):
+class RMS(ScalableEps, nn.RMSNorm, Component):
     r"""$y = g \odot x / \sqrt{\frac1d \sum_i x_i^2 + \epsilon}$: no mean, no bias.
 
     Shapes: x and y (..., dim), gain g (dim,).

@@ -8,8 +8,10 @@ from suexp.component import Component
 class Transform(Component):
     """Writes a trained parent's weights into a freshly built child, before the child trains."""
 
-    def __call__(self, parent: nn.Module | None, child: nn.Module) -> None:
+    def __call__(self, parent: nn.Module | None, child: nn.Module) -> dict[str, float] | None:
         """Change the child in place; ``parent`` is None where the run names none.
+
+        What `apply` returns is returned; the run keeps it among its final metrics.
 
         Raises:
             ValueError: there is no parent, or the two do not fit; one line.
@@ -19,10 +21,10 @@ class Transform(Component):
                 f"{type(self).__name__} starts from another run's weights: name that run with "
                 "parent=[...], or leave the transform out"
             )
-        self.apply(parent, child)
+        return self.apply(parent, child)
 
-    def apply(self, parent: nn.Module, child: nn.Module) -> None:
-        """Change the child in place.
+    def apply(self, parent: nn.Module, child: nn.Module) -> dict[str, float] | None:
+        """Change the child in place; return what was measured meanwhile, by metric.
 
         Raises:
             ValueError: the two do not fit; one line that names the first tensor in question.
@@ -39,6 +41,7 @@ def mismatch(parent: dict[str, Tensor], child: dict[str, Tensor]) -> str | None:
             ours, theirs = tuple(value.shape), tuple(parent[name].shape)
             return f"{name} has shape {ours} in the child and {theirs} in its parent"
     for name in parent:
-        if name not in child:
+        # A norm's state has its factor where it is not 1, and loads it in either case.
+        if name not in child and not name.endswith(".eps_factor"):
             return f"the parent has {name}, its child has not"
     return None
