@@ -1,6 +1,7 @@
 """The language of claims: one line that is both the sentence read and the test computed.
 
     val/loss[lion] <= val/loss[adamw] + 0.03              a metric of an arm; a margin is arithmetic
+    val/loss@100[a] < val/loss@100[b]                     what was last logged by step 100
     0.8 < weak_order[fp] < 1.3                            a chain holds when each of its links does
     val/loss[a] == val/loss[b] +- 0.01                    equal within a margin
     slope(log mse ~ log m where kernel=positive)[arm]     least squares over the rows that a run

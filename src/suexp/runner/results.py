@@ -5,6 +5,7 @@ from typing import Any
 
 from suexp.runner.claims import judge
 from suexp.runner.figures import draw
+from suexp.runner.grammar import parse
 from suexp.runner.sweep import Plan, Planned
 
 
@@ -17,7 +18,8 @@ def collect(plan: Plan, folder: Path) -> dict[str, Any]:
     """
     header = plan.header
     assert header is not None
-    runs = [_entry(planned) for planned in plan.runs()]
+    early = _early(header.get("claims") or {})
+    runs = [_entry(planned, early) for planned in plan.runs()]
     first = next((s for s in (p.run.summary() for p in plan.runs()) if s), {})
     results: dict[str, Any] = {
         "schema": 1,
@@ -37,10 +39,28 @@ def collect(plan: Plan, folder: Path) -> dict[str, Any]:
     return results
 
 
-def _entry(planned: Planned) -> dict[str, Any]:
+def _early(claims: dict[str, dict[str, Any]]) -> list[str]:
+    """Return the metrics of claims that name a step: ``val/loss@100``."""
+    metrics = {name for claim in claims.values() for name in parse(str(claim["test"])).metrics}
+    return sorted(name for name in metrics if "@" in name)
+
+
+def _by_step(history: list[dict[str, Any]], names: list[str]) -> dict[str, float]:
+    """Return what a run had last logged under each name by the step after its ``@``."""
+    found = {}
+    for name in names:
+        metric, _, step = name.rpartition("@")
+        lines = [line for line in history if metric in line and line["step"] <= int(step)]
+        if lines:
+            found[name] = max(lines, key=lambda line: line["step"])[metric]
+    return found
+
+
+def _entry(planned: Planned, early: list[str]) -> dict[str, Any]:
     run = planned.run
     summary = run.summary() or {"status": "interrupted", "error": "has not been run to its end"}
     finished = summary["status"] == "finished"
+    early_metrics = _by_step(run.history(), early) if early and finished else {}
     return {
         "id": run.id,
         "arm": planned.arm,
@@ -48,7 +68,7 @@ def _entry(planned: Planned) -> dict[str, Any]:
         "status": summary["status"],
         "error": summary["error"],
         "overrides": list(planned.overrides),
-        "metrics": summary.get("metrics", {}) if finished else {},
+        "metrics": summary.get("metrics", {}) | early_metrics if finished else {},
         "tables": run.tables() if finished else {},
         "cost": summary.get("cost", {}),
         "dirty": summary.get("dirty"),
