@@ -14,7 +14,7 @@ from suexp.errors import UserError
 @pytest.fixture
 def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A standard library of our own, with fresh caches before and after."""
-    functions = (corpus.sources, corpus.key, corpus.documentation, corpus.docstrings)
+    functions = (corpus.sources, corpus.key, corpus.documentation, corpus.documented)
     for function in functions:
         function.cache_clear()
     monkeypatch.setattr(corpus, "library", lambda: tmp_path)
@@ -49,6 +49,7 @@ def test_reads_without_importing(library: Path) -> None:
         ("mail/box.py", "Be inside."),
         ("mail/box.py", "Come\n\nlast, indented."),
     ]
+    assert [name for _, name, _ in corpus.documented()] == ["", "", "outer", "outer.Inner", "last"]
     assert corpus.documentation()["mail/box.py"].startswith("A mailbox.\n\nDo the outer thing.")
     assert dict(corpus.code())["broken.py"] == "def :"
 

@@ -98,39 +98,53 @@ def _topics() -> dict[str, str]:
     return {f"topics/{name}": text for name, text in sorted(ast.literal_eval(table).items())}
 
 
-@functools.cache
 def docstrings() -> list[tuple[str, str]]:
     """Return (module's file name, docstring) of every documented module, class and function."""
-    folder = cached(f"docstrings-{key()}", _write_docstrings)
+    return [(module, docstring) for module, _, docstring in documented()]
+
+
+@functools.cache
+def documented() -> list[tuple[str, str, str]]:
+    """Return (module's file name, qualified name, docstring); a module's own name is empty."""
+    folder = cached(f"documented-{key()}", _write_docstrings)
     text = (folder / "docstrings.json").read_text(encoding="utf-8")
-    return [(module, docstring) for module, docstring in json.loads(text)]
+    return [(module, name, docstring) for module, name, docstring in json.loads(text)]
 
 
 def _write_docstrings(folder: Path) -> None:
-    found: list[tuple[str, str]] = []
+    found: list[tuple[str, str, str]] = []
     collecting = gc.isenabled()
     gc.disable()  # looking at the many small objects of syntax trees would double the time
     try:
         for name in sources():
-            found += [(name, text) for text in _docstrings_of(library() / name)]
+            found += [(name, inner, text) for inner, text in _docstrings_of(library() / name)]
     finally:
         if collecting:
             gc.enable()
     (folder / "docstrings.json").write_text(json.dumps(found), encoding="utf-8")
 
 
-def _docstrings_of(path: Path) -> list[str]:
+def _docstrings_of(path: Path) -> list[tuple[str, str]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             tree = ast.parse(path.read_bytes())
         except (SyntaxError, ValueError):
             return []
-    nodes = [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-    ]
-    nodes.sort(key=lambda node: getattr(node, "lineno", 0))
-    texts = (ast.get_docstring(node) for node in nodes)
-    return [text.encode(errors="replace").decode() for text in texts if text]
+    found: list[tuple[int, str, str]] = []
+
+    def walk(node: ast.AST, name: str) -> None:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            name = f"{name}.{node.name}" if name else node.name
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            text = ast.get_docstring(node)
+            if text:
+                text = text.encode(errors="replace").decode()
+                found.append((getattr(node, "lineno", 0), name, text))
+        if not isinstance(node, ast.expr):
+            for child in ast.iter_child_nodes(node):
+                walk(child, name)
+
+    walk(tree, "")
+    found.sort(key=lambda item: item[0])
+    return [(name, text) for _, name, text in found]

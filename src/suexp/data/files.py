@@ -25,8 +25,9 @@ class Files(Text):
     (batch_size, block_size + 1). ``kind=classification`` keeps one a row: ``tokens`` (B, n),
     ``keep`` (B, n) and ``label`` (B,), the place of the label in the sorted labels of the training
     split. ``kind=pairs`` keeps two texts a row, columns ``text`` and ``other``, and ``label``, 1 or
-    0, where there is one (see `suexp.data.pairing`). With no validation file, records are held out
-    by a hash of their text: equal texts stay together.
+    0, where there is one (see `suexp.data.pairing`). ``kind=seq2seq`` joins the source ``text`` and
+    the target ``other`` in a row (see `suexp.data.joining`). With no validation file, records are
+    held out by a hash of their text: equal texts stay together.
 
     Reference: https://jsonlines.org, https://www.rfc-editor.org/rfc/rfc4180,
     https://parquet.apache.org.
@@ -35,7 +36,7 @@ class Files(Text):
         train: path, glob or list of them, relative to the folder that suexp is started in.
         validation: likewise; null: ``val_fraction`` of the training records.
         test: likewise; null: no test split.
-        kind: ``lm``, ``classification`` or ``pairs``.
+        kind: ``lm``, ``classification``, ``pairs`` or ``seq2seq``.
         columns: ``text``, ``label``, ``other`` (a second text) -> the file's name for them; of a
             table without a header, the column's number from 0.
         format: text, json, csv, tsv or parquet; null: as each file's name says.
@@ -57,14 +58,19 @@ class Files(Text):
         UserError: a file that is missing, empty or broken, with the line; a missing column.
     """
 
-    provides: ClassVar[set[str]] = {"text", "labels if kind=classification", "pairs if kind=pairs"}
+    provides: ClassVar[set[str]] = {
+        "text",
+        "labels if kind=classification",
+        "pairs if kind=pairs",
+        "targets if kind=seq2seq",
+    }
 
     def __init__(
         self,
         train: Paths = None,
         validation: Paths = None,
         test: Paths = None,
-        kind: Literal["lm", "classification", "pairs"] = "lm",
+        kind: Literal["lm", "classification", "pairs", "seq2seq"] = "lm",
         columns: dict[str, str | int] = COLUMNS,
         format: Literal["text", "json", "csv", "tsv", "parquet"] | None = None,
         header: bool = True,

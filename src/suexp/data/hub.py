@@ -29,7 +29,7 @@ class Hub(Text):
 
     Rows become documents as in `suexp.data.files.Files`: ``tokens`` of a batch is (batch_size,
     block_size + 1), or for ``kind=classification`` (B, n) with ``keep`` (B, n) and ``label`` (B,),
-    for ``kind=pairs`` as in `suexp.data.pairing`.
+    for ``kind=pairs`` as in `suexp.data.pairing`, for ``kind=seq2seq`` as in `suexp.data.joining`.
     What was prepared once is found again with no network. Code from the hub is never run.
 
     Reference: https://huggingface.co/docs/datasets; Lhoest et al., arXiv:2109.02846.
@@ -41,7 +41,7 @@ class Hub(Text):
         train: the hub's name of the training split.
         validation: likewise; null: ``val_fraction`` of the training rows.
         test: likewise; null: no test split.
-        kind: ``lm``, ``classification`` or ``pairs``.
+        kind: ``lm``, ``classification``, ``pairs`` or ``seq2seq``.
         columns: ``text``, ``label``, ``other`` (a second text) -> the data set's names for them.
         tokenizer: ``bpe``, trained on the training split, ``bytes``, or ``wordpiece``, BERT's.
         vocab_size: tokens of the BPE, the 3 special ones included; the bytes always have 259.
@@ -58,7 +58,12 @@ class Hub(Text):
         UserError: a name that the hub does not have, or no network.
     """
 
-    provides: ClassVar[set[str]] = {"text", "labels if kind=classification", "pairs if kind=pairs"}
+    provides: ClassVar[set[str]] = {
+        "text",
+        "labels if kind=classification",
+        "pairs if kind=pairs",
+        "targets if kind=seq2seq",
+    }
 
     def __init__(
         self,
@@ -68,7 +73,7 @@ class Hub(Text):
         train: str = "train",
         validation: str | None = "validation",
         test: str | None = None,
-        kind: Literal["lm", "classification", "pairs"] = "lm",
+        kind: Literal["lm", "classification", "pairs", "seq2seq"] = "lm",
         columns: dict[str, str] = COLUMNS,
         tokenizer: Literal["bpe", "bytes", "wordpiece"] = "bpe",
         vocab_size: int = 8192,

@@ -29,6 +29,7 @@ class Kind(NamedTuple):
 KINDS = {
     "lm": Kind("packing", "Packed", ("text",)),
     "classification": Kind("labelling", "Labelled", ("text", "label")),
+    "seq2seq": Kind("joining", "Joined", ("text", "other")),
     "pairs": Kind("pairing", "Paired", ("text", "other"), ("label",)),
 }
 

@@ -26,6 +26,8 @@ FORMATS = {
 # What a record must have -> what it is called in the source.
 COLUMNS: dict[str, Any] = {"text": "text", "label": "label", "other": "other"}
 
+JOINT = "; "  # between the texts of a list
+
 Record = tuple[str, dict[str, Any]]  # where it stands, and column -> value
 
 
@@ -122,9 +124,13 @@ def columns_there(
 def as_document(where: str, row: dict[str, Any], columns: dict[str, str]) -> Document:
     """Return the document of a record, which has ``text`` and perhaps ``label`` and ``other``.
 
+    A list of texts as the other one, of key words say, counts as one text, joined by `JOINT`.
+
     Raises:
         UserError: a text that is not a string, or a label that is neither string nor integer.
     """
+    if isinstance(row.get("other"), list) and all(isinstance(x, str) for x in row["other"]):
+        row = row | {"other": JOINT.join(row["other"])}
     for name in ("text", "other"):
         if name in row:
             _check_text(where, columns[name], row[name])

@@ -87,6 +87,10 @@ class Text(Data):
         """Return the split's documents, the same in the same order every time."""
         raise NotImplementedError
 
+    def tokenizer_documents(self) -> Iterable[Document]:
+        """Return what the BPE is trained on."""
+        return self.documents("train")
+
     def source(self) -> Any:
         """Return what the documents depend on, as JSON; cheap."""
         raise NotImplementedError
@@ -155,7 +159,8 @@ class Text(Data):
         from suexp.data.wordpiece import WordPieceTokenizer
 
         if self.tokenizer == "bpe":
-            texts = (text for doc in self._capped("train") for text in doc.texts)
+            documents = capped(self.tokenizer_documents(), self.max_bytes)
+            texts = (text for doc in documents for text in doc.texts)
             BPETokenizer.train(texts, self.vocab_size, path)
         elif self.tokenizer == "wordpiece":
             assert self.vocab is not None

@@ -23,12 +23,12 @@ class Prefix(Mask):
         ValueError: a negative length, or one that is neither set nor bound when the mask is used.
     """
 
-    provides = {"autoregressive", "pattern"}
+    provides = {"autoregressive", "pattern", "fixed_prefix if length"}
     needs = {
-        "prefix_length if length=None": "no batch brings one; set mask.length, or use task=seq2seq"
+        "prefix_length if length=None": "no batch brings one; set mask.length=16, or use task=seq2seq"
     }
 
-    def __init__(self, length: int | None = 16) -> None:
+    def __init__(self, length: int | None = None) -> None:
         if length is not None and length < 0:
             raise ValueError(f"the prefix length must be at least 0, not {length}")
         self._length: int | Int[Tensor, " b"] | None = length

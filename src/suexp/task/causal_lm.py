@@ -46,7 +46,9 @@ class CausalLM(Task):
     }
 
     refuses: ClassVar[dict[str, str]] = {
-        "labels": "it reads running text, not labelled rows; use data.kind=lm, or another task"
+        "labels": "it reads running text, not labelled rows; use data.kind=lm, or another task",
+        "targets": "its rows are sources with targets, not running text; use data.kind=lm, or "
+        "task=seq2seq",
     }
 
     def __init__(

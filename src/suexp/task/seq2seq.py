@@ -1,0 +1,181 @@
+"""From a source to a target with one network: the mask does it."""
+
+import time
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torchmetrics import MeanMetric
+from torchmetrics.text import BLEUScore
+
+from suexp.data.base import Data
+from suexp.decoding.base import Decoding, Forbid
+from suexp.task._overlap import rouge_l, units
+from suexp.task.base import Task
+
+
+class Seq2Seq(Task):
+    r"""Predict a target behind its source: $L = -\frac1{|T|}\sum_{t \in T}\log p(y_t|x, y_{<t})$.
+
+    Source and target stand in one row $x\,e\,y\,e$; T are the target's tokens and the one that
+    closes it, over the whole batch. With mask=prefix the source is seen whole
+    (UniLM), with mask=causal from left to right like the target; the same model does either.
+
+    Batches hold ``tokens``, ``keep``, ``segments`` (B, n) and ``prefix_length`` (B,), see
+    `suexp.data.joining`. Logged: ``val/loss``, the target's nats per token; when training is over,
+    for the first ``generate_rows`` texts of the validation split, ``val/rouge_l`` (mean F of the
+    longest common subsequence) and ``val/bleu`` (BLEU-4 of the corpus, smoothed by adding one) of
+    what is generated, and ``val/generated_tokens_per_second``.
+
+    References: https://kexue.fm/archives/6933; Dong et al., UniLM, arXiv:1905.03197; Papineni et
+    al., BLEU, https://aclanthology.org/P02-1040.
+
+    Args:
+        decoding: how targets are generated; None: none are.
+        loss_on: ``target``, or ``all`` tokens but the first: a language model's loss on the source
+            as well, for mask=causal.
+        generate_rows: texts of the validation split that are generated.
+        max_target: the most tokens of a generated target.
+        unit: what overlaps are counted in: ``word`` or, for Chinese, ``character``.
+
+    Raises:
+        ValueError: a number out of range.
+    """
+
+    provides: ClassVar[set[str]] = {"generation", "prefix_length"}
+    needs: ClassVar[dict[str, str]] = {
+        "targets": "its rows have a source and a target; use data=docstring_summary, or data=files "
+        "with data.kind=seq2seq",
+        "model": "use model=transformer or model=encoder_decoder",
+        "autoregressive": "a token must not see the one it predicts; use mask=prefix or "
+        "mask=causal",
+    }
+    refuses: ClassVar[dict[str, str]] = {
+        "fixed_prefix": "the prefix is the source, of another length in each row; set "
+        "mask.length=null",
+        "mask=prefix if loss_on=all": "a source token sees the one it predicts; use mask=causal or "
+        "task.loss_on=target",
+        "model=encoder_decoder if loss_on=all": "the encoder predicts nothing; use "
+        "task.loss_on=target",
+    }
+
+    def __init__(
+        self,
+        decoding: Decoding | None = None,
+        loss_on: Literal["target", "all"] = "target",
+        generate_rows: int = 64,
+        max_target: int = 32,
+        unit: Literal["word", "character"] = "word",
+        **parts: Any,
+    ) -> None:
+        super().__init__(**parts)
+        if loss_on not in ("target", "all"):
+            raise ValueError(f"loss_on must be target or all, not {loss_on}")
+        if unit not in ("word", "character"):
+            raise ValueError(f"unit must be word or character, not {unit}")
+        if generate_rows < 0 or max_target < 1:
+            raise ValueError(
+                f"generate_rows {generate_rows} must be at least 0, max_target {max_target} "
+                "at least 1"
+            )
+        self.decoding, self.loss_on, self.unit = decoding, loss_on, unit
+        self.generate_rows, self.max_target = generate_rows, max_target
+        self.val_loss, self.rouge = MeanMetric(), MeanMetric()
+        self.bleu = BLEUScore(smooth=True)
+        self.example: str | None = None
+        self._speed = [0.0, 0.0]  # tokens, seconds
+
+    @staticmethod
+    def model_sizes(data: Data) -> dict[str, int]:
+        """Return the vocabulary size."""
+        return {"vocab_size": data.sizes["vocab_size"]}
+
+    def objective(self, batch: dict[str, Tensor]) -> Tensor:
+        """Return the mean loss over the tokens that count."""
+        return self.loss(*self._predict(batch, self.loss_on))
+
+    def _predict(
+        self, batch: dict[str, Tensor], loss_on: str
+    ) -> tuple[Float[Tensor, "k v"], Int[Tensor, " k"]]:
+        """Return the logits at the places whose next token counts, and that token."""
+        tokens, keep, segments = batch["tokens"], batch["keep"], batch["segments"]
+        at: Bool[Tensor, "b n"] = keep[:, 1:] if loss_on == "all" else segments[:, 1:] == 1
+        logits = self.model(
+            tokens[:, :-1],
+            keep[:, :-1],
+            segments[:, :-1],
+            at=at,
+            prefix_length=batch["prefix_length"],
+        )
+        return logits, tokens[:, 1:][at]
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Add the batch's loss; at the end of training, generate targets."""
+        logits, target = self._predict(batch, "target")
+        loss = F.cross_entropy(logits.float(), target)
+        self.val_loss.update(loss, weight=len(target))
+        left = self.generate_rows - batch_idx * self.data.eval_batch_size
+        if self.decoding is not None and left > 0 and self._is_last():
+            self._generate({name: value[:left] for name, value in batch.items()})
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the target's loss, and what was generated."""
+        figures = {"val/loss": self.val_loss.compute()}
+        self.val_loss.reset()
+        if self.rouge.update_called:
+            figures |= {"val/rouge_l": self.rouge.compute(), "val/bleu": self.bleu.compute()}
+            self.rouge.reset()
+            self.bleu.reset()
+            tokens, seconds = self._speed
+            self.final["val/generated_tokens_per_second"] = tokens / max(seconds, 1e-9)
+            self._speed = [0.0, 0.0]
+        self.report(figures)
+
+    def _is_last(self) -> bool:
+        """Tell whether no training follows this validation; with no last step, none is the last."""
+        last = self.trainer.max_steps
+        return not self.trainer.training or last == -1 or self.global_step >= last
+
+    def write(self, batch: dict[str, Tensor]) -> list[list[int]]:
+        """Return the tokens of the target that is generated for each source."""
+        assert self.decoding is not None
+        tokenizer: Any = self.data.tokenizer_  # type: ignore[attr-defined]
+        width = int(batch["prefix_length"].max())
+        prompt, keep = batch["tokens"][:, :width], batch["keep"] & (batch["segments"] == 0)
+        never = {tokenizer.pad_id, tokenizer.mask_id, *tokenizer.begin}
+        new = self.decoding(
+            self.model,
+            prompt,
+            self.max_target,
+            end=tokenizer.eot_id,
+            keep=keep[:, :width],
+            segments=torch.zeros_like(prompt),
+            new_segment=1,
+            constraints=[Forbid(sorted(never))],
+            prefix_length=batch["prefix_length"],
+        )
+        return new.texts(tokenizer.eot_id)
+
+    def _generate(self, batch: dict[str, Tensor]) -> None:
+        tokenizer: Any = self.data.tokenizer_  # type: ignore[attr-defined]
+        start = time.perf_counter()
+        written = self.write(batch)
+        self._speed[0] += sum(map(len, written))
+        self._speed[1] += time.perf_counter() - start
+        for row, tokens in enumerate(written):
+            source, reference = (
+                tokenizer.decode(batch["tokens"][row][batch["keep"][row] & part[row]].tolist())
+                for part in (batch["segments"] == 0, batch["segments"] == 1)
+            )
+            text = tokenizer.decode(tokens)
+            found, expected = units(text, self.unit), units(reference, self.unit)
+            self.rouge.update(rouge_l(found, expected))
+            self.bleu.update([" ".join(found)], [[" ".join(expected)]])
+            if self.example is None:
+                self.example = f"{source}\n-> {text}\n   ({reference})"
+
+    def finish(self) -> str | None:
+        """Return a source of the validation split, what was generated for it, and its target."""
+        return self.example

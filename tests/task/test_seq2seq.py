@@ -1,0 +1,131 @@
+import json
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import suexp
+from suexp.errors import UserError
+from suexp.runner.compose import resolve
+from suexp.runner.instantiate import instantiate
+from suexp.runner.job import build
+
+SMALL = ("task=seq2seq", "data.tokenizer=bytes", "data.block_size=160", "model.dim=16")
+SIZES = ("model.num_layers=2", "model.num_heads=2", "threads=1")
+
+
+def task_of(*overrides: str) -> Any:
+    torch.manual_seed(0)
+    config = resolve([*SMALL, *SIZES, *overrides]).config
+    return build(config, instantiate(config["data"]))
+
+
+def batch_of(task: Any, count: int = 6) -> dict[str, torch.Tensor]:
+    rows = task.data.splits()["validation"].__getitems__(list(range(count)))
+    return task.data.collate(rows)
+
+
+def test_loss_is_the_mean_over_the_targets_tokens_of_the_batch() -> None:
+    task = task_of()
+    batch = batch_of(task)
+    with torch.no_grad():
+        logits = task.model(
+            batch["tokens"], batch["keep"], batch["segments"], prefix_length=batch["prefix_length"]
+        )
+    total = count = 0.0
+    for row in range(len(logits)):
+        first = int(batch["prefix_length"][row])
+        last = int(batch["keep"][row].sum())
+        target = batch["tokens"][row, first:last]
+        total += float(F.cross_entropy(logits[row, first - 1 : last - 1], target, reduction="sum"))
+        count += len(target)
+    assert count == int(batch["segments"].sum())
+    assert task.objective(batch).item() == pytest.approx(total / count, rel=1e-5)
+
+
+def test_loss_on_all_counts_the_source_too() -> None:
+    task = task_of("mask=causal", "task.loss_on=all")
+    batch = batch_of(task)
+    logits = task.model(batch["tokens"], batch["keep"])[:, :-1]
+    target = batch["tokens"][:, 1:].masked_fill(~batch["keep"][:, 1:], -100)
+    expected = F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=-100)
+    torch.testing.assert_close(task.objective(batch), expected)
+
+
+@pytest.mark.parametrize("mask", ["prefix", "causal"])
+def test_no_target_token_is_seen_before_it_is_predicted(mask: str) -> None:
+    """Exact zeros: what is asked at t does not depend on y_t and later, nor on other rows."""
+    task = task_of(f"mask={mask}")
+    batch = batch_of(task, 3)
+    logits, _ = task._predict(batch, "target")
+    start = 0
+    for row in range(3):
+        first, length = int(batch["prefix_length"][row]), int(batch["segments"][row].sum())
+        for t in (0, length // 2, length - 1):
+            changed = {name: value.clone() for name, value in batch.items()}
+            changed["tokens"][row, first + t :] = 65
+            again, _ = task._predict(changed, "target")
+            assert torch.equal(again[start : start + t + 1], logits[start : start + t + 1])
+        start += length
+
+
+def test_longer_padding_changes_nothing() -> None:
+    task = task_of()
+    batch = batch_of(task, 2)
+    longer = {
+        name: F.pad(value, (0, 7)) if value.ndim == 2 else value for name, value in batch.items()
+    }
+    found, _ = task._predict(longer, "target")
+    torch.testing.assert_close(found, task._predict(batch, "target")[0], atol=1e-6, rtol=1e-6)
+
+
+def test_a_run_reports_overlaps_and_an_example(in_tmp) -> None:
+    settings = ["trainer.max_steps=2", "data.batch_size=4", "data.eval_batch_size=4"]
+    settings += ["task.generate_rows=6", "task.max_target=5", "trainer.val_check_interval=1"]
+    summary = suexp.run([*SMALL, *SIZES, *settings, "trainer.limit_val_batches=3"])
+    metrics = summary.metrics
+    assert 0 <= metrics["val/rouge_l"] <= 1
+    assert 0 <= metrics["val/bleu"] <= 1
+    assert metrics["val/generated_tokens_per_second"] >= 0
+    assert "\n-> " in json.loads((summary.folder / "summary.json").read_text())["sample"]
+    assert metrics["val/loss"] > 0
+
+
+def test_generated_texts_are_what_a_row_alone_gives() -> None:
+    task = task_of("decoding=beam", "task.max_target=6")
+    batch = batch_of(task, 4)
+    together = task.write(batch)
+    assert len(together) == 4
+    for row in range(4):
+        width = int(batch["keep"][row].sum())
+        alone = {
+            name: value[row : row + 1, :width] if value.ndim == 2 else value[row : row + 1]
+            for name, value in batch.items()
+        }
+        assert task.write(alone) == [together[row]]
+        tokenizer = task.data.tokenizer_
+        assert not {tokenizer.pad_id, tokenizer.mask_id} & set(together[row])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["mask.length=4"], "the prefix is the source, of another length in each row; set mask.le"),
+        (["mask=bidirectional"], "a token must not see the one it predicts; use mask=prefix"),
+        (["mask=permutation"], "a token must not see the one it predicts"),
+        (["attention=linear"], "sums over all keys or all earlier ones"),
+        (["data=pydoc", "data.block_size=32"], "its rows have a source and a target"),
+        (["task.loss_on=all"], "a source token sees the one it predicts"),
+        (["position=learned", "position.max_length=8"], "position.max_length=8 is shorter than"),
+    ],
+)
+def test_combinations_that_cannot_work(overrides: list[str], line: str) -> None:
+    with pytest.raises(UserError, match=line) as error:
+        resolve([*SMALL, *overrides])
+    assert "\n" not in str(error.value)
+
+
+def test_bad_numbers() -> None:
+    with pytest.raises(UserError, match="max_target 0 at least 1"):
+        task_of("task.max_target=0")
