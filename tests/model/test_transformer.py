@@ -319,3 +319,15 @@ def test_vectors_need_a_size_and_classes() -> None:
         build(vocab_size=0, num_outputs=3)
     with pytest.raises(ValueError, match="no words to predict"):
         build(vocab_size=0, input_dim=4)
+
+
+def test_labels_of_tokens() -> None:
+    model, x = build(num_labels=3, mask=Bidirectional(), pooler=True, head="mlm"), tokens()
+    logits = model(x)
+    assert logits.shape == (2, 6, 3)
+    torch.testing.assert_close(logits, model.classifier(model.hidden(x)))
+    keep = torch.tensor([[True] * 6, [True] * 4 + [False] * 2])
+    torch.testing.assert_close(model(x, keep)[1, :4], model(x[1:, :4])[0])
+    assert model.head is None
+    with pytest.raises(ValueError, match="num_labels each token: give one"):
+        build(num_labels=3, num_outputs=2)

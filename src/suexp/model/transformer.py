@@ -46,8 +46,9 @@ class Transformer(nn.Module, Component):
     r"""$h_0 = \mathrm{embed}(x)$, $h_l = \mathrm{block}_l(h_{l-1})$, $\mathrm{logits} = W\,h_L$.
 
     Shapes: tokens x (b, n), hidden h (b, n, dim), logits (b, n, vocab_size), or (b, num_outputs) of
-    the pooled hidden states. Rows of vectors (b, n, input_dim), an image's patches say, take the
-    place of tokens where vocab_size is 0; a linear layer embeds them (arXiv:2010.11929). With
+    the pooled hidden states, or (b, n, num_labels) to tag each token. Rows of vectors (b, n,
+    input_dim), an image's patches say, take the place of tokens where vocab_size is 0; a linear
+    layer embeds them (arXiv:2010.11929). With
     norm_order=pre a last norm stands before the output; with post each block already ends in one.
     Attention and norm are prototypes, cloned for each layer.
 
@@ -82,6 +83,7 @@ class Transformer(nn.Module, Component):
         num_outputs: number of classes; 0: the pooled state itself, a vector of size dim, is the
             output; None: a language model.
         input_dim: size of the vectors, where vocab_size is 0.
+        num_labels: number of labels that each token is judged for by itself; None: it is not.
 
     Raises:
         ValueError: sizes that do not fit; when called, a text longer than the positions.
@@ -117,6 +119,7 @@ class Transformer(nn.Module, Component):
         pooler: bool = False,
         num_outputs: int | None = None,
         input_dim: int | None = None,
+        num_labels: int | None = None,
     ) -> None:
         super().__init__()
         sizes = {"dim": dim, "num_layers": num_layers, "num_heads": num_heads}
@@ -140,7 +143,10 @@ class Transformer(nn.Module, Component):
             raise ValueError(f"head must be plain or mlm, not {head}")
         if head == "mlm" and not tie_embeddings:
             raise ValueError("head=mlm multiplies by the embedding: set tie_embeddings=true")
-        if vocab_size == 0 and (input_dim is None or num_outputs is None):
+        if num_outputs is not None and num_labels is not None:
+            raise ValueError("num_outputs judges whole texts, num_labels each token: give one")
+        outputs = num_labels if num_outputs is None else num_outputs
+        if vocab_size == 0 and (input_dim is None or outputs is None):
             raise ValueError(
                 "without a vocabulary it needs input_dim and num_outputs: no words to predict"
             )
@@ -148,6 +154,7 @@ class Transformer(nn.Module, Component):
             raise ValueError(f"num_segments must be at least 0, not {num_segments}")
         self.mask = mask
         self.dim, self.pool = dim, pool
+        self.tags = num_labels is not None
         self.embedding = (
             nn.Embedding(vocab_size, dim) if vocab_size else nn.Linear(input_dim or 0, dim, bias)
         )
@@ -171,16 +178,14 @@ class Transformer(nn.Module, Component):
             else nn.Identity()
         )
         self.classifier = (
-            None
-            if num_outputs is None
-            else (nn.Linear(dim, num_outputs) if num_outputs else nn.Identity())
+            None if outputs is None else (nn.Linear(dim, outputs) if outputs else nn.Identity())
         )
         self.head = (
-            MLMHead(dim, vocab_size, ffn, norm) if head == "mlm" and num_outputs is None else None
+            MLMHead(dim, vocab_size, ffn, norm) if head == "mlm" and outputs is None else None
         )
         self.output = (
             nn.Linear(dim, vocab_size, bias=False)
-            if num_outputs is None and not tie_embeddings
+            if outputs is None and not tie_embeddings
             else None
         )
         self._places: Tensor | None = None
@@ -207,6 +212,8 @@ class Transformer(nn.Module, Component):
         hidden = self.hidden(tokens, keep, segments, **facts)
         if self.classifier is None:
             return self._vocabulary(hidden if at is None else hidden[at])
+        if self.tags:
+            return self.classifier(hidden)
         return self.classifier(self.pooler(self._pool(hidden, keep)))
 
     def hidden(
