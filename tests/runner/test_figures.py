@@ -83,6 +83,16 @@ def test_history_takes_the_last_line_of_a_repeated_step(tmp_path, results):
     assert max(values) < 10
 
 
+def test_history_counts_operations(tmp_path, results):
+    figure = {"from": "history", "x": "cost/flops", "y": "val/loss", "arms": ["adamw"]}
+    with pytest.raises(NothingToDrawError, match="no run recorded cost/flops"):
+        rows_of(figure, results, tmp_path / "runs")
+    for run in results["runs"]:  # 100 steps of a parent, then its own
+        run["cost"] |= {"flops": (run["cost"]["steps"] + 100) * 5, "flops_per_step": 5}
+    rows, _ = rows_of(figure, results, tmp_path / "runs")
+    assert {row["cost/flops"] - 5 * row["step"] for row in rows} == {500}
+
+
 def test_rows_know_their_arm_and_seed_and_obey_where(tmp_path, results):
     figure = {
         "from": "table",

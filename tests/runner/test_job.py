@@ -87,6 +87,36 @@ def test_a_child_starts_from_its_parents_weights(tmp_path: Path) -> None:
     )
 
 
+def test_a_run_may_be_validated_before_its_first_step(tmp_path: Path) -> None:
+    parent = 'parent=["model.norm_order=pre"]'
+    without = resolve(tiny(tmp_path, parent)).config
+    child = resolve(tiny(tmp_path, parent, "trainer.val_at_start=true")).config
+    summaries = [execute(without), execute(child)]
+    history = [line for line in Run(child).history() if "val/loss" in line]
+    assert [line["step"] for line in history] == [0, 10, 20]
+    origin = Run(without["parent"]).summary()
+    assert origin is not None
+    assert history[0]["val/loss"] == pytest.approx(origin["metrics"]["val/loss"], abs=1e-6)
+    losses = [each["metrics"]["val/loss"] for each in summaries]
+    assert losses[0] == losses[1]  # looking changes nothing
+
+
+def test_flops_count_the_parents_too(tmp_path: Path) -> None:
+    child = resolve(tiny(tmp_path, "trainer.max_steps=7", 'parent=["trainer.max_steps=20"]')).config
+    costs = execute(child)["cost"]
+    assert costs["flops"] == 27 * costs["flops_per_step"]
+    twice = ["trainer.max_steps=3", "trainer.accumulate_grad_batches=2"]
+    again = execute(resolve(tiny(tmp_path, *twice)).config)["cost"]
+    assert again["flops"] == 6 * costs["flops_per_step"]
+
+
+def test_a_transform_reports_what_it_measured(tmp_path: Path) -> None:
+    enlarge = ["transform=enlarge_width", "position=learned", "model.dim=32"]
+    overrides = [*enlarge, "trainer.max_steps=2", 'parent=["model.dim=16"]']
+    metrics = execute(resolve(tiny(tmp_path, *overrides)).config)["metrics"]
+    assert 0 < metrics["transform/max_logit_difference"] < 1e-5
+
+
 def test_swapping_attention_without_retraining(tmp_path: Path) -> None:
     convert = [
         "attention=performer",

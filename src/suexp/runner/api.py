@@ -25,7 +25,8 @@ class Summary:
         status: ``finished`` or ``failed``.
         error: why it failed.
         metrics: final metrics by name.
-        cost: parameters, flops_per_step, wall_seconds, peak_memory_bytes, steps.
+        cost: parameters, flops_per_step, flops (of all steps, its parents' included), wall_seconds,
+            peak_memory_bytes, steps.
         folder: the run folder.
     """
 

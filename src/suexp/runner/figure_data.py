@@ -79,7 +79,13 @@ def _of_run(
     if source == "history":
         from suexp.runner.store import read_history
 
-        return read_history(runs_dir / str(run["id"]) / "metrics.jsonl")
+        history = read_history(runs_dir / str(run["id"]) / "metrics.jsonl")
+        cost = run.get("cost") or {}
+        if cost.get("flops"):
+            for row in history:  # those of its parents come before its first step
+                left = cost["steps"] - row["step"]
+                row["cost/flops"] = cost["flops"] - left * cost["flops_per_step"]
+        return history
     if source == "final":
         return [finals(run)]
     tables: dict[str, list[Row]] = run.get("tables") or {}

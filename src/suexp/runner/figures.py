@@ -13,7 +13,8 @@ image    z over x and y, one panel for each `by`
 tuning   the tuned metric against the tuned value, the chosen one ringed (a line from: tuning)
 =======  ===========================================================================================
 
-`from` is history, table, tuning or final; `where: {column: value}` and `arms: [...]` choose rows.
+`from` is history (with a column `cost/flops`: all operations so far, the parents' included), table,
+tuning or final; `where: {column: value}` and `arms: [...]` choose rows.
 """
 
 import warnings

@@ -116,7 +116,7 @@ def _begin(task: Task, config: dict[str, Any], origin: Task | None) -> None:
         node = {"_target_": "suexp.transform.copy.Copy"}
     try:
         if node is not None:
-            instantiate(node)(parent, task.model)
+            task.final |= instantiate(node)(parent, task.model) or {}
         for method in task.methods:
             method.adopt(task, parent)  # type: ignore[operator]
     except ValueError as error:
@@ -193,6 +193,7 @@ def _train(run: Run, task: Recorded, loading: Loading, note: Note) -> pl.Trainer
     settings = {"check_val_every_n_epoch": None, **run.config["trainer"]}
     settings = task.trainer_settings(settings)
     checkpoints = Checkpoints(run.folder, settings.pop("checkpoint_seconds"))
+    val_at_start = settings.pop("val_at_start", False)
     labels = dict(run.config["run"])
     labels["name"] = f"{labels['arm']}-{run.config['seed']}" if labels["arm"] else run.id
     jsonl = instantiate({"_target_": "suexp.logger.jsonl.Jsonl"}, folder=run.folder)
@@ -225,6 +226,11 @@ def _train(run: Run, task: Recorded, loading: Loading, note: Note) -> pl.Trainer
             start = _load(run.checkpoints(), note)
             if start is not None:
                 note(f"run {run.id} goes on from {start.stem}")
+            elif val_at_start and "validation" in loading.splits:
+                # The metrics that it starts anew go on in training, which it must not change.
+                trainer.validate_loop.inference_mode = False
+                with torch.random.fork_rng():
+                    trainer.validate(task, datamodule=loading, verbose=False)
             trainer.fit(task, datamodule=loading, ckpt_path=start)
         else:
             loading.trainer = trainer
@@ -252,6 +258,10 @@ def _outcome(run: Run, task: Recorded, trainer: pl.Trainer, loading: Loading) ->
         if trainer.optimizers:
             metrics["optimizer/state_bytes"] = sum(map(cost.state_bytes, trainer.optimizers))
         costs |= cost.of_model(task, loading)
+        costs["flops_per_step"] *= trainer.accumulate_grad_batches
+        before = Run(run.config["parent"]).summary() if run.config.get("parent") else None
+        costs["flops"] = costs["steps"] * costs["flops_per_step"]
+        costs["flops"] += before["cost"]["flops"] if before else 0
         sample = task.finish()
     rows = [
         {"table": table, **row} for table, table_rows in task.tables.items() for row in table_rows

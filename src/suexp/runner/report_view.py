@@ -25,6 +25,7 @@ COSTS = {
     "parameters": ("parameters", readable.count),
     "flops_per_step": ("FLOPs a step", readable.count),
     "steps": ("steps", readable.count),
+    "flops": ("FLOPs in all", readable.count),
     "wall_seconds": ("time a run", readable.duration),
     "peak_memory_bytes": ("peak memory", readable.size),
 }
