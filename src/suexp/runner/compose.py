@@ -118,6 +118,7 @@ def _resolve(overrides: tuple[str, ...], config_dir: str | None) -> Resolved:
         # Sizes of a model that is not there, say: the reason is the combination.
         check_combination(OmegaConf.to_container(cfg), choices)  # type: ignore[arg-type]
         raise UserError(explain(error, conf_dir(), overrides)) from error
+    choices |= _several(config, choices)
     check(config, choices)
     if config.get("parent"):
         parent = parent_overrides(config["parent"])
@@ -131,6 +132,18 @@ def _resolve(overrides: tuple[str, ...], config_dir: str | None) -> Resolved:
         if "transform" not in named:
             config["parent"].pop("transform", None)
     return Resolved(config, choices)
+
+
+def _several(config: dict[str, Any], choices: dict[str, str]) -> dict[str, str]:
+    """Return the groups of which several options were chosen as a list; Hydra leaves these out."""
+    found = {}
+    for group, node in config.items():
+        options = conf_dir() / group
+        if group not in choices and isinstance(node, dict) and "_target_" not in node:
+            names = [name for name in node if (options / f"{name}.yaml").is_file()]
+            if names:
+                found[group] = ",".join(names)
+    return found
 
 
 def parent_overrides(parent: str | list[str]) -> list[str]:
