@@ -37,12 +37,14 @@ def candidate_loss(
         rows = torch.arange(len(scores), device=scores.device)
         column = partner[start : start + BLOCK]
         positive = scores[rows, column]
-        out = torch.zeros_like(scores, dtype=torch.bool)
-        if exclude is not None:
-            out[rows, exclude[start : start + BLOCK]] = True
-        if flat:
-            out[rows, column] = True
-        losses.append(scores.masked_fill(out, -torch.inf).logsumexp(-1) - positive)
+        if exclude is not None or flat:
+            out = torch.zeros_like(scores, dtype=torch.bool)
+            if exclude is not None:
+                out[rows, exclude[start : start + BLOCK]] = True
+            if flat:
+                out[rows, column] = True
+            scores = scores.masked_fill(out, -torch.inf)
+        losses.append(scores.logsumexp(-1) - positive)
     return torch.cat(losses)
 
 
@@ -147,6 +149,9 @@ class InfoNCE(nn.Module, Component):
         if self.flat and len(a) < 2:
             raise ValueError("flat=true needs at least 2 pairs: nothing competes with the partner")
         rows = torch.arange(len(a), device=a.device)
+        if len(a) <= BLOCK and not self.flat:  # one table of scores serves both ways
+            scores = self._scaled(a) @ b.T
+            return (scores.logsumexp(0) + scores.logsumexp(1)) / 2 - scores.diagonal()
         there = candidate_loss(self._scaled(a), b, rows, flat=self.flat)
         back = candidate_loss(self._scaled(b), a, rows, flat=self.flat)
         return (there + back) / 2
