@@ -6,6 +6,7 @@ import pytest
 
 from suexp.runner.compose import resolve
 from suexp.runner.local import run_one
+from suexp.runner.store import Run
 from tests.runner.tiny import tiny
 
 OVERRIDES = ("model.dropout=0", "trainer.max_steps=8", "trainer.val_check_interval=8")
@@ -27,3 +28,16 @@ def test_two_processes_equal_one(tmp_path: Path, strategy: str) -> None:
         single["metrics"]["train/loss"], rel=0.05
     )
     assert several["cost"]["parameters"] == single["cost"]["parameters"]
+
+
+@pytest.mark.slow
+def test_a_parent_on_several_devices_is_trained_first(tmp_path: Path) -> None:
+    several = [item for item in tiny(tmp_path, *OVERRIDES) if item != "trainer=cpu"]
+    several += ["trainer=ddp", "trainer.accelerator=cpu", 'parent=["seed=5"]']
+    config = resolve(several).config
+    summary = run_one(config)
+    assert summary is not None
+    assert summary["status"] == "finished", summary["error"]
+    parent = Run(config["parent"]).summary()
+    assert parent is not None
+    assert parent["metrics"]["train/loss"] > summary["metrics"]["train/loss"]

@@ -69,11 +69,7 @@ def execute(config: dict[str, Any], note: Note = print) -> dict[str, Any]:
     """
     run = Run(config)
     if int(os.environ.get("LOCAL_RANK", 0)) > 0:  # a helper of the process that holds the run
-        parent = None
-        if config.get("parent"):
-            execute(config["parent"], note)
-            parent = _trained(config["parent"])
-        return _run(run, parent, note)
+        return _run(run, _trained(config["parent"]) if config.get("parent") else None, note)
     with run.lock(note):
         if run.finished and not config.get("rerun"):
             note(f"run {run.id} is finished already: {run.folder} (rerun=true runs it again)")
@@ -289,6 +285,7 @@ def _prepare_process() -> None:
         ".*The number of training batches.*",
         ".*Checkpoint directory.*exists and is not empty.*",
         ".*is smaller than the logging interval.*",
+        ".*training_step. returned .None.*",  # a method skipped the step
     ):
         warnings.filterwarnings("ignore", pattern)
 

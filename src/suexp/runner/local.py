@@ -111,6 +111,8 @@ def _in_children(configs: list[dict[str, Any]], jobs: int, threads: int) -> list
             return None
         if run.finished and not config["rerun"]:
             return run.summary()
+        if many_devices(config) and config.get("parent"):
+            one(config["parent"])  # in processes of its own: a run's processes join one training
         began, before = time.perf_counter(), run.summary()
         own = {
             **config,
