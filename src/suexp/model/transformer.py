@@ -301,7 +301,7 @@ class Transformer(nn.Module, Component):
         if self.output is not None:
             return self.output(hidden)
         if self.head is not None:
-            return self.head(hidden, self.embedding.weight)
+            return F.linear(self.head(hidden), self.embedding.weight, self.head.bias)
         return F.linear(hidden, self.embedding.weight)
 
     def _pool(self, hidden: Tensor, keep: Tensor | None) -> Tensor:

@@ -1,7 +1,6 @@
 """The output layer that BERT puts between its last hidden states and the vocabulary."""
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -10,9 +9,11 @@ from suexp.nn.feed_forward import ACTIVATIONS, Kind
 
 
 class MLMHead(nn.Module):
-    r"""$\mathrm{logits} = E\,\mathrm{norm}(f(W h + b)) + c$ with the table $E$ of the embedding.
+    r"""$g = \mathrm{norm}(f(W h + b))$; the logits are $E g + c$ with the table $E$ of the embedding.
 
-    Shapes: h (..., dim), E (vocab_size, dim), logits (..., vocab_size).
+    Shapes: h and g (..., dim), E (vocab_size, dim), c (vocab_size,), the attribute ``bias``. The
+    table stays out of the module: hooks on modules, as counters of operations set them, cannot
+    stand on parameters among the arguments.
 
     Reference: Devlin et al., BERT, arXiv:1810.04805; https://kexue.fm/archives/6933 keeps it when a
     masked language model becomes a sequence-to-sequence one.
@@ -31,8 +32,6 @@ class MLMHead(nn.Module):
         self.norm = clone(norm)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
 
-    def forward(
-        self, hidden: Float[Tensor, "*b c"], table: Float[Tensor, "v c"]
-    ) -> Float[Tensor, "*b v"]:
-        """Return the logits."""
-        return F.linear(self.norm(self.activation(self.dense(hidden))), table, self.bias)
+    def forward(self, hidden: Float[Tensor, "*b c"]) -> Float[Tensor, "*b c"]:
+        """Return g."""
+        return self.norm(self.activation(self.dense(hidden)))

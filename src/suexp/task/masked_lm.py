@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torchmetrics import MeanMetric
 
@@ -90,21 +90,24 @@ class MaskedLM(Task):
 
     def objective(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the mean loss over the hidden tokens."""
-        inputs, target = self.hide(batch["tokens"][:, :-1])
-        return self.loss(self.model(inputs), target)
+        return self.loss(*self._predict(batch))
+
+    def _predict(
+        self, batch: dict[str, Tensor], generator: torch.Generator | None = None
+    ) -> tuple[Float[Tensor, "k v"], Int[Tensor, " k"]]:
+        """Return the logits of the chosen tokens, and what they are."""
+        inputs, target = self.hide(batch["tokens"][:, :-1], generator)
+        at = target != IGNORE
+        return self.model(inputs, at=at), target[at]
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Add the batch's loss and accuracy over hidden tokens."""
         generator = torch.Generator(self.device).manual_seed(batch_idx)
-        inputs, target = self.hide(batch["tokens"][:, :-1], generator)
-        logits = self.model(inputs)
-        count = (target != IGNORE).sum()
-        if count == 0:
+        logits, target = self._predict(batch, generator)
+        if len(target) == 0:
             return
-        loss = F.cross_entropy(logits.flatten(0, 1).float(), target.flatten(), ignore_index=IGNORE)
-        right = ((logits.argmax(-1) == target) & (target != IGNORE)).sum()
-        self.val_loss.update(loss, weight=count)
-        self.val_accuracy.update(right / count, weight=count)
+        self.val_loss.update(F.cross_entropy(logits.float(), target), weight=len(target))
+        self.val_accuracy.update((logits.argmax(-1) == target).float())
 
     def on_validation_epoch_end(self) -> None:
         """Log the loss in nats per hidden token and the share predicted right."""
