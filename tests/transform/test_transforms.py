@@ -29,6 +29,20 @@ def test_copy_refuses_a_tensor_that_only_one_side_has() -> None:
         Copy().apply(model(), model("model.num_layers=1"))
 
 
+def test_copy_leaves_parts_out() -> None:
+    parent, child = model("model.head=mlm"), model("model.head=mlm", "seed=1")
+    before = {name: value.clone() for name, value in child.state_dict().items()}
+    with torch.no_grad():
+        parent.head.bias.fill_(1)
+    Copy(["head", "blocks.1"]).apply(parent, child)
+    for name, value in child.state_dict().items():
+        own = name.startswith(("head.", "blocks.1."))
+        assert torch.equal(value, before[name] if own else parent.state_dict()[name]), name
+    Copy(["head"]).apply(model("seed=2"), child)  # a parent without it
+    with pytest.raises(ValueError, match="no part 'haed'; use embedding, blocks, norm, head"):
+        Copy(["haed"]).apply(parent, child)
+
+
 def test_convert_attention_keeps_the_projections_and_the_child_its_own_buffers() -> None:
     parent, child = model(), model("attention=performer")
     before = {k: v.clone() for k, v in child.state_dict().items() if k not in parent.state_dict()}
