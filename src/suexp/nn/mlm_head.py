@@ -9,7 +9,7 @@ from suexp.nn.feed_forward import ACTIVATIONS, Kind
 
 
 class MLMHead(nn.Module):
-    r"""$g = \mathrm{norm}(f(W h + b))$; the logits are $E g + c$ with the table $E$ of the embedding.
+    r"""$g = \mathrm{norm}(f(W h + b))$; logits are $E g + c$ with the table $E$ of the embedding.
 
     Shapes: h and g (..., dim), E (vocab_size, dim), c (vocab_size,), the attribute ``bias``. The
     table stays out of the module: hooks on modules, as counters of operations set them, cannot

@@ -137,14 +137,31 @@ def _in_children(configs: list[dict[str, Any]], jobs: int, threads: int) -> list
         return _Forked(context.Process(target=_child, args=(own, os.getpid())))
 
     with ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(one, config) for config in configs]
+        futures = {place: pool.submit(one, configs[place]) for place in _order(configs)}
         try:
-            return [future.result() for future in futures]
+            return [futures[place].result() for place in range(len(configs))]
         except BaseException:
             stop.set()
             for process in tuple(running):  # it shrinks meanwhile
                 process.terminate()  # the run stops after its step, with a checkpoint
             raise
+
+
+def _order(configs: list[dict[str, Any]]) -> list[int]:
+    """Return the places of the runs in the order in which they start.
+
+    A parent that several share is trained by the first of them. The others would only wait for its
+    lock, so they start last.
+    """
+    turns, seen = [], set()
+    for config in configs:
+        parent = Run(config["parent"]) if config.get("parent") else None
+        if parent is None or parent.finished:
+            turns.append(1)
+        else:
+            turns.append(2 if parent.id in seen else 0)
+            seen.add(parent.id)
+    return sorted(range(len(configs)), key=turns.__getitem__)
 
 
 class _Forked:

@@ -1,0 +1,24 @@
+from pathlib import Path
+from typing import Any
+
+from suexp.runner.compose import resolve
+from suexp.runner.local import _order
+
+
+def config(out: Path, seed: int, parent: str | None = None) -> dict[str, Any]:
+    own = [] if parent is None else [f"parent=['{parent}']"]
+    return resolve((f"seed={seed}", f"out={out}", *own)).config
+
+
+def test_runs_that_wait_for_a_shared_parent_start_last(tmp_path: Path) -> None:
+    """Two share a parent of seed 7, one has its own; the plain runs fill the time."""
+    shared, other = "seed=7", "seed=8"
+    runs = [(0, shared), (1, shared), (2, None), (3, other), (4, None)]
+    configs = [config(tmp_path, *run) for run in runs]
+    assert _order(configs) == [0, 3, 2, 4, 1]
+
+
+def test_a_finished_parent_keeps_nobody_waiting(tmp_path: Path, monkeypatch) -> None:
+    configs = [config(tmp_path, 0, "seed=7"), config(tmp_path, 1, "seed=7"), config(tmp_path, 2)]
+    monkeypatch.setattr("suexp.runner.store.Run.finished", True)
+    assert _order(configs) == [0, 1, 2]
