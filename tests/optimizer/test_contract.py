@@ -135,7 +135,7 @@ def test_trains_half_precision(option: str) -> None:
 def test_passes_over_what_it_cannot_move(option: str) -> None:
     unused, empty = nn.Parameter(torch.ones(3, 2)), nn.Parameter(torch.ones(0, 4))
     scalar, frozen = nn.Parameter(torch.tensor(1.0)), nn.Parameter(torch.ones(2, 2), False)
-    optimizer = load(option)([unused, empty, scalar, frozen])
+    optimizer = load(option, lr=0.01)([scalar, unused, empty, frozen])
     empty.grad, scalar.grad = torch.zeros(0, 4), torch.tensor(2.0)
     optimizer.step()
     assert torch.equal(unused, torch.ones(3, 2))
@@ -223,7 +223,10 @@ def test_decay_is_by_kind(option: str) -> None:
 def test_refuses_settings_out_of_range(option: str, changes: dict[str, Any], message: str) -> None:
     made = load(option)
     if beta := changes.get("beta"):
-        name = next(key for key in ("beta", "betas", "momentum") if key in made.keywords)
+        names = [key for key in ("beta", "betas", "momentum") if key in made.keywords]
+        if not names:
+            pytest.skip("it has no momentum")
+        name = names[0]
         changes = {name: [0.9, beta] if name == "betas" else beta}
     with pytest.raises(ValueError, match=message) as caught:
         made([nn.Parameter(torch.ones(2))], **changes)

@@ -41,6 +41,7 @@ def check(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
             _check_arguments(path, node, source, set(declared))
     _check_length(config)
     _check_accumulation(config)
+    _check_line_search(config)
 
 
 def check_combination(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
@@ -202,6 +203,21 @@ def _check_accumulation(config: Mapping[str, Any]) -> None:
             f"trainer.accumulate_grad_batches={outer} and optimizer.grad_accum_steps={inner}: "
             "accumulate once, in the trainer or in the optimizer's momentum"
         )
+
+
+def _check_line_search(config: Mapping[str, Any]) -> None:
+    """Refuse what changes the gradient on its way to an optimizer that compares it with losses."""
+    node, trainer = config.get("optimizer") or {}, config.get("trainer") or {}
+    source = read(node["_target_"]) if isinstance(node.get("_target_"), str) else None
+    if source is None or "line_search" not in source.literal("provides", ()):
+        return
+    for key, neutral in (("gradient_clip_val", None), ("accumulate_grad_batches", 1)):
+        if trainer.get(key) not in (None, 0, neutral):
+            raise UserError(
+                f"{source.name} searches along a line of the loss itself, which "
+                f"trainer.{key}={trainer[key]} would bend; set "
+                f"trainer.{key}={'null' if neutral is None else neutral}"
+            )
 
 
 def _check_length(config: Mapping[str, Any]) -> None:
