@@ -13,6 +13,7 @@ from suexp.runner.instantiate import instantiate
 from suexp.runner.job import build
 from suexp.runner.sweep import plan
 from suexp.task.base import Task
+from suexp.task.closed_form import ClosedForm
 
 GROUPS = ("attention", "position", "mask", "model", "task")
 SMALL = ("data.batch_size=2", "trainer.enable_progress_bar=false", "threads=1")
@@ -36,7 +37,10 @@ COMPANIONS = {
     "model=bag_encoder": ["task=matching"],
     "data=digits": ["task=classification", "model=mlp"],
     "data=idx": ["task=classification", "model=mlp", "data.images=i", "data.labels=l"],
+    "data=sklearn": ["task=classification", "model=linear"],
     "model=mlp": ["task=classification", "data=digits"],
+    "model=linear": ["task=classification", "data=sklearn"],
+    "optimizer=lbfgs": ["trainer.gradient_clip_val=null"],
     "data=counter": ["task=points_in_sector"],
     "data=files": ["data.train=some.txt"],
     "data=hub": ["data.name=some/name"],
@@ -84,8 +88,14 @@ def test_a_pair_trains_a_step_or_is_refused(pair: tuple[str, str], tmp_path: Pat
     if chosen.get("model") == "mlp":
         extra += [] if "task" in chosen else ["task=classification"]
         extra += ["data=digits", "model.dim=8"]
+    elif chosen.get("model") == "linear":
+        extra += ["data=sklearn"] if "task" in chosen else ["task=classification", "data=sklearn"]
+    elif chosen.get("task") == "analytic_classification" and "model" not in chosen:
+        extra += ["data=sklearn"]
     elif not chosen.get("task", "causal_lm").endswith(("sector", "estimation", "cost")):
         extra += ["model.dim=8", "data.block_size=12", "data.tokenizer=bytes"]
+        if chosen.get("task") == "analytic_classification":
+            extra += ["data=docstring_topic"]
         if chosen.get("model") == "bag_encoder":
             extra += [] if "task" in chosen else ["task=matching"]
         else:
@@ -112,6 +122,10 @@ def test_a_pair_trains_a_step_or_is_refused(pair: tuple[str, str], tmp_path: Pat
     batch = data.collate(
         [dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True)]
     )
+    if isinstance(task, ClosedForm):
+        task.accumulate(batch)
+        assert task.sums
+        return
     loss = task.objective(batch)
     loss.backward()
     gradients = [p.grad for p in task.model.parameters() if p.grad is not None]

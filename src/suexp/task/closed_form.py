@@ -22,9 +22,9 @@ class ClosedForm(Task):
     A subclass keeps sums in `sums` (plain tensors by name; empty at the start of a run), adds a
     batch's in `accumulate`, and writes the weights in `solve`, which is called after each pass
     (`pass_number`) and reads what `joined` returns: the sums of all processes. Where they do not
-    simply add up it overrides `joined`. They are in the checkpoint, beside the parameters rather
-    than among them, so that a run in 16 bits does not round them. They should be float64, which
-    `widened` gives where the device has it.
+    simply add up it overrides `joined`. What a later pass must know it puts into `known`. Both are
+    in the checkpoint, beside the parameters rather than among them, so that a run in 16 bits does
+    not round them. They should be float64, which `widened` gives where the device has it.
 
     Reference: Chan, Golub and LeVeque, Algorithms for Computing the Sample Variance,
     https://doi.org/10.1080/00031305.1983.10483115.
@@ -33,6 +33,7 @@ class ClosedForm(Task):
         passes: how many times all rows are read.
         pass_number: the pass that is under way, from 0.
         sums: what this process has summed up so far.
+        known: what all processes know from the passes before.
     """
 
     refuses: ClassVar[dict[str, str]] = {
@@ -50,6 +51,7 @@ class ClosedForm(Task):
         self.passes = 1
         self.pass_number = 0
         self.sums: dict[str, Tensor] = {}
+        self.known: dict[str, Tensor] = {}
 
     def accumulate(self, batch: dict[str, Tensor]) -> None:
         """Add the sums of a batch; gradients are off and the model is in evaluation mode."""
@@ -120,6 +122,7 @@ class ClosedForm(Task):
         device = "cpu" if self.device.type == "mps" else self.device
         restored = self.sums if self.global_rank == 0 else {}
         self.sums = {name: total.to(device) for name, total in restored.items()}
+        self.known = {name: total.to(device) for name, total in self.known.items()}
 
     def on_train_epoch_start(self) -> None:
         """Count the passes."""
@@ -132,9 +135,7 @@ class ClosedForm(Task):
         self._read(batch, last=False)
         self.sums = kept
 
-    def training_step(  # type: ignore[override]
-        self, batch: dict[str, Tensor], batch_idx: int
-    ) -> None:
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Add a batch; after the pass's last, solve.
 
         It is done here, not at the epoch's end, so that a checkpoint of the last batch holds the
@@ -159,12 +160,13 @@ class ClosedForm(Task):
 
     def on_train_end(self) -> None:
         """Let go of the sums: the weights stand."""
-        self.sums.clear()
+        self.sums, self.known = {}, {}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the sums of all processes; Lightning calls this in each."""
         checkpoint["sums"] = {name: total.clone() for name, total in self.joined().items()}
+        checkpoint["known"] = {name: total.clone() for name, total in self.known.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on from sums that were saved."""
-        self.sums = dict(checkpoint["sums"])
+        self.sums, self.known = dict(checkpoint["sums"]), dict(checkpoint["known"])
