@@ -38,7 +38,14 @@ COMPANIONS = {
     "data=digits": ["task=classification", "model=mlp"],
     "data=idx": ["task=classification", "model=mlp", "data.images=i", "data.labels=l"],
     "data=sklearn": ["task=classification", "model=linear"],
+    "data=ring": ["task=adversarial"],
     "model=mlp": ["task=classification", "data=digits"],
+    "model=gan_mlp": ["task=adversarial"],
+    "loss=gan": ["task=adversarial"],
+    "method=gradient_normalization": ["task=adversarial"],
+    "method=spectral_norm": ["task=adversarial"],
+    "method=weight_clipping": ["task=adversarial"],
+    "method=wgan_gp": ["task=adversarial"],
     "model=linear": ["task=classification", "data=sklearn"],
     "optimizer=lbfgs": ["trainer.gradient_clip_val=null"],
     "data=counter": ["task=points_in_sector"],
@@ -85,7 +92,10 @@ PAIRS = [
 def test_a_pair_trains_a_step_or_is_refused(pair: tuple[str, str], tmp_path: Path) -> None:
     chosen = dict(item.split("=") for item in pair)
     extra = list(SMALL)
-    if chosen.get("model") == "mlp":
+    if chosen.get("model", "").startswith("gan_") or chosen.get("task") == "adversarial":
+        extra += [] if "task" in chosen else ["task=adversarial"]
+        extra += [] if "model" in chosen else ["model.dim=8"]
+    elif chosen.get("model") == "mlp":
         extra += [] if "task" in chosen else ["task=classification"]
         extra += ["data=digits", "model.dim=8"]
     elif chosen.get("model") == "linear":
