@@ -21,6 +21,8 @@ class Document:
         label: its class, where it has one.
         where: file and line, for messages.
         other: the second text of a pair: an answer, a summary.
+        units: what its tags stand for, one each; joined they are the text.
+        tags: as many tags.
     """
 
     key: str
@@ -28,6 +30,8 @@ class Document:
     label: str | int | None = None
     where: str = ""
     other: str | None = None
+    units: tuple[str, ...] | None = None
+    tags: tuple[str, ...] | None = None
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -51,7 +55,10 @@ def of_split(documents: Iterable[Document], split: str, val_fraction: float) -> 
 
 
 def capped(documents: Iterable[Document], max_bytes: int | None) -> Iterator[Document]:
-    """Yield the documents up to a total of ``max_bytes`` in UTF-8; the last one is cut to fit."""
+    """Yield the documents up to a total of ``max_bytes`` in UTF-8; the last one is cut to fit.
+
+    One with tags is not cut but left out.
+    """
     left = max_bytes
     for doc in documents:
         if left is None:
@@ -60,6 +67,8 @@ def capped(documents: Iterable[Document], max_bytes: int | None) -> Iterator[Doc
         if left <= 0:
             return
         data = doc.text.encode()
+        if doc.tags is not None and len(data) > left:
+            return
         text = doc.text if len(data) <= left else data[:left].decode(errors="ignore")
         left -= len(data)
         yield replace(doc, text=text)

@@ -26,8 +26,10 @@ class Files(Text):
     ``keep`` (B, n) and ``label`` (B,), the place of the label in the sorted labels of the training
     split. ``kind=pairs`` keeps two texts a row, columns ``text`` and ``other``, and ``label``, 1 or
     0, where there is one (see `suexp.data.pairing`). ``kind=seq2seq`` joins the source ``text`` and
-    the target ``other`` in a row (see `suexp.data.joining`). With no validation file, records are
-    held out by a hash of their text: equal texts stay together.
+    the target ``other`` in a row (see `suexp.data.joining`). ``kind=tagging`` gives each token a
+    tag: in JSON lines the columns ``tokens`` and ``tags``, in plain text the blanks between words,
+    each line a text (see `suexp.data.tagging`). With no validation file, records are held out by a
+    hash of their text: equal texts stay together.
 
     Reference: https://jsonlines.org, https://www.rfc-editor.org/rfc/rfc4180,
     https://parquet.apache.org.
@@ -36,15 +38,17 @@ class Files(Text):
         train: path, glob or list of them, relative to the folder that suexp is started in.
         validation: likewise; null: ``val_fraction`` of the training records.
         test: likewise; null: no test split.
-        kind: ``lm``, ``classification``, ``pairs`` or ``seq2seq``.
-        columns: ``text``, ``label``, ``other`` (a second text) -> the file's name for them; of a
-            table without a header, the column's number from 0.
+        kind: ``lm``, ``classification``, ``pairs``, ``seq2seq`` or ``tagging``.
+        columns: ``text``, ``label``, ``other`` (a second text), ``tokens``, ``tags`` -> the file's
+            name for them; of a table without a header, the column's number from 0.
         format: text, json, csv, tsv or parquet; null: as each file's name says.
         header: whether the first line of CSV and TSV names the columns.
         document: what is one document of a text file: ``paragraph`` (up to a blank line), ``line``
-            or ``file``.
-        tokenizer: ``bpe``, trained on the training split, ``bytes``, or ``wordpiece``, BERT's.
-        vocab_size: tokens of the BPE, the 3 special ones included; the bytes always have 259.
+            or ``file``; of tagged text always ``line``.
+        tokenizer: ``bpe``, trained on the training split, ``bytes``, ``wordpiece``, BERT's, or
+            ``chars``, the characters of the training split.
+        vocab_size: tokens of the BPE, the 3 special ones included, or the most characters, one
+            unknown and 3 special ones included; the bytes always have 259.
         block_size: tokens that a row predicts, or the most tokens of a single text.
         batch_size: rows of a training step.
         eval_batch_size: rows of an evaluation step.
@@ -63,6 +67,7 @@ class Files(Text):
         "labels if kind=classification",
         "pairs if kind=pairs",
         "targets if kind=seq2seq",
+        "tags if kind=tagging",
     }
 
     def __init__(
@@ -70,12 +75,12 @@ class Files(Text):
         train: Paths = None,
         validation: Paths = None,
         test: Paths = None,
-        kind: Literal["lm", "classification", "pairs", "seq2seq"] = "lm",
+        kind: Literal["lm", "classification", "pairs", "seq2seq", "tagging"] = "lm",
         columns: dict[str, str | int] = COLUMNS,
         format: Literal["text", "json", "csv", "tsv", "parquet"] | None = None,
         header: bool = True,
         document: Literal["paragraph", "line", "file"] = "paragraph",
-        tokenizer: Literal["bpe", "bytes", "wordpiece"] = "bpe",
+        tokenizer: Literal["bpe", "bytes", "wordpiece", "chars"] = "bpe",
         vocab_size: int = 8192,
         block_size: int = 128,
         batch_size: int = 16,
@@ -99,6 +104,8 @@ class Files(Text):
         )
         self.train, self.validation, self.test = train, validation, test
         self.document = one_of("document", document, ("paragraph", "line", "file"))
+        if kind == "tagging":
+            self.document = "line"
         self.format = one_of("format", format, (None, "text", "json", "csv", "tsv", "parquet"))
         self.columns, self.header = columns_of(kind, columns), header
         self.optional = optional_columns(kind, self.columns)

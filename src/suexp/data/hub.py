@@ -41,10 +41,13 @@ class Hub(Text):
         train: the hub's name of the training split.
         validation: likewise; null: ``val_fraction`` of the training rows.
         test: likewise; null: no test split.
-        kind: ``lm``, ``classification``, ``pairs`` or ``seq2seq``.
-        columns: ``text``, ``label``, ``other`` (a second text) -> the data set's names for them.
-        tokenizer: ``bpe``, trained on the training split, ``bytes``, or ``wordpiece``, BERT's.
-        vocab_size: tokens of the BPE, the 3 special ones included; the bytes always have 259.
+        kind: ``lm``, ``classification``, ``pairs``, ``seq2seq`` or ``tagging``.
+        columns: ``text``, ``label``, ``other`` (a second text), ``tokens``, ``tags`` -> the data
+            set's names for them. Tags may be numbers whose names the data set knows.
+        tokenizer: ``bpe``, trained on the training split, ``bytes``, ``wordpiece``, BERT's, or
+            ``chars``, the characters of the training split.
+        vocab_size: tokens of the BPE, the 3 special ones included, or the most characters, one
+            unknown and 3 special ones included; the bytes always have 259.
         block_size: tokens that a row predicts, or the most tokens of a single text.
         batch_size: rows of a training step.
         eval_batch_size: rows of an evaluation step.
@@ -63,6 +66,7 @@ class Hub(Text):
         "labels if kind=classification",
         "pairs if kind=pairs",
         "targets if kind=seq2seq",
+        "tags if kind=tagging",
     }
 
     def __init__(
@@ -73,9 +77,9 @@ class Hub(Text):
         train: str = "train",
         validation: str | None = "validation",
         test: str | None = None,
-        kind: Literal["lm", "classification", "pairs", "seq2seq"] = "lm",
+        kind: Literal["lm", "classification", "pairs", "seq2seq", "tagging"] = "lm",
         columns: dict[str, str] = COLUMNS,
-        tokenizer: Literal["bpe", "bytes", "wordpiece"] = "bpe",
+        tokenizer: Literal["bpe", "bytes", "wordpiece", "chars"] = "bpe",
         vocab_size: int = 8192,
         block_size: int = 128,
         batch_size: int = 16,
@@ -121,10 +125,15 @@ class Hub(Text):
         where = f"{self.name} ({split})"
         present = columns_there(where, self.columns, rows.column_names, self.optional)
         rows = rows.select_columns(list(present.values())).with_format("arrow")
+        names = None  # of tags that are numbers
+        if "tags" in present:
+            names = getattr(getattr(rows.features[present["tags"]], "feature", None), "names", None)
         number = 0
         for table in rows.iter(batch_size=1000):
             for row in table.to_pylist():
                 record = {name: row[column] for name, column in present.items()}
+                if names:
+                    record["tags"] = [names[tag] for tag in record["tags"]]
                 yield as_document(f"{where} row {number}", record, self.columns)
                 number += 1
 

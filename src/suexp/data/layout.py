@@ -31,6 +31,7 @@ KINDS = {
     "classification": Kind("labelling", "Labelled", ("text", "label")),
     "seq2seq": Kind("joining", "Joined", ("text", "other")),
     "pairs": Kind("pairing", "Paired", ("text", "other"), ("label",)),
+    "tagging": Kind("tagging", "Tagged", (), ("text", "tokens", "tags")),
 }
 
 # Split -> a function that begins its documents anew.

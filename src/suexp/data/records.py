@@ -14,6 +14,7 @@ from suexp.errors import UserError
 
 FORMATS = {
     ".txt": "text",
+    ".utf8": "text",  # as the SIGHAN bakeoffs name theirs
     ".md": "text",
     ".json": "json",
     ".jsonl": "json",
@@ -24,7 +25,7 @@ FORMATS = {
 }
 
 # What a record must have -> what it is called in the source.
-COLUMNS: dict[str, Any] = {"text": "text", "label": "label", "other": "other"}
+COLUMNS: dict[str, Any] = {name: name for name in ("text", "label", "other", "tokens", "tags")}
 
 JOINT = "; "  # between the texts of a list
 
@@ -125,10 +126,17 @@ def as_document(where: str, row: dict[str, Any], columns: dict[str, str]) -> Doc
     """Return the document of a record, which has ``text`` and perhaps ``label`` and ``other``.
 
     A list of texts as the other one, of key words say, counts as one text, joined by `JOINT`.
+    ``tokens`` and ``tags``, two lists, take the place of the text.
 
     Raises:
         UserError: a text that is not a string, or a label that is neither string nor integer.
     """
+    if "tokens" in row or "tags" in row:
+        lists = {name: _texts(where, columns[name], row.get(name)) for name in ("tokens", "tags")}
+        text = "".join(lists["tokens"])
+        return Document(text, text, None, where, None, lists["tokens"], lists["tags"])
+    if "text" not in row:
+        raise UserError(f"{where}: no column {columns.get('text', 'text')!r}")
     if isinstance(row.get("other"), list) and all(isinstance(x, str) for x in row["other"]):
         row = row | {"other": JOINT.join(row["other"])}
     for name in ("text", "other"):
@@ -140,6 +148,14 @@ def as_document(where: str, row: dict[str, Any], columns: dict[str, str]) -> Doc
             f"{where}: column {columns['label']!r} holds {_kind(label)}, not a word or an integer"
         )
     return Document(row["text"], row["text"], label, where, row.get("other"))
+
+
+def _texts(where: str, column: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise UserError(f"{where}: column {column!r} holds {_kind(value)}, not a list of texts")
+    for item in value:
+        _check_text(where, column, item)
+    return tuple(value)
 
 
 def _check_text(where: str, column: str, text: Any) -> None:

@@ -4,7 +4,7 @@ import functools
 import hashlib
 import inspect
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from suexp.data.tokenizer import Tokenizer
 
 # Modules whose code decides the rows, beside those of the option's own class.
-HELPERS = ("corpus", "document", "layout", "records", "tokenizer", "wordpiece")
+HELPERS = ("characters", "corpus", "document", "layout", "records", "tokenizer", "wordpiece")
 
 
 class Text(Data):
@@ -33,8 +33,10 @@ class Text(Data):
     An option gives the documents of each split and says what they depend on.
 
     Args:
-        tokenizer: ``bpe``, trained on the training split, ``bytes``, or ``wordpiece``.
-        vocab_size: tokens of the BPE, the 3 special ones included; the bytes always have 259.
+        tokenizer: ``bpe``, trained on the training split, ``bytes``, ``wordpiece``, or ``chars``,
+            the characters of the training split.
+        vocab_size: tokens of the BPE, the 3 special ones included, the most characters, one unknown
+            and 3 special ones included; the bytes always have 259.
         block_size: tokens a row predicts, or the most tokens of a single text.
         batch_size: rows of a training step.
         eval_batch_size: rows of an evaluation step.
@@ -53,7 +55,7 @@ class Text(Data):
 
     def __init__(
         self,
-        tokenizer: Literal["bpe", "bytes", "wordpiece"],
+        tokenizer: Literal["bpe", "bytes", "wordpiece", "chars"],
         vocab_size: int,
         block_size: int,
         batch_size: int,
@@ -67,6 +69,8 @@ class Text(Data):
             raise ValueError("data.tokenizer=wordpiece needs data.vocab, a checkpoint's vocab.txt")
         if tokenizer == "bpe" and vocab_size < 259:
             raise ValueError(f"data.vocab_size {vocab_size}: the BPE needs at least 259 tokens")
+        if tokenizer == "chars" and vocab_size < 5:
+            raise ValueError(f"data.vocab_size {vocab_size}: characters need at least 5 tokens")
         for name, value in (
             ("block_size", block_size),
             ("batch_size", batch_size),
@@ -77,7 +81,7 @@ class Text(Data):
                 raise ValueError(f"data.{name} must be at least 1, not {value}")
         if not 0 < val_fraction < 1:
             raise ValueError(f"data.val_fraction must be between 0 and 1, not {val_fraction}")
-        self.tokenizer = one_of("tokenizer", tokenizer, ("bpe", "bytes", "wordpiece"))
+        self.tokenizer = one_of("tokenizer", tokenizer, ("bpe", "bytes", "wordpiece", "chars"))
         self.vocab_size, self.block_size = vocab_size, block_size
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.val_fraction, self.max_bytes, self.truncate = val_fraction, max_bytes, truncate
@@ -107,6 +111,8 @@ class Text(Data):
         }
         if self.tokenizer == "bpe":
             facts |= {"vocab_size": self.vocab_size, "library": version("tokenizers")}
+        if self.tokenizer == "chars":
+            facts |= {"vocab_size": self.vocab_size}
         if self.tokenizer == "wordpiece" and self.vocab is not None:
             from suexp.data.wordpiece import ignores_case, vocab_file
 
@@ -146,22 +152,29 @@ class Text(Data):
         return self._open_tokenizer(None if self.tokenizer == "bytes" else self._folder)
 
     def _open_tokenizer(self, folder: Path | None) -> "Tokenizer":
+        from suexp.data.characters import CharacterTokenizer
         from suexp.data.tokenizer import BPETokenizer, ByteTokenizer
         from suexp.data.wordpiece import WordPieceTokenizer
 
         if folder is None:
             return ByteTokenizer()
-        kinds = {"bpe": BPETokenizer, "wordpiece": WordPieceTokenizer}
+        kinds: dict[str, Callable[[Path], Tokenizer]] = {
+            "bpe": BPETokenizer,
+            "chars": CharacterTokenizer,
+            "wordpiece": WordPieceTokenizer,
+        }
         return kinds[self.tokenizer](folder / "tokenizer.json")
 
     def _make_tokenizer(self, path: Path) -> None:
+        from suexp.data.characters import CharacterTokenizer
         from suexp.data.tokenizer import BPETokenizer
         from suexp.data.wordpiece import WordPieceTokenizer
 
-        if self.tokenizer == "bpe":
+        if self.tokenizer in ("bpe", "chars"):
             documents = capped(self.tokenizer_documents(), self.max_bytes)
             texts = (text for doc in documents for text in doc.texts)
-            BPETokenizer.train(texts, self.vocab_size, path)
+            kind = BPETokenizer if self.tokenizer == "bpe" else CharacterTokenizer
+            kind.train(texts, self.vocab_size, path)
         elif self.tokenizer == "wordpiece":
             assert self.vocab is not None
             WordPieceTokenizer.build(self.vocab, path)

@@ -47,6 +47,8 @@ class CausalLM(Task):
 
     refuses: ClassVar[dict[str, str]] = {
         "labels": "it reads running text, not labelled rows; use data.kind=lm, or another task",
+        "tags": "its rows are single texts with tags, not running text; use data.kind=lm, or "
+        "task=tagging",
         "targets": "its rows are sources with targets, not running text; use data.kind=lm, or "
         "task=seq2seq",
     }

@@ -39,6 +39,8 @@ class MaskedLM(Task):
     refuses: ClassVar[dict[str, str]] = {
         "autoregressive": "it predicts a token from both sides; use mask=bidirectional",
         "labels": "it reads running text, not labelled rows; use data.kind=lm, or another task",
+        "tags": "its rows are single texts with tags, not running text; use data.kind=lm, or "
+        "task=tagging",
         "targets": "its rows are sources with targets, not running text; use data.kind=lm, or "
         "task=seq2seq",
     }
