@@ -39,6 +39,15 @@ COMPANIONS = {
     "data=idx": ["task=classification", "model=mlp", "data.images=i", "data.labels=l"],
     "data=sklearn": ["task=classification", "model=linear"],
     "data=ring": ["task=adversarial"],
+    "data=mixture2d": ["task=autoencoding"],
+    "model=vae": ["task=autoencoding"],
+    "model=bernoulli_vae": ["task=autoencoding", "data=idx", "data.images=i", "data.pixels=binary"],
+    "model=ppca": ["task=density_fit", "data=digits", "data.dequantize=true"],
+    "model=gaussian": ["task=density_fit"],
+    "model=gmm": ["task=density_fit"],
+    "loss=elbo": ["task=autoencoding"],
+    "loss=iwae": ["task=autoencoding"],
+    "model=encoder_decoder": ["task=seq2seq", "mask=causal"],
     "model=mlp": ["task=classification", "data=digits"],
     "model=gan_mlp": ["task=adversarial"],
     "loss=gan": ["task=adversarial"],
@@ -86,6 +95,14 @@ def test_every_experiment_composes_at_every_scale(experiment: str, scale: str) -
     assert len(item.runs()) == len(item.header["arms"]) * len(item.seeds)
 
 
+# Densities, and the task that each is for.
+DENSITIES = {
+    "vae": "autoencoding",
+    "bernoulli_vae": "autoencoding",
+    "ppca": "density_fit",
+    "gaussian": "density_fit",
+    "gmm": "density_fit",
+}
 PAIRS = [
     (f"{a}={x}", f"{b}={y}")
     for a, b in itertools.combinations(GROUPS, 2)
@@ -101,6 +118,14 @@ def test_a_pair_trains_a_step_or_is_refused(pair: tuple[str, str], tmp_path: Pat
     if chosen.get("model", "").startswith("gan_") or chosen.get("task") == "adversarial":
         extra += [] if "task" in chosen else ["task=adversarial"]
         extra += [] if "model" in chosen else ["model.dim=8"]
+    elif chosen.get("model") in DENSITIES or chosen.get("task") in DENSITIES.values():
+        extra += [] if "task" in chosen else [f"task={DENSITIES[chosen['model']]}"]
+        extra += ["data=digits", "data.dequantize=true"]
+        if chosen.get("model") == "bernoulli_vae":
+            images = b"\0\0\x08\x03" + bytes([0, 0, 0, 9, 0, 0, 0, 2, 0, 0, 0, 2]) + bytes(36)
+            (tmp_path / "images").write_bytes(images)
+            extra = [*extra[:-2], "data=idx", f"data.images={tmp_path}/images"]
+            extra += ["data.pixels=binary", "data.val_fraction=0.5"]
     elif chosen.get("model") == "mlp":
         extra += [] if "task" in chosen else ["task=classification"]
         extra += ["data=digits", "model.dim=8"]
@@ -114,6 +139,8 @@ def test_a_pair_trains_a_step_or_is_refused(pair: tuple[str, str], tmp_path: Pat
             extra += ["data=docstring_topic"]
         if chosen.get("model") == "bag_encoder":
             extra += [] if "task" in chosen else ["task=matching"]
+        elif chosen.get("model") in ("bilstm", "conv_tagger"):
+            extra += [] if "task" in chosen else ["task=tagging"]
         else:
             extra += ["model.num_heads=2"]
         if chosen.get("task") == "seq2seq":
