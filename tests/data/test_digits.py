@@ -1,3 +1,5 @@
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -27,6 +29,14 @@ def test_every_digit_once_scaled() -> None:
     np.testing.assert_array_equal(rows[np.lexsort(rows.T)], expected[np.lexsort(expected.T)])
     assert len(np.unique(train["label"])) == 10
     assert data.sizes == {"input_dim": 64, "num_classes": 10}
+
+
+def test_symmetric_range() -> None:
+    unit, symmetric = (columns(Digits(range=name), "train")["x"] for name in ("unit", "symmetric"))
+    torch.testing.assert_close(symmetric, 2 * unit - 1)
+    assert Digits(range="symmetric").fingerprint() != Digits().fingerprint()
+    with pytest.raises(ValueError, match=r"data\.range must be unit or symmetric, not full"):
+        inspect.unwrap(Digits.__init__)(Digits.__new__(Digits), range="full")
 
 
 def test_split_depends_on_its_seed_alone() -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from suexp.data.base import Data
 from suexp.data.cache import cached
@@ -30,9 +30,10 @@ class Digits(Data):
         max_rows: the most rows that training reads, the first of them; None: all. The validation
             split stays whole.
         patch: side of the patches; 0: one vector.
+        range: ``unit``, x as above; ``symmetric``, $2x - 1$, as GANs have it.
 
     Raises:
-        ValueError: a number out of range.
+        ValueError: a number or name out of range.
     """
 
     provides: ClassVar[set[str]] = {"vectors if patch=0", "patches if patch", "labels"}
@@ -45,7 +46,10 @@ class Digits(Data):
         split_seed: int = 0,
         max_rows: int | None = None,
         patch: int = 0,
+        range: Literal["unit", "symmetric"] = "unit",
     ) -> None:
+        if range not in ("unit", "symmetric"):
+            raise ValueError(f"data.range must be unit or symmetric, not {range}")
         if not 0 < num_train < ROWS:
             raise ValueError(f"data.num_train must be between 1 and {ROWS - 1}, not {num_train}")
         if batch_size < 1 or eval_batch_size < 1:
@@ -57,7 +61,7 @@ class Digits(Data):
             raise ValueError(f"data.max_rows must be at least 1, not {max_rows}")
         if patch not in (0, 1, 2, 4):
             raise ValueError(f"data.patch must be 1, 2 or 4, or 0 for one vector, not {patch}")
-        self.num_train, self.split_seed = num_train, split_seed
+        self.num_train, self.split_seed, self.range = num_train, split_seed, range
         self.max_rows, self.patch = max_rows, patch
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
 
@@ -95,6 +99,8 @@ class Digits(Data):
         import torch
 
         x = torch.from_numpy(np.stack([row["x"] for row in rows]))
+        if self.range == "symmetric":
+            x = 2 * x - 1
         if self.patch:
             side = 8 // self.patch
             grid = x.view(-1, side, self.patch, side, self.patch).transpose(2, 3)
@@ -114,5 +120,5 @@ class Digits(Data):
     def fingerprint(self) -> str:
         """Return a hash of the choice of rows and of this file."""
         source = Path(__file__).read_text(encoding="utf-8")
-        text = f"{self.num_train}/{self.split_seed}/{self.max_rows}/{source}"
+        text = f"{self.range}/{self.num_train}/{self.split_seed}/{self.max_rows}/{source}"
         return hashlib.sha256(text.encode()).hexdigest()
