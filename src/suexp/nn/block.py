@@ -46,7 +46,8 @@ class Block(nn.Module):
         self.feed_forward_norm = clone(norm)
         self.feed_forward = feed_forward
 
-    def _add(self, x: Tensor, branch: Callable[[Tensor], Tensor], norm: nn.Module) -> Tensor:
+    def add(self, x: Tensor, branch: Callable[[Tensor], Tensor], norm: nn.Module) -> Tensor:
+        """Return the sum of x and a branch, with the norm in its place."""
         return x + branch(norm(x)) if self.pre else norm(x + branch(x))
 
     def forward(
@@ -57,8 +58,8 @@ class Block(nn.Module):
         bias: Float[Tensor, "*b h n m"] | None = None,
     ) -> Float[Tensor, "b n c"]:
         """Return the tokens after both branches (see `MultiHeadAttention` for the arguments)."""
-        x = self._add(x, lambda y: self.attention(y, mask, rotate, bias), self.attention_norm)
-        return self._add(x, self.feed_forward, self.feed_forward_norm)
+        x = self.add(x, lambda y: self.attention(y, mask, rotate, bias), self.attention_norm)
+        return self.add(x, self.feed_forward, self.feed_forward_norm)
 
     def decode(
         self,
@@ -75,5 +76,5 @@ class Block(nn.Module):
             y, state = self.attention.decode(y, mask, rotate, bias, state)
             return y
 
-        x = self._add(x, attend, self.attention_norm)
-        return self._add(x, self.feed_forward, self.feed_forward_norm), state
+        x = self.add(x, attend, self.attention_norm)
+        return self.add(x, self.feed_forward, self.feed_forward_norm), state

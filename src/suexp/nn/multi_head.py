@@ -57,15 +57,8 @@ class MultiHeadAttention(nn.Module):
     def _heads(self, x: Tensor) -> Tensor:
         return x.view(*x.shape[:2], self.num_heads, -1).transpose(1, 2)
 
-    def _project(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        if context is None:
-            q, k, v = self.qkv(x).chunk(3, dim=-1)
-        else:
-            inner = self.output.in_features
-            weight, bias = self.qkv.weight, self.qkv.bias
-            q = F.linear(x, weight[:inner], None if bias is None else bias[:inner])
-            kv = F.linear(context, weight[inner:], None if bias is None else bias[inner:])
-            k, v = kv.chunk(2, dim=-1)
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
         return self._heads(q), self._heads(k), self._heads(v)
 
     def _join(self, y: Tensor) -> Tensor:
@@ -89,10 +82,34 @@ class MultiHeadAttention(nn.Module):
             bias: added to the scores.
             context: the tokens that answer; None: x itself.
         """
-        q, k, v = self._project(x, context)
-        if rotate is not None and context is None:
+        if context is not None:
+            return self.look_up(x, self.read(context), mask, bias)
+        q, k, v = self._project(x)
+        if rotate is not None:
             q, k = rotate(q), rotate(k)
         return self._join(self.attention(q, k, v, mask, bias))
+
+    def read(
+        self, context: Float[Tensor, "b m c"]
+    ) -> tuple[Float[Tensor, "b h m d"], Float[Tensor, "b h m d"]]:
+        """Return the keys and values of a context, which may answer many times."""
+        inner = self.output.in_features
+        bias = None if self.qkv.bias is None else self.qkv.bias[inner:]
+        k, v = F.linear(context, self.qkv.weight[inner:], bias).chunk(2, dim=-1)
+        return self._heads(k), self._heads(v)
+
+    def look_up(
+        self,
+        x: Float[Tensor, "b n c"],
+        context: tuple[Float[Tensor, "b h m d"], Float[Tensor, "b h m d"]],
+        mask: Mask,
+        bias: Float[Tensor, "*b h n m"] | None = None,
+    ) -> Float[Tensor, "b n c"]:
+        """Return what each token gathers from a context that was `read`."""
+        inner = self.output.in_features
+        own = None if self.qkv.bias is None else self.qkv.bias[:inner]
+        q = self._heads(F.linear(x, self.qkv.weight[:inner], own))
+        return self._join(self.attention(q, *context, mask, bias))
 
     def decode(
         self,
@@ -103,7 +120,7 @@ class MultiHeadAttention(nn.Module):
         state: Any = None,
     ) -> tuple[Float[Tensor, "b n c"], Any]:
         """Return what n new tokens gather from all so far, and what is kept of them."""
-        q, k, v = self._project(x, None)
+        q, k, v = self._project(x)
         if rotate is not None:
             q, k = rotate(q), rotate(k)
         y, state = self.attention.decode(q, k, v, mask, bias, state)
