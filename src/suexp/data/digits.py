@@ -36,7 +36,12 @@ class Digits(Data):
         ValueError: a number or name out of range.
     """
 
-    provides: ClassVar[set[str]] = {"vectors if patch=0", "patches if patch", "labels"}
+    provides: ClassVar[set[str]] = {
+        "vectors if patch=0",
+        "images if patch=0",
+        "patches if patch",
+        "labels",
+    }
 
     def __init__(
         self,
