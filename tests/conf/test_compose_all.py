@@ -50,6 +50,7 @@ COMPANIONS = {
     "model=encoder_decoder": ["task=seq2seq", "mask=causal"],
     "model=mlp": ["task=classification", "data=digits"],
     "model=gan_mlp": ["task=adversarial"],
+    "model=gan_dcgan": ["task=adversarial", "data=digits"],
     "loss=gan": ["task=adversarial"],
     "method=gradient_normalization": ["task=adversarial"],
     "method=spectral_norm": ["task=adversarial"],
@@ -118,6 +119,7 @@ def test_a_pair_trains_a_step_or_is_refused(pair: tuple[str, str], tmp_path: Pat
     if chosen.get("model", "").startswith("gan_") or chosen.get("task") == "adversarial":
         extra += [] if "task" in chosen else ["task=adversarial"]
         extra += [] if "model" in chosen else ["model.dim=8"]
+        extra += ["data=digits", "model.width=2"] if chosen.get("model") == "gan_dcgan" else []
     elif chosen.get("model") in DENSITIES or chosen.get("task") in DENSITIES.values():
         extra += [] if "task" in chosen else [f"task={DENSITIES[chosen['model']]}"]
         extra += ["data=digits", "data.dequantize=true"]
