@@ -40,7 +40,7 @@ def check(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
         if source is not None:
             _check_arguments(path, node, source, set(declared))
     _check_length(config)
-    _check_accumulation(config)
+    _check_accumulation(config, choices)
     _check_line_search(config)
 
 
@@ -194,10 +194,16 @@ def _check_needs(components: list[_Chosen]) -> None:
                 raise UserError(f"{item.label} needs {feature.replace('_', ' ')}: {reason}")
 
 
-def _check_accumulation(config: Mapping[str, Any]) -> None:
+def _check_accumulation(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
     """Refuse to accumulate gradients in two places."""
     outer = (config.get("trainer") or {}).get("accumulate_grad_batches") or 1
     inner = (config.get("optimizer") or {}).get("grad_accum_steps") or 1
+    for item in _components(config, choices) if outer > 1 else ():
+        if "gradient_accumulation" in item.provides:
+            raise UserError(
+                f"trainer.accumulate_grad_batches={outer} and {item.label}: accumulate once; "
+                "set trainer.accumulate_grad_batches=1 and data.batch_size to the whole batch"
+            )
     if outer > 1 and inner > 1:
         raise UserError(
             f"trainer.accumulate_grad_batches={outer} and optimizer.grad_accum_steps={inner}: "
