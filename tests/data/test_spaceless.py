@@ -34,3 +34,11 @@ def test_rows_are_letters_and_where_the_spaces_were() -> None:
             for letter, mark in zip(letters, marks, strict=True)
         )
         assert spaced.strip() == doc.text
+
+
+def test_long_clauses_are_left_out_not_cut() -> None:
+    data = Spaceless(block_size=30)
+    texts = [doc.text for doc in data.documents("train")]
+    assert 2000 < len(texts) < 9000
+    assert max(len(text.replace(" ", "")) for text in texts) == 30
+    assert set(texts) < {doc.text for doc in Spaceless().documents("train")}

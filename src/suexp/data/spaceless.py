@@ -28,13 +28,13 @@ class Spaceless(Text):
     Args:
         tokenizer: ``chars``, the letters of the training split, or ``bytes``.
         vocab_size: the most letters, an unknown one and 3 special tokens included.
-        block_size: the most letters of a text.
+        block_size: the most letters of a clause; longer ones are left out, since a cut might go
+            through a word.
         batch_size: rows of a training step.
         eval_batch_size: rows of an evaluation step.
         val_fraction: share of the clauses for validation.
         test_fraction: share of the clauses for the test: about 1,000 by default.
         max_bytes: the most training text, in bytes; null: all.
-        truncate: cut texts that are longer than block_size; false: refuse them.
 
     Raises:
         ValueError: a value out of range.
@@ -55,7 +55,6 @@ class Spaceless(Text):
         val_fraction: float = 0.04,
         test_fraction: float = 0.08,
         max_bytes: int | None = None,
-        truncate: bool = True,
     ) -> None:
         super().__init__(
             tokenizer,
@@ -65,7 +64,6 @@ class Spaceless(Text):
             eval_batch_size,
             val_fraction,
             max_bytes,
-            truncate,
         )
         if not 0 < test_fraction < 1 - val_fraction:
             raise ValueError(
@@ -81,7 +79,11 @@ class Spaceless(Text):
             "train": (self.test_fraction + self.val_fraction, 1.0),
         }
         low, high = edges[split]
-        return (doc for doc in _clauses() if low <= share(doc.key) < high)
+        return (
+            doc
+            for doc in _clauses()
+            if len(doc.text.replace(" ", "")) <= self.block_size and low <= share(doc.key) < high
+        )
 
     def source(self) -> Any:
         """Return the standard library's version, names and sizes, hashed, and the test's share."""
