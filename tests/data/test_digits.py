@@ -77,8 +77,33 @@ def test_fewer_rows_to_train_on_and_the_same_to_judge_by() -> None:
         {"batch_size": 0},
         {"max_rows": 0},
         {"patch": 3},
+        {"scale": 0.0},
     ],
 )
-def test_out_of_range(settings: dict[str, int]) -> None:
+def test_out_of_range(settings: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"data.{next(iter(settings))}"):
         Digits(**settings)
+
+
+def test_dequantised_pixels_keep_their_noise() -> None:
+    data = Digits(dequantize=True, scale=4, split_seed=3)
+    noisy = columns(data, "train")["x"] * 4
+    plain = columns(Digits(split_seed=3), "train")["x"] * 16
+    noise = noisy - plain
+    assert noise.min() > -1e-5
+    assert noise.max() < 1 + 1e-5
+    assert noise.mean().item() == pytest.approx(0.5, abs=0.005)
+    assert noise.var().item() == pytest.approx(1 / 12, abs=0.001)
+    assert data.scale == 4
+    assert Digits(scale=4).scale is None
+    torch.testing.assert_close(columns(Digits(scale=4, split_seed=3), "train")["x"] * 4, plain)
+
+
+def test_centred_by_the_training_rows() -> None:
+    plain, centred = Digits(), Digits(center=True)
+    mean = columns(plain, "train")["x"].mean(0)
+    torch.testing.assert_close(
+        columns(centred, "validation")["x"], columns(plain, "validation")["x"] - mean
+    )
+    choices = [plain, centred, Digits(dequantize=True), Digits(scale=4)]
+    assert len({data.fingerprint() for data in choices}) == 4

@@ -13,7 +13,7 @@ ROWS = 1797
 
 
 class Digits(Data):
-    r"""1,797 digits of 8 x 8 pixels as vectors $x = pixels / 16 \in [0, 1]^{64}$, and labels.
+    r"""1,797 digits of 8 x 8 pixels as vectors $x = p / 16 \in [0, 1]^{64}$, and labels.
 
     The rows are shuffled by ``split_seed``; the first ``num_train`` are for training and the others
     for validation. A batch holds ``x`` (B, 64), float32, and ``label`` (B,), 0 to 9; cut into
@@ -30,6 +30,10 @@ class Digits(Data):
         max_rows: the most rows that training reads, the first of them; None: all. The validation
             split stays whole.
         patch: side of the patches; 0: one vector.
+        dequantize: $x = (p + u) / s$ with u uniform in [0, 1), drawn once for each row by
+            ``split_seed``: a density of x then bounds the probability of the pixels.
+        scale: s; the pixels p are 0 to 16.
+        center: subtract the mean of the training rows: no density notices, but a network does.
         range: ``unit``, x as above; ``symmetric``, $2x - 1$, as GANs have it.
 
     Raises:
@@ -41,6 +45,7 @@ class Digits(Data):
         "images if patch=0",
         "patches if patch",
         "labels",
+        "discrete if dequantize=False",
     }
 
     def __init__(
@@ -51,6 +56,9 @@ class Digits(Data):
         split_seed: int = 0,
         max_rows: int | None = None,
         patch: int = 0,
+        dequantize: bool = False,
+        scale: float = 16.0,
+        center: bool = False,
         range: Literal["unit", "symmetric"] = "unit",
     ) -> None:
         if range not in ("unit", "symmetric"):
@@ -66,7 +74,11 @@ class Digits(Data):
             raise ValueError(f"data.max_rows must be at least 1, not {max_rows}")
         if patch not in (0, 1, 2, 4):
             raise ValueError(f"data.patch must be 1, 2 or 4, or 0 for one vector, not {patch}")
+        if scale <= 0:
+            raise ValueError(f"data.scale must be above 0, not {scale}")
         self.num_train, self.split_seed, self.range = num_train, split_seed, range
+        self.dequantize, self.divisor, self.center = dequantize, scale, center
+        self.scale = scale / (1 if range == "unit" else 2) if dequantize else None
         self.max_rows, self.patch = max_rows, patch
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
 
@@ -90,12 +102,17 @@ class Digits(Data):
         if len(pixels) != ROWS:
             raise UserError(f"this scikit-learn has {len(pixels)} digits instead of {ROWS}")
         order = sorted(range(ROWS), key=lambda row: share(str(row), f"digits/{self.split_seed}"))
+        if self.dequantize:
+            pixels = pixels + np.random.default_rng(self.split_seed).random(pixels.shape)
         parts = {
             "train": order[: self.num_train][: self.max_rows],
             "validation": order[self.num_train :],
         }
+        x = pixels / self.divisor
+        if self.center:
+            x = x - x[parts["train"]].mean(0)
         for name, rows in parts.items():
-            table = {"x": (pixels[rows] / 16).astype(np.float32), "label": labels[rows]}
+            table = {"x": x[rows].astype(np.float32), "label": labels[rows]}
             write_rows(folder / f"{name}.arrow", [table])
 
     def collate(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -125,5 +142,6 @@ class Digits(Data):
     def fingerprint(self) -> str:
         """Return a hash of the choice of rows and of this file."""
         source = Path(__file__).read_text(encoding="utf-8")
-        text = f"{self.range}/{self.num_train}/{self.split_seed}/{self.max_rows}/{source}"
+        choice = f"{self.num_train}/{self.split_seed}/{self.max_rows}"
+        text = f"{self.range}/{choice}/{self.dequantize}/{self.divisor}/{self.center}/{source}"
         return hashlib.sha256(text.encode()).hexdigest()

@@ -109,13 +109,18 @@ def write_rows(path: Path, tables: Iterable[dict[str, Any]]) -> int:
     writer = None
     with pa.OSFile(str(path), "wb") as file:
         for table in tables:
-            batch = pa.record_batch({name: _column(values) for name, values in table.items()})
+            batch = record_batch(table)
             writer = writer or pa.ipc.new_stream(file, batch.schema)
             writer.write_batch(batch)
             rows += batch.num_rows
         if writer:
             writer.close()
     return rows
+
+
+def record_batch(table: dict[str, Any]) -> pa.RecordBatch:
+    """Return columns, as `write_rows` takes them, in Arrow."""
+    return pa.record_batch({name: _column(values) for name, values in table.items()})
 
 
 def _column(values: Any) -> pa.Array:
