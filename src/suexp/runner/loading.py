@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
+import torch
 from torch.utils.data import DataLoader, Sampler
 
 from suexp.data.base import Data
@@ -77,6 +78,8 @@ class Loading(pl.LightningDataModule):
             batch_sampler=sampler,
             collate_fn=self.data.collate,
             num_workers=0,
+            # A loader draws a seed for its workers; an evaluation must not change the training's.
+            generator=torch.Generator(),
         )
 
     def train_dataloader(self) -> DataLoader[Any]:
