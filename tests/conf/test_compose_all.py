@@ -124,7 +124,9 @@ def test_a_pair_trains_a_step_or_is_refused(pair: tuple[str, str], tmp_path: Pat
         extra += [] if "task" in chosen else [f"task={DENSITIES[chosen['model']]}"]
         extra += ["data=digits", "data.dequantize=true"]
         if chosen.get("model") == "bernoulli_vae":
-            images = b"\0\0\x08\x03" + bytes([0, 0, 0, 9, 0, 0, 0, 2, 0, 0, 0, 2]) + bytes(36)
+            images = (
+                b"\0\0\x08\x03" + bytes([0, 0, 0, 9, 0, 0, 0, 2, 0, 0, 0, 2]) + bytes(range(36))
+            )
             (tmp_path / "images").write_bytes(images)
             extra = [*extra[:-2], "data=idx", f"data.images={tmp_path}/images"]
             extra += ["data.pixels=binary", "data.val_fraction=0.5"]
