@@ -90,6 +90,10 @@ def test_a_run_reports_overlaps_and_an_example(in_tmp) -> None:
     assert metrics["val/generated_tokens_per_second"] >= 0
     assert "\n-> " in json.loads((summary.folder / "summary.json").read_text())["sample"]
     assert metrics["val/loss"] > 0
+    lines = (summary.folder / "table.jsonl").read_text().splitlines()
+    table = [json.loads(line) for line in lines]
+    seen = {(row["query"], row["key"]) for row in table if row["visible"]}
+    assert seen == {(i, j) for i in range(12) for j in range(12) if j <= max(i, 5)}
 
 
 def test_generated_texts_are_what_a_row_alone_gives() -> None:

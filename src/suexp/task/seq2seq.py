@@ -177,5 +177,17 @@ class Seq2Seq(Task):
                 self.example = f"{source}\n-> {text}\n   ({reference})"
 
     def finish(self) -> str | None:
-        """Return a source of the validation split, what was generated for it, and its target."""
+        """Return a source of the validation split, what was generated for it, and its target.
+
+        The table ``mask`` gets what the mask allows in a row of six source and six target tokens.
+        """
+        mask = self.model.mask.bind(prefix_length=torch.tensor([6]))
+        table = mask.dense(12, 12)
+        visible = torch.ones(12, 12) if table is None else table.reshape(12, 12).float()
+        rows = [
+            {"query": query, "key": key, "visible": value}
+            for query, row in enumerate(visible.tolist())
+            for key, value in enumerate(row)
+        ]
+        self.record_rows("mask", rows)
         return self.example
