@@ -1,0 +1,88 @@
+"""Gradient errors against the size of the chunk, and memory against the size of the batch."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor
+
+from suexp.component import Component
+from suexp.errors import UserError
+from suexp.method._chunked import as_if_nothing_happened, relative_error
+from suexp.method.base import Method
+from suexp.method.grad_cache import GradCache
+from suexp.method.naive_accumulation import NaiveAccumulation
+from suexp.nn.saved import SavedBytes
+from suexp.task.base import Task
+
+
+class ChunkScan(Callback, Component):
+    r"""At the end: $|g - g^*| / |g^*|$ by chunk size, and bytes that graphs hold by batch size.
+
+    $g^*$ is the gradient of one training batch in one piece, g that of method=grad_cache or
+    naive_accumulation, all with the final weights. The bytes are the peak over forward and backward
+    pass (see `suexp.nn.saved`). https://kexue.fm/archives/8471 and arXiv:2101.06983.
+
+    Recorded: table ``chunk`` with rows (method, chunk, error) at the batch size of the data, and
+    table ``memory`` with rows (method, batch, bytes) at ``chunk``.
+
+    Args:
+        chunk_sizes: rows of the chunks whose error is measured.
+        batch_sizes: rows of the batches whose memory is measured.
+        chunk: rows of the chunks there.
+    """
+
+    def __init__(
+        self,
+        chunk_sizes: tuple[int, ...] | list[int] = (2, 8, 32, 128, 256),
+        batch_sizes: tuple[int, ...] | list[int] = (32, 64, 128, 256, 512, 1024),
+        chunk: int = 16,
+    ) -> None:
+        self.chunk_sizes, self.batch_sizes, self.chunk = chunk_sizes, batch_sizes, chunk
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Measure; weights, gradients and random generators are left as they were."""
+        task = pl_module
+        assert isinstance(task, Task)
+        if not hasattr(task, "loss_from_vectors"):
+            raise UserError(
+                "callback ChunkScan differentiates losses on vectors; use task=matching"
+            )
+        loading: Any = trainer.datamodule  # type: ignore[attr-defined]
+        rows, size = loading.splits["train"], loading.data.batch_size
+        largest = min(max(size, *self.batch_sizes), len(rows))
+        whole = loading.data.collate([rows[i] for i in range(largest)])
+        whole = {name: value.to(task.device) for name, value in whole.items()}
+        with as_if_nothing_happened(task, whole), torch.enable_grad():
+            batch = {name: value[:size] for name, value in whole.items()}
+            direct = _gradient(task, batch, None)
+            for method in (GradCache, NaiveAccumulation):
+                for chunk in self.chunk_sizes:
+                    error = relative_error(_gradient(task, batch, method(chunk)), direct)
+                    task.record_rows(
+                        "chunk", [{"method": _name(method), "chunk": chunk, "error": error}]
+                    )
+            for number in self.batch_sizes:
+                part = {name: value[:number] for name, value in whole.items()}
+                if number > largest:
+                    break
+                known = [*task.parameters(), *task.buffers(), *whole.values()]
+                for kind in (None, GradCache):
+                    with SavedBytes(known) as meter:
+                        _gradient(task, part, None if kind is None else kind(self.chunk))
+                    row = {"method": _name(kind), "batch": number, "bytes": meter.peak}
+                    task.record_rows("memory", [row])
+
+
+def _name(method: type[Method] | None) -> str:
+    names = {None: "direct", GradCache: "grad_cache", NaiveAccumulation: "naive"}
+    return names[method]
+
+
+def _gradient(task: Task, batch: dict[str, Tensor], method: Method | None) -> list[Tensor | None]:
+    loss = (
+        task.objective(batch) if method is None else method.objective(task, batch, task.objective)
+    )
+    parameters = [p for p in task.parameters() if p.requires_grad]
+    return list(torch.autograd.grad(loss, parameters, allow_unused=True))

@@ -1,0 +1,30 @@
+"""What the scan of chunk and batch sizes records."""
+
+from pathlib import Path
+
+from suexp.runner.compose import resolve
+from suexp.runner.job import execute
+from suexp.runner.store import Run
+from tests.callback.test_gradient_error import SMALL
+
+SCAN = (
+    "+callbacks.scan._target_=suexp.callback.chunk_scan.ChunkScan",
+    "+callbacks.scan.chunk_sizes=[4,32]",
+    "+callbacks.scan.batch_sizes=[32,64,128]",
+    "+callbacks.scan.chunk=8",
+)
+
+
+def test_tables(tmp_path: Path) -> None:
+    config = resolve([*SMALL, *SCAN, "model.num_layers=3", f"out={tmp_path}"]).config
+    summary = execute(config)
+    assert summary["status"] == "finished", summary["error"]
+    tables = Run(config).tables()
+    errors = {(row["method"], row["chunk"]): row["error"] for row in tables["chunk"]}
+    assert errors["grad_cache", 4] < 1e-5
+    assert errors["grad_cache", 32] < 1e-5
+    assert errors["naive", 4] > 0.1
+    assert errors["naive", 32] < 1e-5
+    held = {(row["method"], row["batch"]): row["bytes"] for row in tables["memory"]}
+    assert held["direct", 128] > 3 * held["direct", 32]
+    assert held["grad_cache", 128] < 0.5 * held["direct", 128]
