@@ -249,6 +249,8 @@ def _outcome(run: Run, task: Recorded, trainer: pl.Trainer, loading: Loading) ->
     metrics.update(task.final)
     recorder = next(c for c in trainer.callbacks if isinstance(c, Recorder))  # type: ignore[attr-defined]
     costs: dict[str, Any] = {"steps": trainer.global_step}
+    if isinstance(task, Task):
+        costs["train_seconds"] = round(recorder.train_seconds, 6)
     sample = None
     if isinstance(task, Task):
         if trainer.optimizers:

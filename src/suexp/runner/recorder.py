@@ -33,6 +33,10 @@ class Recorder(Callback):
     What else a training step returns in its dictionary, scalars by name, is treated as its loss is.
     On a CPU they are looked at after every step; elsewhere, where a look waits for the device, at
     every logged step.
+
+    Attributes:
+        train_seconds: time in training so far, over all parts of a run that was resumed, without
+            evaluation; the device has done what was asked of it.
     """
 
     def __init__(self, every: int) -> None:
@@ -42,19 +46,53 @@ class Recorder(Callback):
         self._count = 0
         self._tokens = 0
         self._since = 0.0
+        self._earlier = 0.0
+        self._resumed_at: float | None = None
+
+    @property
+    def train_seconds(self) -> float:
+        """Time in training so far."""
+        running = 0.0 if self._resumed_at is None else time.perf_counter() - self._resumed_at
+        return self._earlier + running
+
+    def _pause(self) -> None:
+        if torch.cuda.is_available() and self._resumed_at is not None:
+            torch.cuda.synchronize()
+        self._earlier, self._resumed_at = self.train_seconds, None
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop the clock."""
+        del trainer, pl_module
+        self._pause()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Let it run on."""
+        del pl_module
+        if trainer.state.fn == "fit":
+            self._resumed_at = time.perf_counter()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop it for good."""
+        del trainer, pl_module
+        self._pause()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the sums since the last line, so that a resumed run writes the same means."""
-        return {"totals": self._totals, "count": self._count}
+        return {
+            "totals": self._totals,
+            "count": self._count,
+            "train_seconds": self.train_seconds,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with those sums."""
         self._totals, self._count = state_dict["totals"], state_dict["count"]
+        self._earlier = state_dict["train_seconds"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
         del trainer, pl_module
-        self._since = time.perf_counter()
+        self._since = self._resumed_at = time.perf_counter()
 
     def on_train_batch_end(
         self,
