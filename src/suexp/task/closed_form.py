@@ -124,10 +124,6 @@ class ClosedForm(Task):
         self.sums = {name: total.to(device) for name, total in restored.items()}
         self.known = {name: total.to(device) for name, total in self.known.items()}
 
-    def on_train_epoch_start(self) -> None:
-        """Count the passes."""
-        self.pass_number = self.current_epoch
-
     def rehearse(self, batch: dict[str, Tensor], parameters: list[nn.Parameter]) -> None:
         """Compute a batch's sums, as in the first pass, and keep nothing of them."""
         del parameters
@@ -142,6 +138,7 @@ class ClosedForm(Task):
         weights.
         """
         del batch_idx
+        self.pass_number = self.current_epoch  # not at the epoch's start: a resumed one has none
         self._read(batch, last=self.trainer.is_last_batch)
         # Lightning counts an optimizer's steps, of which there are none: checkpoints, the bar and
         # the metrics count batches instead.
@@ -156,11 +153,9 @@ class ClosedForm(Task):
         self.accumulate(batch)
         if last:
             self.solve()
+            if self.pass_number + 1 == self.passes:  # the weights stand
+                self.sums, self.known = {}, {}
         self.model.train(was_training)
-
-    def on_train_end(self) -> None:
-        """Let go of the sums: the weights stand."""
-        self.sums, self.known = {}, {}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the sums of all processes; Lightning calls this in each."""
