@@ -32,6 +32,7 @@ EVERY_KIND = {
     "spread": {"kind": "hist", "from": "table", "table": "sector", "x": "p"},
     "logs": {"kind": "hist", "from": "table", "x": "mse", "x_scale": "log", "bins": 9},
     "map": {"kind": "image", "from": "table", "x": "angle", "y": "n", "z": "p"},
+    "names": {"kind": "image", "from": "table", "x": "m", "y": "kernel", "z": "mse"},
 }
 
 

@@ -128,7 +128,7 @@ def _drawable(row: Row, key: str, figure: Mapping[str, Any]) -> bool:
         return True
     value = row[str(figure[key])]
     if isinstance(value, str):
-        return key == "x"
+        return key == "x" or (key == "y" and figure["kind"] == "image")
     if not isinstance(value, int | float) or not math.isfinite(value):
         return False
     return value > 0 or figure.get(f"{key}_scale") != "log"

@@ -14,6 +14,7 @@ from suexp.task._clock import shortest_seconds
 from suexp.task.base import Task
 
 IGNORE = -100
+FEW = 32  # labels whose transitions fit into a picture
 
 
 class Tagging(Task):
@@ -26,7 +27,8 @@ class Tagging(Task):
     ``accuracy`` of tokens; ``f1`` of spans that have the right beginning, end and type, over all
     texts together; for the test also ``f1_NAME`` and ``accuracy_NAME`` for every way NAME in which
     the loss can find labels. Of a training step's forward and backward pass ``step_time`` is the
-    processor's time in seconds, ``head_time`` the loss's part of it.
+    processor's time in seconds, ``head_time`` the loss's part of it. A loss's transitions are in the
+    table ``transitions``, where the labels are few.
 
     References: https://kexue.fm/archives/7213; F1 over spans, Tjong Kim Sang and De Meulder,
     https://aclanthology.org/W03-0419.
@@ -153,8 +155,17 @@ class Tagging(Task):
         self._evaluate(batch, self.loss.decodings)
 
     def on_test_epoch_end(self) -> None:
-        """Log the test split's figures."""
+        """Log the test split's figures; keep the transitions."""
         self._finish_split("test", self.loss.decodings)
+        names = self.data.label_names  # type: ignore[attr-defined]
+        if hasattr(self.loss, "transitions") and len(names) <= FEW:
+            table = self.loss.transitions().tolist()
+            rows = [
+                {"before": names[i], "after": names[j], "score": score}
+                for i, row in enumerate(table)
+                for j, score in enumerate(row)
+            ]
+            self.record_rows("transitions", rows)
 
 
 class SpanF1(Metric):
