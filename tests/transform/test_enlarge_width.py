@@ -14,7 +14,7 @@ from suexp.errors import UserError
 from suexp.init import Default
 from suexp.mask import Causal
 from suexp.model import MLP, Transformer
-from suexp.norm import RMS, Layer
+from suexp.norm import RMS, Batch, Layer
 from suexp.position import NONE, Alibi, Learned, Rope
 from suexp.runner.compose import resolve
 from suexp.runner.job import execute
@@ -73,7 +73,7 @@ def model(*overrides: str, dtype: torch.dtype = torch.float64) -> nn.Module:
 
 def mlp(dim: int, activation: str, norm: str | None = None) -> nn.Module:
     """Build a perceptron of two hidden layers."""
-    prototype = {"layer": Layer, "rms": RMS}[norm](dim) if norm else None
+    prototype = {"layer": Layer, "rms": RMS, "batch": Batch}[norm](dim) if norm else None
     built = MLP(64, 10, Default(), prototype, dim, 2, activation)  # type: ignore[arg-type]
     return built.double().eval()
 
@@ -296,9 +296,11 @@ def test_an_mlp_equals_net2net_s_wider_operator(activation: str) -> None:
             torch.testing.assert_close(tensor, matrices[name], atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("norm", ["layer", "rms"])
-def test_an_mlp_with_norms(norm: str) -> None:
-    parent, child = mlp(8, "gelu", norm), mlp(24, "gelu", norm)
+@pytest.mark.parametrize("activation", ["gelu", "relu"])
+@pytest.mark.parametrize("norm", ["layer", "rms", "batch"])
+def test_an_mlp_with_norms(norm: str, activation: str) -> None:
+    parent, child = mlp(8, activation, norm), mlp(24, activation, norm)
+    parent.train()(3 * torch.randn(50, 64, dtype=torch.float64) + 1)  # averages of a batch norm
     EnlargeWidth(split="asymmetric").apply(parent, child)
     assert max_logit_difference(parent, child) <= 1e-12
 

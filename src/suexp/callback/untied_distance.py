@@ -38,7 +38,7 @@ class UntiedDistance(Callback, Component):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure what training made of it."""
-        pl_module.final["val/untied_distance"] = self._measure(trainer, pl_module, "after training")  # type: ignore[operator, index, union-attr]
+        pl_module.final["val/untied_distance"] = self._measure(trainer, pl_module, "after training")  # type: ignore[operator, index]
 
     @torch.no_grad()
     def _measure(self, trainer: pl.Trainer, task: Any, when: str) -> float:
@@ -48,7 +48,8 @@ class UntiedDistance(Callback, Component):
 
         def look(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             del layer
-            hidden = inputs[0].double().unflatten(-1, (-1, self.factor))
+            hidden = inputs[0].double()
+            hidden = hidden.view(*hidden.shape[:-1], -1, self.factor)
             apart = (hidden - hidden.mean(-1, keepdim=True)).square().sum()
             sums.append(torch.stack((apart, hidden.square().sum())).cpu())
 

@@ -4,9 +4,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from suexp.component import Component
+from suexp.norm._eps import ScalableEps
 
 
-class Batch(nn.BatchNorm1d, Component):
+class Batch(ScalableEps, nn.BatchNorm1d, Component):
     r"""$y = g \odot (x - \mu) / \sqrt{\sigma^2 + \epsilon} + b$ with statistics of the batch.
 
     Mean and variance of each feature are those over all leading axes; evaluation uses their running

@@ -22,6 +22,7 @@ from suexp.nn.feed_forward import FeedForward
 from suexp.nn.linear import FusedLinear, ResidualLinear
 from suexp.nn.mlm_head import MLMHead
 from suexp.nn.multi_head import MultiHeadAttention
+from suexp.norm.batch import Batch
 from suexp.norm.layer import Layer
 from suexp.norm.rms import RMS
 from suexp.position.base import Position
@@ -30,6 +31,7 @@ from suexp.position.rope import Rope
 
 # Activations of degree 1 pass the factor of their input on.
 HOMOGENEOUS = (F.relu, nn.ReLU)
+NORMS = (Batch, Layer, RMS)
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,14 @@ def _norm(do: Widening, old: Any, new: Any, source: Space, target: Space) -> Non
         new.scale_eps(old.eps * float(source.scale[0]) ** 2 / new.given_eps)
 
 
+def _batch_norm(do: Widening, old: Any, new: Any, source: Space, target: Space) -> None:
+    """Its running averages are those of its input."""
+    _norm(do, old, new, source, target)
+    do.write(new.running_mean, old.running_mean.double()[source.index] * source.scale)
+    do.write(new.running_var, old.running_var.double()[source.index] * source.scale**2)
+    do.write(new.num_batches_tracked, old.num_batches_tracked)
+
+
 def _feed_forward(do: Widening, old: Any, new: Any, source: Space, target: Space) -> None:
     """The hidden layer's copies are over sqrt(k) only if the activation passes that on."""
     if old.activation is not new.activation:
@@ -310,6 +320,8 @@ def _transformer(do: Widening, old: Any, new: Any, source: Any, target: Any) -> 
         "head": (stream, stream),
     }
     pooled = stream
+    if type(old.pooler) is not type(new.pooler):
+        raise ValueError("parent and child differ in their pooler (model.pooler)")
     if isinstance(new.pooler, nn.Sequential):
         pooled = Space(stream.index, torch.ones_like(stream.scale))  # tanh passes no factor on
         do(old.pooler[0], new.pooler[0], stream, pooled)
@@ -340,12 +352,12 @@ def _mlp(do: Widening, old: Any, new: Any, source: Any, target: Any) -> None:
     for index, (a, b) in enumerate(zip(old.hidden, new.hidden, strict=True)):
         if isinstance(b, nn.Linear):
             following = new.hidden[index + 1 :]
-            activation = next(m for m in following if not isinstance(m, (Layer, RMS)))
+            activation = next(m for m in following if not isinstance(m, NORMS))
             scale = _scale(do, type(activation))
             wider = Space.spread(a.out_features, b.out_features, scale)
             do(a, b, space, wider)
             space = wider
-        elif isinstance(b, (Layer, RMS)):
+        elif isinstance(b, NORMS):
             do(a, b, space, space)
         elif type(a) is not type(b):
             raise ValueError("parent and child have different activations (model.activation)")
@@ -358,6 +370,7 @@ RULES: dict[type[nn.Module], Rule] = {
     FusedLinear: _linear,
     ResidualLinear: _linear,
     nn.Embedding: _embedding,
+    Batch: _batch_norm,
     Layer: _norm,
     RMS: _norm,
     FeedForward: _feed_forward,

@@ -132,7 +132,7 @@ class EnlargeWidth(Transform):
 
 def _width(model: nn.Module) -> int:
     if isinstance(model, Transformer):
-        return int(model.blocks[0].attention.qkv.in_features)  # type: ignore[union-attr, arg-type]
+        return int(model.blocks[0].attention.qkv.in_features)  # type: ignore[union-attr]
     if isinstance(model, MLP) and len(model.hidden) > 0:
         return int(model.hidden[0].out_features)  # type: ignore[arg-type]
     raise ValueError(f"no enlargement rule for {type(model).__name__}; use model=transformer")
