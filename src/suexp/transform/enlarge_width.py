@@ -132,7 +132,7 @@ class EnlargeWidth(Transform):
 
 def _width(model: nn.Module) -> int:
     if isinstance(model, Transformer):
-        return int(model.blocks[0].attention.qkv.in_features)  # type: ignore[union-attr]
+        return int(model.blocks[0].attention.qkv.in_features)  # type: ignore[union-attr, arg-type]
     if isinstance(model, MLP) and len(model.hidden) > 0:
         return int(model.hidden[0].out_features)  # type: ignore[arg-type]
     raise ValueError(f"no enlargement rule for {type(model).__name__}; use model=transformer")
@@ -151,7 +151,7 @@ def _inputs(model: Any) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     if isinstance(model, MLP):
         size = model.hidden[0].in_features
-        return torch.randn(4, size, generator=generator, dtype=torch.float64)  # type: ignore[arg-type, call-overload]
+        return torch.randn(4, size, generator=generator, dtype=torch.float64)  # type: ignore[call-overload]
     length = min(64, model.position.max_length or 64)
     if isinstance(model.embedding, nn.Embedding):
         words = model.embedding.num_embeddings
