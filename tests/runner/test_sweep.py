@@ -3,11 +3,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from hydra_plugins.suexp_launcher.local_launcher import LocalLauncher
 from suexp.errors import UserError
+from suexp.runner.compose import resolve
 from suexp.runner.conduct import conduct
-from suexp.runner.sweep import choose, plan
+from suexp.runner.sweep import _strings, choose, plan
 from tests.runner.tiny import tiny
 
 
@@ -28,6 +30,23 @@ def test_an_experiment_expands_to_arms_and_seeds() -> None:
     assert runs[3].config["optimizer"]["_target_"].endswith("Lion")
     assert runs[3].config["optimizer"]["weight_decay"] == 0.03
     assert runs[3].config["run"] == {"experiment": "lion", "arm": "lion"}
+
+
+def test_parents_within_parents_stand_in_yaml_as_they_are_meant() -> None:
+    arm = yaml.safe_load(
+        """
+        - &few [seed=3, parent: [&deep model.num_layers=4, parent: [transform=copy, *deep, \
+          parent: [seed=5, 'data.columns.text="a b"', data.tokenizer=bytes]]]]
+        """.replace("\\\n", "")
+    )
+    config = resolve(["data=files", "data.train=x", "transform=copy", *_strings(arm)]).config
+    assert config["seed"] == 3
+    first = config["parent"]
+    second, third = first["parent"], first["parent"]["parent"]
+    assert [item["model"]["num_layers"] for item in (first, second, third)] == [4, 4, 4]
+    assert third["seed"] == 5
+    assert third["data"]["columns"]["text"] == "a b"
+    assert third.get("parent") is None
 
 
 def test_the_tuned_value_goes_into_the_runs() -> None:

@@ -209,11 +209,16 @@ def _strings(items: Sequence[Any]) -> list[str]:
             out += _strings(item)
         elif isinstance(item, dict):
             for key, values in item.items():
-                quoted = ",".join('"' + v.replace('"', '\\"') + '"' for v in _strings(values))
+                quoted = ",".join(map(_quoted, _strings(values)))
                 out.append(f"{key}=[{quoted}]")
         else:
             out.append(str(item))
     return out
+
+
+def _quoted(value: str) -> str:
+    """Quote for Hydra: backslashes count only before a quote, where they are doubled."""
+    return '"' + re.sub(r'(\\*)("|$)', lambda m: m[1] * 2 + (m[2] and '\\"'), value) + '"'
 
 
 def _refuse_fixed(user: Sequence[str], header: dict[str, Any]) -> None:
