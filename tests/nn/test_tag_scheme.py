@@ -41,7 +41,7 @@ def test_other_letters_for_the_same() -> None:
     ("scheme", "names", "message"),
     [
         ("iob", ["O"], "scheme 'iob' is none of sbie, bio, bioes"),
-        ("sbie", ["O", "B-PER"], r"begins with no tag of scheme sbie \(S, B, I, E\); use scheme bio"),
+        ("sbie", ["O", "B-PER"], r"with no tag of scheme sbie \(S, B, I, E\); use scheme bio"),
         ("bio", ["NOUN"], "label 'NOUN' begins with no tag of scheme bio"),
     ],
 )  # fmt: skip
