@@ -25,7 +25,7 @@ class Prefix(Mask):
 
     provides = {"autoregressive", "pattern", "fixed_prefix if length"}
     needs = {
-        "prefix_length if length=None": "no batch brings one; set mask.length=16 or use task=seq2seq"
+        "prefix_length if length=None": "no batch brings one; set mask.length, or use task=seq2seq"
     }
 
     def __init__(self, length: int | None = None) -> None:
