@@ -159,7 +159,8 @@ class EncoderDecoder(nn.Module, Component):
         rows, columns = there.nonzero(as_tuple=True)
         target = tokens.gather(1, places.clamp(max=tokens.shape[1] - 1))
         x, relate = self._embed(target), self._relate(steps, 0, tokens.device)
-        for block in self.blocks:
+        blocks: Any = self.blocks
+        for block in blocks:
             x = block(x, block.cross.read(context), self.mask, Padding(real), *relate)
         hidden = x.new_zeros(*tokens.shape, x.shape[-1])
         hidden = hidden.index_put((rows, places[there]), self.norm(x)[rows, columns])
@@ -194,7 +195,8 @@ class EncoderDecoder(nn.Module, Component):
             whole = torch.full_like(tokens[:, 0], tokens.shape[1])
             prefix_length = whole if keep is None else keep.sum(1)
         context, real = self._encode(tokens, prefix_length)
-        layers = [(None, block.cross.read(context)) for block in self.blocks]  # type: ignore[operator, union-attr]
+        blocks: Any = self.blocks
+        layers = [(None, block.cross.read(context)) for block in blocks]
         rows, last = torch.arange(len(tokens), device=tokens.device), real.sum(1) - 1
         first = DecodingState(layers, 0, self.mask, real)
         x, state = self._advance(tokens[rows, last][:, None], first)
