@@ -76,7 +76,11 @@ class ChunkScan(Callback, Component):
 
 
 def _name(method: type[Method] | None) -> str:
-    names = {None: "direct", GradCache: "grad_cache", NaiveAccumulation: "naive"}
+    names: dict[type[Method] | None, str] = {
+        None: "direct",
+        GradCache: "grad_cache",
+        NaiveAccumulation: "naive",
+    }
     return names[method]
 
 

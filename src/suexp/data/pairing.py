@@ -88,6 +88,6 @@ def tables(
             for name, texts in sides.items()
         }
         if labelled:  # as bytes: NumPy cannot look at Arrow's bits in place
-            flags = [MATCHES[doc.label] for doc in batch]  # type: ignore[index]
+            flags = [MATCHES[doc.label] for doc in batch]
             table["match"] = np.array(flags, dtype=np.uint8)
         yield table

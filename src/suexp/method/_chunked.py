@@ -132,7 +132,7 @@ def late(
             parameters.
         parameters: what the value depends on.
     """
-    return _Late.apply(value.detach(), gradients, *parameters)
+    return _Late.apply(value.detach(), gradients, *parameters)  # type: ignore[no-untyped-call]
 
 
 def direct_gradient(

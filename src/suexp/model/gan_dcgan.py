@@ -67,7 +67,7 @@ class DCCritic(nn.Module):
 
     def forward(self, x: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
         """Return the scores of these images."""
-        return self.last(self.layers(x.unflatten(1, self.shape))).squeeze(-1)
+        return self.last(self.layers(x.view(-1, *self.shape))).squeeze(-1)
 
 
 class GanDCGAN(nn.Module, Component):

@@ -42,6 +42,6 @@ def gather_rows(x: Shaped[Tensor, "n ..."]) -> Shaped[Tensor, "m ..."]:
     rows = x.byte() if x.dtype == torch.bool else x
     if longest > len(x):
         rows = torch.cat((rows, rows.new_zeros(longest - len(x), *x.shape[1:])))
-    parts = _Gather.apply(rows).split(longest)
+    parts = _Gather.apply(rows).split(longest)  # type: ignore[no-untyped-call]
     together = torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
     return together.bool() if x.dtype == torch.bool else together

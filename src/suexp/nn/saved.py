@@ -39,7 +39,7 @@ class SavedBytes(torch.autograd.graph.saved_tensors_hooks):
         self._counts: dict[int, list[int]] = {}  # storage -> holders, bytes
         super().__init__(self._pack, self._unpack)
 
-    def __enter__(self) -> "SavedBytes":
+    def __enter__(self) -> "SavedBytes":  # type: ignore[override]
         super().__enter__()
         return self
 

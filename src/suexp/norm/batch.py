@@ -40,4 +40,5 @@ class Batch(ScalableEps, nn.BatchNorm1d, Component):
         rows = x.reshape(-1, x.shape[-1])
         if self.training and len(rows) < 2:
             raise ValueError("norm=batch needs more than one row in training; use norm=layer")
+        assert self.running_mean is not None
         return super().forward(rows.to(self.running_mean.dtype)).view_as(x).to(x.dtype)
