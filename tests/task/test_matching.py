@@ -124,7 +124,10 @@ def test_labelled_pairs_of_a_file(tmp_path: Path, shared_data: Path) -> None:
     [
         (["loss=cross_entropy"], "task=matching needs contrast: .*use loss=info_nce"),
         (["data=pydoc"], "task=matching needs pairs: .*use data=docstring_pairs"),
-        (["task=causal_lm", "data=docstring_pairs"], "cannot be combined with task=causal_lm|need"),
+        (
+            ["task=causal_lm", "data=files", "data.train=a.tsv", "data.kind=pairs"],
+            "task=causal_lm cannot be combined with data=files: .*task=matching",
+        ),
     ],
 )
 def test_refusals(overrides: list[str], message: str) -> None:

@@ -41,4 +41,6 @@ class Batch(ScalableEps, nn.BatchNorm1d, Component):
         if self.training and len(rows) < 2:
             raise ValueError("norm=batch needs more than one row in training; use norm=layer")
         assert self.running_mean is not None
-        return super().forward(rows.to(self.running_mean.dtype)).view_as(x).to(x.dtype)
+        kept = self.running_mean  # in the layer's own type, float32 under autocast
+        assert kept is not None
+        return super().forward(rows.to(kept.dtype)).view_as(x).to(x.dtype)

@@ -49,6 +49,7 @@ class CausalLM(Task):
         "labels": "it reads running text, not labelled rows; use data.kind=lm, or another task",
         "tags": "its rows are single texts with tags, not running text; use data.kind=lm, or "
         "task=tagging",
+        "pairs": "it reads running text, not pairs of texts; use data.kind=lm, or task=matching",
         "targets": "its rows are sources with targets, not running text; use data.kind=lm, or "
         "task=seq2seq",
     }
