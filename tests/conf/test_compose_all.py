@@ -40,6 +40,8 @@ COMPANIONS = {
     "data=sklearn": ["task=classification", "model=linear"],
     "data=ring": ["task=adversarial"],
     "data=mixture2d": ["task=autoencoding"],
+    "data=images": ["task=autoencoding", "data.files=pictures", "data.pixels=dequantized"],
+    "data=photo_patches": ["task=autoencoding", "data.pixels=dequantized"],
     "model=vae": ["task=autoencoding"],
     "model=bernoulli_vae": ["task=autoencoding", "data=idx", "data.images=i", "data.pixels=binary"],
     "model=ppca": ["task=density_fit", "data=digits", "data.dequantize=true"],

@@ -1,0 +1,162 @@
+"""Pictures of your own, from image files."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from suexp.data._pictures import Pictures
+from suexp.data.cache import cached
+from suexp.data.contents import content_hash
+from suexp.data.document import share
+from suexp.data.paths import found_files
+from suexp.errors import UserError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+
+
+class Images(Pictures):
+    r"""Local image files of one size as vectors: $x = pixels / 255$.
+
+    A batch holds ``x`` (B, height * width) or, in colour, (B, height * width * 3), float32. Files
+    are held out by a hash of their pixels, so that equal ones stay together.
+
+    Reference: https://www.w3.org/TR/png-3/; read by Pillow, https://pillow.readthedocs.io.
+
+    Args:
+        files: a folder, of which all image files are taken, a path, a glob or a list of them.
+        test_files: likewise; null: no test split.
+        colour: three numbers a pixel; false: one, its luminance.
+        val_fraction: share of the files held out for validation, in (0, 1).
+        pixels: ``gray``, $p/255$; ``dequantized``, $(p+u)/256$ with u uniform in [0, 1), drawn once
+            by ``split_seed``: a density then bounds the probability of the pixels.
+        range: ``unit``, x in [0, 1]; ``symmetric``, $2x - 1$.
+        batch_size: rows of a training step.
+        eval_batch_size: rows of an evaluation step.
+        split_seed: which files are held out, and the draws.
+
+    Raises:
+        ValueError: a value out of range.
+        UserError: no file, one that cannot be read, or one of another size than the first.
+    """
+
+    provides: ClassVar[set[str]] = {"vectors", "images", "discrete if pixels=gray"}
+
+    def __init__(
+        self,
+        files: str | list[str] | None = None,
+        test_files: str | list[str] | None = None,
+        colour: bool = False,
+        val_fraction: float = 0.1,
+        pixels: Literal["gray", "dequantized"] = "gray",
+        range: Literal["unit", "symmetric"] = "unit",
+        batch_size: int = 64,
+        eval_batch_size: int = 512,
+        split_seed: int = 0,
+    ) -> None:
+        super().__init__(pixels, range, batch_size, eval_batch_size, split_seed)
+        if not 0 < val_fraction < 1:
+            raise ValueError(f"data.val_fraction must lie in (0, 1), not {val_fraction}")
+        self.files = {"files": files, **({"test_files": test_files} if test_files else {})}
+        self.colour, self.val_fraction = colour, val_fraction
+
+    def _paths(self, name: str) -> list[Path]:
+        given = self.files[name]
+        patterns = [given] if isinstance(given, str) else given or []
+        found: list[Path] = []
+        for pattern in patterns:
+            folder = Path(pattern).expanduser()
+            if folder.is_dir():
+                inside = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+                if not inside:
+                    raise UserError(f"data.{name}: {pattern} holds no {', '.join(SUFFIXES)} file")
+                found += inside
+            else:
+                found += found_files(f"data.{name}", pattern)
+        if not found:
+            raise UserError(f"data.{name} names no file; give it a folder: data.{name}=my_pictures")
+        return found
+
+    def _read(self, path: Path) -> Any:
+        import numpy as np
+        from PIL import Image
+
+        try:
+            with Image.open(path) as picture:
+                return np.asarray(picture.convert("RGB" if self.colour else "L"))
+        except (OSError, SyntaxError, ValueError) as error:
+            raise UserError(f"{path} cannot be read as an image: {error}") from error
+
+    def _rows(self, name: str, size: tuple[int, int]) -> Any:
+        """Return all pictures, (rows, width) bytes."""
+        import numpy as np
+
+        rows = []
+        for path in self._paths(name):
+            picture = self._read(path)
+            height, width = picture.shape[:2]
+            if (width, height) != size:
+                first = self._paths("files")[0]
+                raise UserError(
+                    f"data.{name}: {path} is {width} x {height} pixels, but {first} is "
+                    f"{size[0]} x {size[1]}; pictures must have one size"
+                )
+            rows.append(picture.reshape(-1))
+        return np.stack(rows)
+
+    def _size(self) -> tuple[int, int]:
+        """Return width and height of the first picture."""
+        height, width = self._read(self._paths("files")[0]).shape[:2]
+        return width, height
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Height and width of a picture; in colour, and 3."""
+        width, height = self._size()
+        return (height, width, 3) if self.colour else (height, width)
+
+    def splits(self) -> dict[str, Any]:
+        """Return train, validation and, where there are such files, test."""
+        from suexp.data.rows import open_rows
+
+        folder = cached(f"images-{self.fingerprint()[:20]}", self._prepare)
+        names = ["train", "validation", *(["test"] if "test_files" in self.files else [])]
+        return {
+            name: open_rows(folder / f"{name}.arrow", f"{folder.name}-{name}") for name in names
+        }
+
+    def _prepare(self, folder: Path) -> None:
+        import numpy as np
+
+        size = self._size()
+        rows = self._rows("files", size)
+        salt = f"images/{self.split_seed}"
+        held = np.array(
+            [share(row.tobytes().hex(), salt) < self.val_fraction for row in rows], dtype=bool
+        )
+        if held.all() or not held.any():
+            raise UserError(
+                f"data.val_fraction={self.val_fraction} of {len(rows)} files leaves one of the "
+                "splits empty"
+            )
+        self.write(folder / "train.arrow", rows[~held])
+        self.write(folder / "validation.arrow", rows[held])
+        if "test_files" in self.files:
+            self.write(folder / "test.arrow", self._rows("test_files", size))
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many numbers a picture has."""
+        width, height = self._size()
+        return {"input_dim": width * height * (3 if self.colour else 1)}
+
+    def fingerprint(self) -> str:
+        """Return a hash of the files' contents, of how they are read, and of this code."""
+        here = Path(__file__)
+        parts = {
+            "files": {name: [content_hash(p) for p in self._paths(name)] for name in self.files},
+            "split": [self.val_fraction, self.split_seed],
+            "pixels": [self.pixels, self.range, self.colour],
+            "source": [path.read_text("utf-8") for path in (here, here.with_name("_pictures.py"))],
+        }
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
