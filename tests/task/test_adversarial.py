@@ -14,6 +14,7 @@ from suexp.errors import UserError
 from suexp.runner.compose import resolve
 from suexp.runner.instantiate import instantiate
 from suexp.runner.job import build, execute
+from suexp.runner.local import run_one
 from suexp.runner.store import Run
 from suexp.task.adversarial import Adversarial
 from tests.runner.test_resume import assert_equal, start, wait_for_step, weights
@@ -81,6 +82,13 @@ def test_each_side_moves_only_itself() -> None:
     task.objective(task.with_fake(batch)).backward()
     assert all(p.grad is None for p in task.model.generator.parameters())
     assert all(p.grad is not None for p in task.model.critic.parameters())
+
+
+def test_the_network_is_kept_once() -> None:
+    task, _ = task_and_batch("method=gradient_normalization")
+    assert task.raw_critic is task.model.critic.inner
+    names = [name for name in task.state_dict() if "critic" in name]
+    assert all(name.startswith("model.critic.inner.") for name in names)
 
 
 def test_the_critic_sees_real_and_generated_in_one_pass() -> None:
@@ -275,3 +283,17 @@ def test_refusals(tmp_path: Path) -> None:
         resolve(["task=adversarial", "model=mlp"])
     with pytest.raises(UserError, match=r"trainer=fsdp: .*use trainer=ddp"):
         resolve(["task=adversarial", "trainer=fsdp"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["gradient_normalization", "wgan_gp"])
+def test_two_processes_share_the_batch(method: str, tmp_path: Path) -> None:
+    several = [item for item in SMALL if item != "trainer=cpu"]
+    several += ["trainer=ddp", "trainer.accelerator=cpu", "task.n_critic=2", "task.ema_decay=0.9"]
+    several += ["data.eval_batch_size=10"]  # a share of the validation split for each
+    chosen = resolve([*several, f"method={method}", f"out={tmp_path}"]).config
+    summary = run_one(chosen)
+    assert summary is not None
+    assert summary["status"] == "finished", summary["error"]
+    assert summary["cost"]["steps"] == 20
+    assert summary["metrics"]["val/w1"] < 3

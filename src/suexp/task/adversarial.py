@@ -113,7 +113,7 @@ class Adversarial(Task):
         self.n_critic, self.generator_lr = n_critic, generator_lr
         self.generator_batch, self.ema_decay = generator_batch, ema_decay
         self.num_samples, self.line_points, self.seed = num_samples, line_points, seed
-        self.raw_critic: Any = self.model.critic
+        self._raw_critic = (self.model.critic,)  # hidden from the state dict: it is in the model
         self.average: AveragedModel | None = None
         self.real = CatMetric(nan_strategy="disable")
         self._clip: float | None = None
@@ -128,6 +128,11 @@ class Adversarial(Task):
             self.average = AveragedModel(
                 self.model.generator, multi_avg_fn=average, use_buffers=True
             ).requires_grad_(False)
+
+    @property
+    def raw_critic(self) -> Any:
+        """The critic's network, without what methods have wrapped around it."""
+        return self._raw_critic[0]
 
     @staticmethod
     def model_sizes(data: Data) -> dict[str, int]:
@@ -224,7 +229,7 @@ class Adversarial(Task):
         self, batch: dict[str, Tensor], batch_idx: int
     ) -> dict[str, Tensor]:
         """Make n_critic steps of the critic and one of the generator; return their losses."""
-        start = self._clock() if batch_idx % TIMED == TIMED - 1 else None
+        start = self._clock() if batch_idx % TIMED == 0 else None
         self._draws = 0
         generator, critic = self.optimizers()  # type: ignore[attr-defined]
         # Lightning's global step, which ends the run and names checkpoints, counts the generator's.
