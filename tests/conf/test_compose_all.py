@@ -74,6 +74,8 @@ COMPANIONS = {
     "mask=reversed": ["task=masked_lm"],
     "mask=prefix": ["mask.length=4"],
     "mask=permutation": ["task=masked_lm", "mask.order=[1,0,2]"],
+    "method=grad_cache": ["task=matching"],
+    "method=naive_accumulation": ["task=matching"],
     "method=theseus": ["parent=['seed=1']", "transform=fresh"],
     "method=distill": ["parent=['seed=1']", "transform=fresh"],
     "transform=truncate": ["parent=['seed=1']"],
@@ -139,7 +141,7 @@ def test_a_pair_trains_a_step_or_is_refused(pair: tuple[str, str], tmp_path: Pat
         extra += ["data=sklearn"] if "task" in chosen else ["task=classification", "data=sklearn"]
     elif chosen.get("task") == "analytic_classification" and "model" not in chosen:
         extra += ["data=sklearn"]
-    elif not chosen.get("task", "causal_lm").endswith(("sector", "estimation", "cost")):
+    elif not chosen.get("task", "causal_lm").endswith(("sector", "estimation", "cost", "error")):
         extra += ["model.dim=8", "data.block_size=12", "data.tokenizer=bytes"]
         if chosen.get("task") == "analytic_classification":
             extra += ["data=docstring_topic"]
