@@ -124,7 +124,7 @@ class Adversarial(Task):
         """Let methods wrap the training; then begin the average of what they leave."""
         super().wrap(methods)
         if self.ema_decay is not None:
-            average = get_ema_multi_avg_fn(self.ema_decay)
+            average = get_ema_multi_avg_fn(self.ema_decay)  # type: ignore[no-untyped-call]
             self.average = AveragedModel(
                 self.model.generator, multi_avg_fn=average, use_buffers=True
             ).requires_grad_(False)
@@ -151,7 +151,7 @@ class Adversarial(Task):
                 "task=adversarial steps at every batch; use a larger data.batch_size"
             )
         self._clip = chosen.get("gradient_clip_val")
-        parts = {"gradient_clip_val": None}
+        parts: dict[str, Any] = {"gradient_clip_val": None}
         if chosen.get("strategy") == "ddp":
             parts["strategy"] = "ddp_find_unused_parameters_true"
         return {**chosen, **parts}
@@ -351,7 +351,7 @@ class Adversarial(Task):
 
     @torch.no_grad()
     def _scores(self, critic: Any, points: Tensor) -> Tensor:
-        return torch.cat([critic(rows) for rows in points.split(1024)]).float()
+        return torch.cat([critic(rows) for rows in torch.split(points, 1024)]).float()
 
     def _line(self, real: Float[Tensor, "n d"]) -> tuple[Tensor, Tensor]:
         """Return the positions along the line, (m,), and its points."""

@@ -27,8 +27,8 @@ class Tagging(Task):
     ``accuracy`` of tokens; ``f1`` of spans that have the right beginning, end and type, over all
     texts together; for the test also ``f1_NAME`` and ``accuracy_NAME`` for every way NAME in which
     the loss can find labels. Of a training step's forward and backward pass ``step_time`` is the
-    processor's time in seconds, ``head_time`` the loss's part of it. A loss's transitions are in the
-    table ``transitions``, where the labels are few.
+    processor's time in seconds, ``head_time`` the loss's part of it. The transitions are in the
+    table ``transitions``, where labels are few.
 
     References: https://kexue.fm/archives/7213; F1 over spans, Tjong Kim Sang and De Meulder,
     https://aclanthology.org/W03-0419.
