@@ -2,6 +2,7 @@
 
 import copy
 import math
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,10 @@ from suexp.optimizer import AdamW
 from suexp.position import Learned, Rope
 from suexp.runner.compose import resolve
 from suexp.runner.job import execute
+from suexp.runner.local import run_one
+from suexp.runner.store import Run
 from suexp.task.classification import Classification
+from tests.runner.test_resume import assert_equal, start, wait_for_step
 
 
 def model(layers: int, seed: int = 0, **changes: Any) -> Transformer:
@@ -427,6 +431,48 @@ def test_refused_when_composed() -> None:
         resolve([*DIGITS, *STAGED, "trainer=fsdp"])
 
 
+@pytest.mark.slow
+def test_killed_and_restarted_equals_uninterrupted(tmp_path: Path) -> None:
+    extra = ["model.dropout=0.1", "trainer.max_steps=60", "trainer.checkpoint_seconds=0"]
+    configs = [
+        resolve([*DIGITS, *STAGED, *extra, f"out={tmp_path / name}"]).config
+        for name in ("killed", "whole")
+    ]
+    execute(configs[0]["parent"])
+    run = Run(configs[0])
+    process = start(configs[0], tmp_path)
+    wait_for_step(run, 17, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not run.finished
+    assert execute(configs[0])["status"] == "finished"
+    assert execute(configs[1])["status"] == "finished"
+    assert_equal(run, Run(configs[1]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("granularity", ["batch", "sample"])
+def test_two_processes_equal_one(tmp_path: Path, granularity: str) -> None:
+    """They agree on what is drawn, also where that leaves parameters without a gradient."""
+    common = [*DIGITS, *STAGED, "trainer.gradient_clip_val=null", f"out={tmp_path}"]
+    common += ["data.eval_batch_size=64"]  # both processes need something to judge by
+    common += [f"method.theseus.granularity={granularity}", "trainer.max_steps=12"]
+    one = run_one(resolve(common).config)
+    two = run_one(
+        resolve(
+            [
+                *(item for item in common if item != "trainer=cpu"),
+                *("trainer=ddp", "trainer.accelerator=cpu"),
+                'parent=["model.num_layers=2","trainer=cpu"]',
+            ]
+        ).config
+    )
+    assert one is not None
+    assert two is not None
+    assert two["status"] == "finished", two["error"]
+    assert two["metrics"]["train/loss"] == pytest.approx(one["metrics"]["train/loss"], rel=0.05)
+
+
 def test_three_stages(tmp_path: Path) -> None:
     """Predecessor, compression, the successor alone: each a run that starts from the last."""
     compression = ",".join(
@@ -446,3 +492,27 @@ def test_three_stages(tmp_path: Path) -> None:
     assert compressed["metrics"]["train/replacing_rate"] == 0.5
     assert compressed["cost"]["parameters"] == summary["cost"]["parameters"]
     assert 0 < compressed["metrics"]["val/accuracy"] < 1
+
+
+def test_real_texts_of_119_classes(tmp_path: Path, shared_data: Path) -> None:
+    """The post's own data, from JSON lines."""
+    folder = shared_data / "iflytek"
+    config = resolve(
+        [
+            *(item for item in DIGITS if not item.startswith(("data", "position.max"))),
+            *("data=files", "data.kind=classification", "data.tokenizer=bytes"),
+            *(f"data.train={folder}/train_few_all.json", "data.block_size=24", "data.batch_size=8"),
+            f"data.validation={folder}/dev_few_all.json",
+            "data.columns={text: sentence, label: label}",
+            *STAGED,
+            f"out={tmp_path}",
+        ]
+    ).config
+    summary = execute(config, lambda _: None)
+    assert summary["status"] == "finished", summary["error"]
+    assert 0 <= summary["metrics"]["val/accuracy"] < 0.2
+    state = torch.load(Run(config).checkpoints()[0], weights_only=True)["state_dict"]
+    assert state["model.classifier.weight"].shape == (119, 8)
+    parent = torch.load(Run(config["parent"]).checkpoints()[0], weights_only=True)["state_dict"]
+    for name in ("model.classifier.weight", "model.classifier.bias"):
+        assert torch.equal(state[name], parent[name])  # frozen, and the predecessor's
