@@ -22,6 +22,7 @@ CATALOGUE = Catalogue()
 
 # Sizes that show something in a text of 12 tokens; other options are taken as their YAML has them.
 SMALLER: dict[str, list[dict[str, Any]]] = {
+    "permutation": [{"order": [3, 0, 7, 1, 10, 2, 5, 11, 4, 9, 6, 8]}],
     "prefix": [{"length": 4}],
     "window": [{"size": 3}, {"size": 3, "causal": False}],
 }
@@ -143,6 +144,8 @@ def test_padding_changes_nothing(config: dict[str, Any]) -> None:
     other = text.where(keep, (text + 1) % VOCABULARY)
     logits = model(text, keep)
     close(logits[keep], model(other, keep)[keep])
+    if "order" in config["mask"]:  # it fits texts of its own length only
+        return
     close(logits[1:, :7], model(text[1:, :7]))
     close(logits[:1], model(text[:1]))
 

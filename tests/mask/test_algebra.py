@@ -144,7 +144,7 @@ def test_more_queries_than_keys_stand_before_all_keys() -> None:
     [
         (Bidirectional, set()),
         (Causal, {"autoregressive"}),
-        (Prefix, {"autoregressive", "pattern"}),
+        (Prefix, {"autoregressive", "pattern", "fixed_prefix if length"}),
         (Window, {"autoregressive if causal", "pattern"}),
         (ExcludeSelf, {"pattern"}),
     ],

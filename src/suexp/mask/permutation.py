@@ -28,9 +28,7 @@ class Permutation(Mask):
     """
 
     provides = {"pattern"}
-    needs = {
-        "order if order=None": "no batch brings one; set mask.order, or use task=permutation_lm"
-    }
+    needs = {"order if order=None": "no batch brings one; set mask.order, or use mask=causal"}
     undecodable = "the token asked for next may stand anywhere"
 
     def __init__(self, order: Sequence[int] | None = None) -> None:
@@ -65,8 +63,7 @@ class Permutation(Mask):
         """Return True for keys that come no later than the query in the order."""
         if self._rank is None:
             raise ValueError(
-                "mask=permutation has no order: set mask.order, or use task=permutation_lm, which "
-                "draws one for each text"
+                "mask=permutation has no order: set mask.order, or use a task whose batches have one"
             )
         if self._rank.shape[-1] != key.shape[1]:
             raise ValueError(
