@@ -63,7 +63,7 @@ class Permutation(Mask):
         """Return True for keys that come no later than the query in the order."""
         if self._rank is None:
             raise ValueError(
-                "mask=permutation has no order: set mask.order, or use a task whose batches have one"
+                "mask=permutation has no order: set mask.order, or bring one with each batch"
             )
         if self._rank.shape[-1] != key.shape[1]:
             raise ValueError(
