@@ -27,4 +27,6 @@ def test_tables(tmp_path: Path) -> None:
     assert errors["naive", 32] < 1e-5
     held = {(row["method"], row["batch"]): row["bytes"] for row in tables["memory"]}
     assert held["direct", 128] > 3 * held["direct", 32]
+    assert held["loss", 128] < held["direct", 128]
+    assert summary["metrics"]["train/loss_bytes"] == held["loss", 32]
     assert held["grad_cache", 128] < 0.5 * held["direct", 128]

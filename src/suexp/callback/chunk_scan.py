@@ -25,7 +25,9 @@ class ChunkScan(Callback, Component):
     pass (see `suexp.nn.saved`). https://kexue.fm/archives/8471 and arXiv:2101.06983.
 
     Recorded: table ``chunk`` with rows (method, chunk, error) at the batch size of the data, and
-    table ``memory`` with rows (method, batch, bytes) at ``chunk``.
+    table ``memory`` with rows (method, batch, bytes) at ``chunk``; there method ``loss`` is what
+    the loss holds from the vectors on, whatever the encoder: the vectors and their table of scores.
+    Final: that of the data's batch, ``train/loss_bytes``.
 
     Args:
         chunk_sizes: rows of the chunks whose error is measured.
@@ -63,11 +65,14 @@ class ChunkScan(Callback, Component):
                     task.record_rows(
                         "chunk", [{"method": _name(method), "chunk": chunk, "error": error}]
                     )
+            known = [*task.parameters(), *task.buffers(), *whole.values()]
+            task.final["train/loss_bytes"] = float(_loss_bytes(task, batch, known))
             for number in self.batch_sizes:
                 part = {name: value[:number] for name, value in whole.items()}
                 if number > largest:
                     break
-                known = [*task.parameters(), *task.buffers(), *whole.values()]
+                row = {"method": "loss", "batch": number, "bytes": _loss_bytes(task, part, known)}
+                task.record_rows("memory", [row])
                 for kind in (None, GradCache):
                     with SavedBytes(known) as meter:
                         _gradient(task, part, None if kind is None else kind(self.chunk))
@@ -82,6 +87,16 @@ def _name(method: type[Method] | None) -> str:
         NaiveAccumulation: "naive",
     }
     return names[method]
+
+
+def _loss_bytes(task: Any, batch: dict[str, Tensor], known: list[Tensor]) -> int:
+    """Return the bytes that the loss alone holds, from the vectors on."""
+    with torch.no_grad():
+        vectors = task.encode(batch)
+    vectors = {name: value.requires_grad_() for name, value in vectors.items()}
+    with SavedBytes(known) as meter:
+        torch.autograd.grad(task.loss_from_vectors(vectors, batch), list(vectors.values()))
+    return meter.peak
 
 
 def _gradient(task: Task, batch: dict[str, Tensor], method: Method | None) -> list[Tensor | None]:
