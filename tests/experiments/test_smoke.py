@@ -30,6 +30,7 @@ def test_runs_whole_at_smoke_scale(experiment: str, tmp_path: Path) -> None:
     assert {claim["verdict"] for claim in results["claims"]} == {"undecided"}
     report = (folder / "report.md").read_text(encoding="utf-8")
     for claim in results["claims"]:
-        assert f"| {claim['id']} | " in report
+        name = claim["id"].replace("_", r"\_")
+        assert f"| {name} | " in report
     for figure in results["figures"]:
         assert (folder / figure["file"]).stat().st_size > 1000

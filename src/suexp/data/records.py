@@ -90,6 +90,22 @@ def records(
         yield where, {name: row[column] for name, column in present.items()}
 
 
+def whole_records(path: Path, format: str | None, header: bool) -> Iterator[Record]:
+    """Yield place and record of each row of a table, with all its columns; arguments as above.
+
+    Raises:
+        UserError: plain text, an empty or broken file.
+    """
+    kind = format_of(path, format)
+    if path.stat().st_size == 0:
+        raise UserError(f"{path} is empty")
+    if kind == "text":
+        raise UserError(f"{path}: plain text has no columns; use CSV, TSV, JSON lines or Parquet")
+    if kind == "parquet":
+        return _parquet(path, {name: name for name in _parquet_columns(path)}, ())
+    return _json(path) if kind == "json" else _csv(path, kind, header)
+
+
 def columns_of(kind: str, columns: dict[str, Any]) -> dict[str, str]:
     """Return wanted name -> the source's name, of those columns that the kind of rows needs.
 
@@ -257,16 +273,24 @@ def _csv(path: Path, kind: str, header: bool) -> Iterator[Record]:
 
 
 def _parquet(path: Path, columns: dict[str, str], optional: Collection[str]) -> Iterator[Record]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(path)
-    except pa.ArrowInvalid as error:
-        raise UserError(f"{path}: not a Parquet file") from error
+    file = _open_parquet(path)
     present = columns_there(str(path), columns, file.schema_arrow.names, optional)
     number = 0
     for batch in file.iter_batches(batch_size=4096, columns=list(present.values())):
         for row in batch.to_pylist():
             yield f"{path} row {number}", row
             number += 1
+
+
+def _parquet_columns(path: Path) -> list[str]:
+    return list(_open_parquet(path).schema_arrow.names)
+
+
+def _open_parquet(path: Path) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(path)
+    except pa.ArrowInvalid as error:
+        raise UserError(f"{path}: not a Parquet file") from error

@@ -1,6 +1,7 @@
 """Tables of numbers as data: what such options share. No NumPy at module level."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from suexp.data.base import Data
@@ -51,14 +52,18 @@ class Vectors(Data):
         """Return the splits, written on first use."""
         from suexp.data.rows import open_rows
 
-        folder = cached(f"{type(self).__name__.lower()}-{self.fingerprint()[:20]}", self._prepare)
+        folder = self._folder()
         return {
             name: open_rows(folder / f"{name}.arrow", f"{folder.name}-{name}")
             for name in ("train", "validation", "test")
             if (folder / f"{name}.arrow").exists()
         }
 
-    def _prepare(self, folder: Any) -> None:
+    def _folder(self) -> Path:
+        name = f"{type(self).__name__.lower()}-{self.fingerprint()[:20]}"
+        return cached(name, self._prepare)
+
+    def _prepare(self, folder: Path) -> None:
         import numpy as np
 
         from suexp.data.rows import write_rows
