@@ -38,6 +38,7 @@ COMPANIONS = {
     "data=digits": ["task=classification", "model=mlp"],
     "data=idx": ["task=classification", "model=mlp", "data.images=i", "data.labels=l"],
     "data=sklearn": ["task=classification", "model=linear"],
+    "data=table": ["task=classification", "model=linear", "data.train=t.csv"],
     "data=ring": ["task=adversarial"],
     "data=mixture2d": ["task=autoencoding"],
     "data=images": ["task=autoencoding", "data.files=pictures", "data.pixels=dequantized"],

@@ -48,7 +48,7 @@ class Calibration(Callback, Component):
             del module, inputs
             self._logits = output
 
-        self._hook = pl_module.model.register_forward_hook(look)  # type: ignore[union-attr, operator]
+        self._hook = pl_module.model.register_forward_hook(look)  # type: ignore[union-attr]
 
     def on_validation_batch_end(
         self,

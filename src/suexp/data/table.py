@@ -147,8 +147,10 @@ class Table(Vectors):
             for split, paths in self.files.items()
             if paths is not None or split == "train"
         }
-        choice = [self.label, self.features, self.header, self.whiten]
-        choice += [self.val_fraction, self.split_seed]
+        choice = [
+            *(self.label, self.features, self.header),
+            *(self.whiten, self.val_fraction, self.split_seed),
+        ]
         code = [own.with_name(name).read_text() for name in (own.name, "vectors.py", "records.py")]
         return hashlib.sha256(json.dumps([files, choice, code]).encode()).hexdigest()
 

@@ -71,6 +71,8 @@ class Theseus(Method):
     }
     refuses: ClassVar[dict[str, str]] = {
         "model=mlp": "it has no blocks to replace; use model=transformer",
+        "trainer=ddp if granularity=batch": "several processes cannot skip a step in which no "
+        "module is drawn; use method.theseus.granularity=sample",
         "trainer=fsdp": "a sharded block must stay in its place; use trainer=ddp",
     }
     leaves_unused: ClassVar[bool] = True
