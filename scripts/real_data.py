@@ -9,6 +9,7 @@ DIR holds the data sets in the folders that the YAML names; each is public, see 
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,15 @@ import yaml
 import suexp
 from suexp.errors import UserError
 from suexp.runner.store import write_atomic
+from suexp.runner.sweep import flatten
 
 ROOT = Path(__file__).parents[1]
 
 
 def figures(entry: dict[str, Any], data: Path, out: str) -> dict[str, Any]:
     """Run one entry and return what came of it; the data's own folder stays out of it."""
-    overrides = [item.replace("DATA", str(data)) for item in entry["overrides"]]
+    written = flatten(entry["overrides"])
+    overrides = [item.replace("DATA", str(data)) for item in written]
     summary = suexp.run([*overrides, f"out={out}", "trainer.enable_progress_bar=false"])
     if summary.status != "finished":
         raise UserError(f"{entry['title']}: {summary.error}")
@@ -32,7 +35,7 @@ def figures(entry: dict[str, Any], data: Path, out: str) -> dict[str, Any]:
     return {
         "title": entry["title"],
         "source": entry["source"],
-        "command": " ".join(["suexp", *entry["overrides"]]),
+        "command": shlex.join(["suexp", *written]),
         "metrics": {name: summary.metrics[name] for name in entry["metrics"]},
         "steps": summary.cost["steps"],
         "wall_seconds": summary.cost["wall_seconds"],

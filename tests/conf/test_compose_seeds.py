@@ -1,5 +1,8 @@
-"""Runs that differ in their seed alone are composed once, and come out the same."""
+"""Runs that differ in values alone share what Hydra has composed, and come out the same."""
 
+import pytest
+
+from suexp.errors import UserError
 from suexp.runner import compose
 from suexp.runner.compose import resolve
 
@@ -26,3 +29,32 @@ def test_a_parents_seed_is_its_own() -> None:
     child = resolve(["parent=['seed=4']", "seed=2"]).config
     assert (child["seed"], child["parent"]["seed"]) == (2, 4)
     assert resolve(["parent=['data.batch_size=5']", "seed=2"]).config["parent"]["seed"] == 2
+
+
+def test_values_are_set_as_hydra_sets_them() -> None:
+    compose._chosen.cache_clear()
+    chosen = ["experiment=lion", "attention=performer"]
+    values = ["model.dim=64", "optimizer.betas=[0.5,0.6]", "optimizer.lr=1e-5", "optimizer.lr=2e-5"]
+    plain = resolve([*chosen, "seed=3"]).config
+    config = resolve([*chosen, *values]).config
+    assert compose._chosen.cache_info().misses == 1
+    assert (config["seed"], plain["seed"]) == (0, 3)
+    # An addition anywhere leaves all to Hydra.
+    by_hydra = resolve([*chosen, *values, "++model.dim=64"])
+    assert compose._chosen.cache_info().misses == 2
+    assert by_hydra.config == config
+    assert config["optimizer"] | {"lr": None} == plain["optimizer"] | {
+        "lr": None,
+        "betas": [0.5, 0.6],
+    }
+    assert config["optimizer"]["lr"] == 2e-5
+    assert config["attention"]["head_dim"] == 16
+    assert resolve([*chosen, "seed=3"]).config == plain
+
+
+@pytest.mark.parametrize("value", ["model.dmi=3", "optimizer.betas={", "post.title=x"])
+def test_a_misspelt_value_is_one_line(value: str) -> None:
+    with pytest.raises(UserError) as caught:
+        resolve([value])
+    assert "\n" not in str(caught.value)
+    assert value.split("=")[0] in str(caught.value)

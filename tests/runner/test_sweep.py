@@ -9,7 +9,7 @@ from hydra_plugins.suexp_launcher.local_launcher import LocalLauncher
 from suexp.errors import UserError
 from suexp.runner.compose import resolve
 from suexp.runner.conduct import conduct
-from suexp.runner.sweep import _strings, choose, plan
+from suexp.runner.sweep import flatten, choose, plan
 from tests.runner.tiny import tiny
 
 
@@ -39,7 +39,7 @@ def test_parents_within_parents_stand_in_yaml_as_they_are_meant() -> None:
           parent: [seed=5, 'data.columns.text="a b"', data.tokenizer=bytes]]]]
         """.replace("\\\n", "")
     )
-    config = resolve(["data=files", "data.train=x", "transform=copy", *_strings(arm)]).config
+    config = resolve(["data=files", "data.train=x", "transform=copy", *flatten(arm)]).config
     assert config["seed"] == 3
     first = config["parent"]
     second, third = first["parent"], first["parent"]["parent"]

@@ -1,5 +1,6 @@
 """From overrides to a checked, resolved config."""
 
+import copy
 import functools
 import re
 import shlex
@@ -11,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from hydra import initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -69,12 +72,19 @@ def compose(overrides: Sequence[str] = (), config_dir: str | None = None) -> Dic
 
 
 def _compose(overrides: tuple[str, ...], config_dir: str | None = None) -> DictConfig:
+    with _told(overrides), _loader(config_dir) as loader:
+        # The experiment sweeper composes one run at a time, so the mode is always RUN here.
+        config: DictConfig = loader.load_configuration(
+            config_name="config", overrides=list(overrides), run_mode=RunMode.RUN
+        )
+    return config
+
+
+@contextmanager
+def _told(overrides: tuple[str, ...]) -> Iterator[None]:
+    """Turn Hydra's errors into one line for the user."""
     try:
-        with _loader(config_dir) as loader:
-            # The experiment sweeper composes one run at a time, so the mode is always RUN here.
-            return loader.load_configuration(
-                config_name="config", overrides=list(overrides), run_mode=RunMode.RUN
-            )
+        yield
     except (HydraException, OmegaConfBaseException, ValueError) as error:  # group=null: ValueError
         raise UserError(explain(error, conf_dir(), overrides)) from error
 
@@ -110,6 +120,31 @@ def _composed(
     overrides: tuple[str, ...], config_dir: str | None
 ) -> tuple[DictConfig, dict[str, str], Any]:
     """Return what `resolve` starts from: the config, the choices, the seed."""
+    values = _values(overrides)
+    cfg, choices = _chosen(tuple(item for item in overrides if item not in values), config_dir)
+    cfg = copy.deepcopy(cfg)
+    with _told(overrides):
+        parsed = OverridesParser.create().parse_overrides(values)
+        ConfigLoaderImpl._apply_overrides_to_config(parsed, cfg)
+    return cfg, choices, cfg.seed
+
+
+def _values(overrides: tuple[str, ...]) -> list[str]:
+    """Return the overrides that set a value and choose no option: Hydra applies them last."""
+    if not all(re.match(r"[\w.]+=", item) for item in overrides):  # +key, ~key, group@package
+        return []
+    return [
+        item
+        for item in overrides
+        if "." in key_of(item) and key_of(item).split(".")[0] not in ("hydra", *EXPERIMENT_KEYS)
+    ]
+
+
+@functools.lru_cache(maxsize=256)
+def _chosen(
+    overrides: tuple[str, ...], config_dir: str | None
+) -> tuple[DictConfig, dict[str, str]]:
+    """Return the config of the chosen options, and the choices."""
     cfg = _compose(overrides, config_dir)
     choices = {
         group: option if isinstance(option, str) else ",".join(option)
@@ -119,12 +154,12 @@ def _composed(
     with open_dict(cfg):
         for key in ("hydra", *EXPERIMENT_KEYS):
             cfg.pop(key, None)
-    return cfg, choices, cfg.seed
+    return cfg, choices
 
 
 @functools.lru_cache(maxsize=4096)
 def _resolve(overrides: tuple[str, ...], config_dir: str | None) -> Resolved:
-    # Runs that differ in their seed alone are composed once: Hydra takes 60 ms each time.
+    # Runs that differ in their seed alone are composed once.
     seeds = [item for item in overrides if re.fullmatch(r"seed=\d+", item)]
     rest = tuple(item for item in overrides if item not in seeds)
     cfg, shared, seed = _composed(rest, config_dir)

@@ -273,10 +273,10 @@ def _outcome(run: Run, task: Recorded, trainer: pl.Trainer, loading: Loading) ->
     }
 
 
-@functools.cache
 def _prepare_process() -> None:
     """Keep Lightning's advice for newcomers off the screen, and the imports out of collections."""
-    gc.freeze()
+    if not gc.get_freeze_count():
+        gc.freeze()
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.ERROR)
     for pattern in (
@@ -289,7 +289,7 @@ def _prepare_process() -> None:
         ".*is smaller than the logging interval.*",
         ".*training_step. returned .None.*",  # a method skipped the step
     ):
-        warnings.filterwarnings("ignore", pattern)
+        warnings.filterwarnings("ignore", pattern)  # Python keeps one entry of equal ones
 
 
 def main(argv: list[str]) -> int:

@@ -181,8 +181,8 @@ def _header(slug: str, cfg: Any, scale: str) -> dict[str, Any]:
     changes = header.pop("scales", {}).get(scale) or {}
     arms = {**header["arms"], **changes.pop("arms", {})}
     header |= changes
-    header["arms"] = {arm: _strings(items) for arm, items in arms.items() if items is not None}
-    header["overrides"] = _strings(header["overrides"])
+    header["arms"] = {arm: flatten(items) for arm, items in arms.items() if items is not None}
+    header["overrides"] = flatten(header["overrides"])
     claims = header.setdefault("claims", {})
     parsed = check_claims(claims, header["arms"], scale)
     check_figures(header.get("figures") or {}, header["arms"])
@@ -197,7 +197,7 @@ def _header(slug: str, cfg: Any, scale: str) -> dict[str, Any]:
     return header
 
 
-def _strings(items: Sequence[Any]) -> list[str]:
+def flatten(items: Sequence[Any]) -> list[str]:
     """Return an arm's overrides.
 
     ``{parent: [...]}`` stands for the list as one override; a list within the list, such as YAML's
@@ -206,10 +206,10 @@ def _strings(items: Sequence[Any]) -> list[str]:
     out: list[str] = []
     for item in items:
         if isinstance(item, list):
-            out += _strings(item)
+            out += flatten(item)
         elif isinstance(item, dict):
             for key, values in item.items():
-                quoted = ",".join(map(_quoted, _strings(values)))
+                quoted = ",".join(map(_quoted, flatten(values)))
                 out.append(f"{key}=[{quoted}]")
         else:
             out.append(str(item))
