@@ -9,7 +9,7 @@ from hydra_plugins.suexp_launcher.local_launcher import LocalLauncher
 from suexp.errors import UserError
 from suexp.runner.compose import resolve
 from suexp.runner.conduct import conduct
-from suexp.runner.sweep import flatten, choose, plan
+from suexp.runner.sweep import choose, flatten, plan
 from tests.runner.tiny import tiny
 
 
