@@ -178,17 +178,24 @@ def growth(options: argparse.Namespace) -> Rows:
     return rows
 
 
-def show(rows: Rows, growths: Rows) -> None:
+def show_header() -> None:
     columns = f"{'batch':>5} {'n':>6} {'ms':>9} {'other ms':>9} {'times':>6} {'limit':>5}  other"
-    print(f"{'forward + backward':26} {columns}")
+    print(f"{'forward + backward':26} {columns}", flush=True)
+
+
+def show(rows: Rows) -> None:
     for row in rows:
         other = "-" if row["other_ms"] is None else f"{row['other_ms']:.1f}"
         ratio = "-" if row["ratio"] is None else f"{row['ratio']:.2f}"
         print(
             f"{row['what']:26} {row['batch']:5} {row['n']:6} {row['ms']:9.1f} {other:>9} "
-            f"{ratio:>6} {row['limit']:5}  {row['against']}"
+            f"{ratio:>6} {row['limit']:5}  {row['against']}",
+            flush=True,
         )
-    for row in growths:
+
+
+def show_growth(rows: Rows) -> None:
+    for row in rows:
         exponents = f"time ~ n^{row['time_slope']:.2f}, memory ~ n^{row['memory_slope']:.2f}"
         print(f"\n{row['what']}: {exponents}")
         for n, ms, mib in zip(row["n"], row["ms"], row["mib"], strict=True):
@@ -201,7 +208,7 @@ def main() -> None:
     parser.add_argument(
         "--slope-lengths", type=int, nargs="*", default=[2**p for p in range(10, 15)]
     )
-    parser.add_argument("--batch", type=int, nargs="+", default=[1, 2, 8])
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--heads", type=int, default=8)
     parser.add_argument("--head-dim", type=int, default=64)
     parser.add_argument("--features", type=int, help="directions; default int(d ln d)")
@@ -217,13 +224,16 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     rows: Rows = []
+    show_header()
     for batch in options.batch:
         for n in options.lengths:
-            rows += against_peer(batch, n, options) + against_plain(batch, n, options)
+            found = against_peer(batch, n, options) + against_plain(batch, n, options)
+            show(found)
+            rows += found
     if any(row["ratio"] is None for row in rows):
         print(f"{PEER} is not installed (extra `peers`): no ratios to it")
     growths = growth(options) if options.slope_lengths else []
-    show(rows, growths)
+    show_growth(growths)
     if options.json:
         settings = {k: v for k, v in vars(options).items() if k != "json"}
         result = {"settings": settings, "rows": rows, "growth": growths}

@@ -84,7 +84,7 @@ class FeatureAttention(Attention):
             return again(q, k, v)
         size = self.chunk_size
         if not causal:  # nothing is quadratic in the size then: let a chunk fill the cache
-            size = max(size, 2**16 // (q.shape[0] * q.shape[1] * q.shape[3]))
+            size = max(size, 2**19 // (q.shape[0] * q.shape[1] * q.shape[3]))
         with torch.autocast("cpu", enabled=False):
             q, k, values = (x.to(_precision(x)) for x in (q, k, v))
             heads = None if keep is None else keep.repeat_interleave(q.shape[1], 0)
