@@ -1,10 +1,13 @@
 """Attention by its definition: every weight spelt out."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from suexp.attention._core import FeatureAttention
 from suexp.attention.base import Attention
+from suexp.attention.entropy_invariant import EntropyInvariant
 from suexp.attention.softmax import Softmax, naive
 from suexp.mask.base import Mask
 
@@ -12,6 +15,11 @@ from suexp.mask.base import Mask
 def by_definition(attention: Attention, q: Tensor, k: Tensor, v: Tensor, mask: Mask) -> Tensor:
     """Return what the attention computes, in time and memory quadratic in the length."""
     table = mask.dense(q.shape[-2], k.shape[-2])
+    if isinstance(attention, EntropyInvariant):
+        n, m = q.shape[-2], k.shape[-2]
+        count = torch.full((n,), m) if table is None else table.sum(-1)
+        scale = count.clamp_min(16).double().log() / math.log(512)
+        return naive(q * scale[..., None].to(q.dtype), k, v, table)
     if isinstance(attention, Softmax):
         return naive(q, k, v, table, scale=attention.scale)
     if isinstance(attention, FeatureAttention):

@@ -15,6 +15,7 @@ class Bidirectional(Mask):
     https://kexue.fm/archives/6933.
     """
 
+    provides = {"later_keys"}
     undecodable = "every token sees the later ones"
 
     def allowed(self, query: Int[Tensor, "n 1"], key: Int[Tensor, "1 m"]) -> None:

@@ -15,7 +15,7 @@ class ExcludeSelf(Mask):
     Unsupervised Learning, arXiv:2004.08097; https://kexue.fm/archives/7661.
     """
 
-    provides = {"pattern"}
+    provides = {"pattern", "later_keys"}
     undecodable = "every token sees the later ones"
 
     def allowed(self, query: Int[Tensor, "n 1"], key: Int[Tensor, "1 m"]) -> Bool[Tensor, "n m"]:

@@ -11,7 +11,7 @@ from suexp.attention.base import Attention
 from suexp.mask.base import Mask
 from suexp.nn.linear import FusedLinear, ResidualLinear
 
-Rotate = Callable[[Tensor], Tensor]
+Rotate = Callable[..., Tensor]
 
 
 class MultiHeadAttention(nn.Module):
@@ -77,8 +77,8 @@ class MultiHeadAttention(nn.Module):
         Args:
             x: the tokens that ask.
             mask: what they may look at.
-            rotate: acts on queries and keys, head by head (b, h, n, d); not on those of a context,
-                whose places are another text's.
+            rotate: acts on queries and, with ``is_key=True``, on keys, head by head (b, h, n, d);
+                not on those of a context, whose places are another text's.
             bias: added to the scores.
             context: the tokens that answer; None: x itself.
         """
@@ -86,7 +86,7 @@ class MultiHeadAttention(nn.Module):
             return self.look_up(x, self.read(context), mask, bias)
         q, k, v = self._project(x)
         if rotate is not None:
-            q, k = rotate(q), rotate(k)
+            q, k = rotate(q), rotate(k, is_key=True)
         return self._join(self.attention(q, k, v, mask, bias))
 
     def read(
@@ -122,6 +122,6 @@ class MultiHeadAttention(nn.Module):
         """Return what n new tokens gather from all so far, and what is kept of them."""
         q, k, v = self._project(x)
         if rotate is not None:
-            q, k = rotate(q), rotate(k)
+            q, k = rotate(q), rotate(k, is_key=True)
         y, state = self.attention.decode(q, k, v, mask, bias, state)
         return self._join(y), state

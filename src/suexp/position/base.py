@@ -38,10 +38,10 @@ class Position(nn.Module, Component):
         return x
 
     def rotate(
-        self, x: Float[Tensor, "b h n d"], positions: Int[Tensor, "*b n"]
+        self, x: Float[Tensor, "b h n d"], positions: Int[Tensor, "*b n"], is_key: bool = False
     ) -> Float[Tensor, "b h n d"]:
         """Act on queries or keys, head by head, before the attention (and before a cache)."""
-        del positions
+        del positions, is_key
         return x
 
     def bias(

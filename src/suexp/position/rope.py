@@ -92,9 +92,10 @@ class Rope(Position):
         return self._table[1:]
 
     def rotate(
-        self, x: Float[Tensor, "b h n d"], positions: Int[Tensor, "*b n"]
+        self, x: Float[Tensor, "b h n d"], positions: Int[Tensor, "*b n"], is_key: bool = False
     ) -> Float[Tensor, "b h n d"]:
         """Turn each pair of features by its place's angle."""
+        del is_key
         cos, sin = self._cos_sin(positions)
         turn = rotate_neighbours if self.interleaved else rotate_halves
         # Half precision has no complex numbers, and too few digits for the angles' cosines.

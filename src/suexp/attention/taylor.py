@@ -1,0 +1,184 @@
+"""Attention by the Taylor polynomial of exp."""
+
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from suexp.attention._core import FeatureAttention
+from suexp.attention._feature_map import FeatureMap
+from suexp.attention.base import Attention
+from suexp.mask.base import Mask
+
+IMPLEMENTATIONS = ("linear", "quadratic")
+
+
+def taylor_exp(x: Tensor, order: int) -> Tensor:
+    r"""Return $\sum_{k \le order} x^k / k!$, by Horner's rule; positive for every x if even."""
+    result = torch.ones_like(x)
+    for k in range(order, 0, -1):
+        result = 1 + x * result / k
+    return result
+
+
+class TaylorFeatures(FeatureMap):
+    r"""$\phi(x) = (1, x, x_i^2 / \sqrt 2, x_i x_j)$ for i < j: $\phi(x)\cdot\phi(y) = f_2(x y)$.
+
+    Args:
+        head_dim: d; there are 1 + d + d (d + 1) / 2 features, 1 + d for order 1.
+        order: 1 or 2.
+        l2_normalize: divide each vector by its norm first; else by $d^{1/4}$.
+    """
+
+    def __init__(self, head_dim: int, order: int, l2_normalize: bool) -> None:
+        self.head_dim = head_dim
+        self.order = order
+        self.l2_normalize = l2_normalize
+        self.fusible = order == 2 and not l2_normalize
+
+    def __call__(self, x: Float[Tensor, "B n d"]) -> tuple[Float[Tensor, "B n f"], None]:
+        """Return the features; polynomials need no care for their size."""
+        x = F.normalize(x, dim=-1) if self.l2_normalize else x * self.head_dim**-0.25
+        parts = [torch.ones_like(x[..., :1]), x]
+        if self.order == 2:
+            i, j, weight = self._pairs(x)
+            parts.append(x[..., i] * x[..., j] * weight)
+        return torch.cat(parts, -1), None
+
+    def _pairs(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        i, j = torch.triu_indices(self.head_dim, self.head_dim, device=x.device)
+        return i, j, torch.ones_like(i, dtype=x.dtype).masked_fill_(i == j, 0.5**0.5)
+
+    def vjp(
+        self, x: Float[Tensor, "B n d"], features: Float[Tensor, "B n f"], grad: Tensor
+    ) -> Float[Tensor, "B n d"]:
+        """Return the gradient for x."""
+        del features
+        d, scale = self.head_dim, self.head_dim**-0.25
+        i, j, weight = self._pairs(x)
+        table = grad.new_zeros(*grad.shape[:-1], d * d)
+        table[..., i * d + j] = grad[..., 1 + d :] * weight
+        square = table.view(*grad.shape[:-1], d, d)
+        scaled = (x * scale)[..., None]
+        second = (square @ scaled + square.mT @ scaled)[..., 0]
+        return (grad[..., 1 : 1 + d] + second) * scale
+
+
+class Taylor(FeatureAttention):
+    r"""$o_i = \sum_j p_{ij} v_j$, $p_{ij} \propto f_n(q_i \cdot k_j / \sqrt d)$.
+
+    $f_n(x) = \sum_{k \le n} x^k / k!$ is positive for all x when n is even, so nothing needs to be
+    subtracted or added; hidden keys get weight 0. For n = 2 it is a linear attention with
+    1 + d + d (d + 1) / 2 features; time O(N d^3), which pays for small heads or very long texts.
+    Shapes: q (b, h, n, d), k (b, h, m, d), v (b, h, m, e), output (b, h, n, e). At least float32.
+
+    References: https://kexue.fm/archives/7919; Banerjee et al., Exploring Alternatives to Softmax
+    Function, arXiv:2011.11538; as linear attention Arora et al., Based, arXiv:2402.18668; order 1
+    of vectors of length 1: https://kexue.fm/archives/7546.
+
+    Args:
+        head_dim: d, the size of a head.
+        order: n, even; 1 with l2_normalize.
+        l2_normalize: let the score be the cosine of query and key, at order 1 too never negative.
+        implementation: linear, or quadratic: every weight is formed, for any order.
+        chunk_size: tokens that linear processes at once; it changes speed, not results.
+
+    Raises:
+        ValueError: head_dim below 1, an odd order, an order above 2 with implementation=linear, an
+            unknown implementation, a bias, or a mask that is neither causal nor bidirectional.
+    """
+
+    refuses: ClassVar[dict[str, str]] = {
+        "score_bias": "its weights are polynomials of the scores, not exponentials that a bias "
+        "could shift; use position=rope",
+        "pattern": "it sums over all keys or all earlier ones and cannot leave some out; "
+        "use mask=causal, mask=bidirectional or attention=softmax",
+    }
+
+    def __init__(
+        self,
+        head_dim: int,
+        order: int = 2,
+        l2_normalize: bool = False,
+        implementation: str = "linear",
+        chunk_size: int = 64,
+    ) -> None:
+        super().__init__(chunk_size)
+        if head_dim < 1:
+            raise ValueError(f"head_dim must be at least 1, not {head_dim}")
+        if implementation not in IMPLEMENTATIONS:
+            raise ValueError(
+                f"implementation must be one of {', '.join(IMPLEMENTATIONS)}, "
+                f"not {implementation!r}"
+            )
+        if order < 1 or (order % 2 == 1 and not (order == 1 and l2_normalize)):
+            raise ValueError(
+                f"order {order}: Taylor order must be even (f_n of odd order takes negative "
+                "values), or 1 with l2_normalize=true"
+            )
+        if order > 2 and implementation == "linear":
+            raise ValueError(f"order {order} has d^{order} features; use implementation=quadratic")
+        self.order, self.l2_normalize, self.implementation = order, l2_normalize, implementation
+        self.head_dim = head_dim
+
+    def maps(self, dtype: torch.dtype) -> tuple[FeatureMap, FeatureMap]:
+        """Return the same map for queries and keys."""
+        del dtype
+        feature_map = TaylorFeatures(self.head_dim, self.order, self.l2_normalize)
+        return feature_map, feature_map
+
+    def forward(
+        self,
+        q: Float[Tensor, "b h n d"],
+        k: Float[Tensor, "b h m d"],
+        v: Float[Tensor, "b h m e"],
+        mask: Mask,
+        bias: Float[Tensor, "*b h n m"] | None = None,
+    ) -> Float[Tensor, "b h n e"]:
+        """Return the attended values; zeros for a query that may look at nothing."""
+        if self.implementation == "linear":
+            return super().forward(q, k, v, mask, bias)
+        self._read(mask, bias)
+        return self._quadratic(q, k, v, mask.dense(q.shape[-2], k.shape[-2], q.device))
+
+    def decode(
+        self,
+        q: Float[Tensor, "b h n d"],
+        k: Float[Tensor, "b h n d"],
+        v: Float[Tensor, "b h n e"],
+        mask: Mask,
+        bias: Float[Tensor, "*b h n m"] | None = None,
+        state: Any = None,
+    ) -> tuple[Float[Tensor, "b h n e"], Any]:
+        """Attend from n new tokens to all so far; what is kept: sums, or keys and values."""
+        if self.implementation == "linear":
+            return super().decode(q, k, v, mask, bias, state)
+        return Attention.decode(self, q, k, v, mask, bias, state)
+
+    def _quadratic(
+        self,
+        q: Float[Tensor, "b h n d"],
+        k: Float[Tensor, "b h m d"],
+        v: Float[Tensor, "b h m e"],
+        allowed: Bool[Tensor, "*batch n m"] | None,
+    ) -> Float[Tensor, "b h n e"]:
+        with torch.autocast(q.device.type, enabled=False):
+            x, y, values = (z.to(torch.promote_types(z.dtype, torch.float32)) for z in (q, k, v))
+            if self.l2_normalize:
+                scores = F.normalize(x, dim=-1) @ F.normalize(y, dim=-1).mT
+            else:
+                scores = x @ y.mT * self.head_dim**-0.5
+            weights = taylor_exp(scores, self.order)
+            if allowed is not None:
+                weights = weights * allowed
+            total = weights.sum(-1, keepdim=True)
+            return (weights @ values / torch.where(total == 0, 1.0, total)).to(v.dtype)
+
+    def extra_repr(self) -> str:
+        """Return what the constructor was given."""
+        return (
+            f"head_dim={self.head_dim}, order={self.order}, l2_normalize={self.l2_normalize}, "
+            f"implementation={self.implementation}, {super().extra_repr()}"
+        )
