@@ -9,6 +9,7 @@ from suexp.attention._core import FeatureAttention
 from suexp.attention.base import Attention
 from suexp.attention.entropy_invariant import EntropyInvariant
 from suexp.attention.softmax import Softmax, naive
+from suexp.attention.talking_heads import TalkingHeads
 from suexp.mask.base import Mask
 
 
@@ -20,6 +21,13 @@ def by_definition(attention: Attention, q: Tensor, k: Tensor, v: Tensor, mask: M
         count = torch.full((n,), m) if table is None else table.sum(-1)
         scale = count.clamp_min(16).double().log() / math.log(512)
         return naive(q * scale[..., None].to(q.dtype), k, v, table)
+    if isinstance(attention, TalkingHeads):
+        before, after = attention.mix_scores.to(q.dtype), attention.mix_weights.to(q.dtype)
+        scores = torch.einsum("ij,bjnm->binm", before, q @ k.mT * q.shape[-1] ** -0.5)
+        if table is not None:
+            scores = scores.masked_fill(~table, -1e300)
+        weights = scores.softmax(-1) if table is None else scores.softmax(-1) * table
+        return torch.einsum("ij,bjnm,bime->bine", after, weights, v)
     if isinstance(attention, Softmax):
         return naive(q, k, v, table, scale=attention.scale)
     if isinstance(attention, FeatureAttention):

@@ -1,0 +1,101 @@
+"""Softmax attention whose heads mix their scores, and their weights."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from suexp.attention.base import Attention
+from suexp.mask.base import Mask
+
+INITS = ("identity", "random")
+
+
+class TalkingHeads(Attention):
+    r"""$o_i = \sum_j K_{ij} P_j v_i$ with $P_i = \mathrm{softmax}(b + \sum_j \Lambda_{ij} s_j)$.
+
+    $s_j = q_j k_j^\top / \sqrt d$ are the scores of head j. Each head is thus made of the low-rank
+    scores of all. The bias b of a position and the mask act on the mixed scores, so that nothing
+    infinite is mixed. Rows of the mixed weights need not sum to 1. Shapes: q (b, h, n, d),
+    k (b, h, m, d), v (b, h, m, e), $\Lambda$ and K (h, h), output (b, h, n, e). Scores are formed,
+    in float32; time O(n m h (d + e + h)). $\Lambda$ and K do not decay.
+
+    References: Shazeer et al., Talking-Heads Attention, arXiv:2003.02436;
+    https://kexue.fm/archives/7325.
+
+    Args:
+        num_heads: h.
+        pre: whether scores are mixed.
+        post: whether weights are mixed.
+        talking_init: identity: plus N(0, 0.02^2), it begins as plain attention; random: N(0, 1/h).
+        dropout: probability of dropping a weight in training, before these are mixed; 0.
+
+    Raises:
+        ValueError: num_heads below 1, an unknown talking_init, a dropout outside [0, 1).
+    """
+
+    parameter_kinds = {"mix_scores": "gain", "mix_weights": "gain"}
+
+    def __init__(
+        self,
+        num_heads: int,
+        pre: bool = True,
+        post: bool = True,
+        talking_init: str = "identity",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if num_heads < 1:
+            raise ValueError(f"num_heads must be at least 1, not {num_heads}")
+        if talking_init not in INITS:
+            raise ValueError(
+                f"talking_init must be one of {', '.join(INITS)}, not {talking_init!r}"
+            )
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be at least 0 and less than 1, not {dropout}")
+        self.num_heads, self.talking_init, self.dropout = num_heads, talking_init, dropout
+
+        def mixing() -> nn.Parameter:
+            if talking_init == "random":
+                return nn.Parameter(torch.randn(num_heads, num_heads) * num_heads**-0.5)
+            return nn.Parameter(torch.eye(num_heads) + 0.02 * torch.randn(num_heads, num_heads))
+
+        self.mix_scores = mixing() if pre else None
+        self.mix_weights = mixing() if post else None
+
+    def forward(
+        self,
+        q: Float[Tensor, "b h n d"],
+        k: Float[Tensor, "b h m d"],
+        v: Float[Tensor, "b h m e"],
+        mask: Mask,
+        bias: Float[Tensor, "*b h n m"] | None = None,
+    ) -> Float[Tensor, "b h n e"]:
+        """Return the attended values; zeros for a query that may look at nothing."""
+        real = torch.promote_types(q.dtype, torch.float32)
+        with torch.autocast(q.device.type, enabled=False):
+            scores = (q.to(real) * q.shape[-1] ** -0.5) @ k.to(real).mT
+            scores = _mix(self.mix_scores, scores)
+            if bias is not None:
+                scores = scores + bias
+            allowed = mask.dense(q.shape[-2], k.shape[-2], q.device)
+            if allowed is None:
+                weights = scores.softmax(-1)
+            else:
+                weights = scores.masked_fill(~allowed, torch.finfo(real).min).softmax(-1)
+                weights = weights.masked_fill(~allowed, 0)  # for rows that see nothing
+            weights = nn.functional.dropout(weights, self.dropout, self.training)
+            return (_mix(self.mix_weights, weights) @ v.to(real)).to(v.dtype)
+
+    def extra_repr(self) -> str:
+        """Return what the constructor was given."""
+        return (
+            f"num_heads={self.num_heads}, talking_init={self.talking_init}, dropout={self.dropout}"
+        )
+
+
+def _mix(
+    table: Float[Tensor, "h h"] | None, x: Float[Tensor, "b h n m"]
+) -> Float[Tensor, "b h n m"]:
+    if table is None:
+        return x
+    return (table.to(x.dtype) @ x.flatten(2)).view(x.shape)
