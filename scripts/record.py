@@ -44,7 +44,14 @@ def record(source: Path, target: Path, allow_dirty: bool) -> None:
 
 
 def card(results: dict[str, Any], folder: Path) -> str:
-    """Return the report and, where there are such runs, the figures on real data."""
+    """Return the report with today's limits and, where there are such runs, those on real data.
+
+    The limits are words about the runs, often learned from them, and no result.
+    """
+    catalogue, slug = Catalogue(), results["experiment"]
+    if slug in catalogue.groups["experiment"]:
+        limits = catalogue.option("experiment", slug).content["post"].get("limits", [])
+        results = results | {"post": results["post"] | {"limits": limits}}
     path = folder / "real_data.json"
     if not path.is_file():
         return markdown_report(results)

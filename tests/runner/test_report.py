@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from suexp.catalogue import Catalogue
 from suexp.errors import UserError
 from suexp.runner import readable
 from suexp.runner.claims import judge
@@ -449,6 +450,16 @@ def test_figures_on_real_data_join_the_card(record, root):
     assert "- Words of PKU (SIGHAN 2005): **test/f1 0.9321** (300 steps, 1 min 1 s" in added
     assert "commit `0123456789ab`)\n\n      suexp task=tagging\n" in added
     assert record.main(["--check", "--root", str(root)]) == 0
+
+
+def test_limits_are_those_of_today(record, root):
+    record.main(["lion", "other", "--root", str(root)])
+    today = Catalogue().option("experiment", "lion").content["post"]["limits"][0]
+    cards = {
+        slug: (root / "experiments" / slug / "README.md").read_text() for slug in ("lion", "other")
+    }
+    assert today[:40] in cards["lion"]
+    assert today[:40] not in cards["other"]  # no such experiment: those of its results
 
 
 def test_check_finds_a_missing_figure(record, root, capsys):
