@@ -142,11 +142,11 @@ def test_more_queries_than_keys_stand_before_all_keys() -> None:
 @pytest.mark.parametrize(
     ("mask", "provides"),
     [
-        (Bidirectional, set()),
+        (Bidirectional, {"later_keys"}),
         (Causal, {"autoregressive"}),
-        (Prefix, {"autoregressive", "pattern", "fixed_prefix if length"}),
-        (Window, {"autoregressive if causal", "pattern"}),
-        (ExcludeSelf, {"pattern"}),
+        (Prefix, {"autoregressive", "pattern", "later_keys", "fixed_prefix if length"}),
+        (Window, {"autoregressive if causal", "pattern", "later_keys if causal=False"}),
+        (ExcludeSelf, {"pattern", "later_keys"}),
     ],
 )
 def test_declared_features(mask: type[Mask], provides: set[str]) -> None:

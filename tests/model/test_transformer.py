@@ -41,7 +41,7 @@ def test_pre_norm_equals_its_layers() -> None:
     h = F.embedding(x, model.embedding.weight)
     t = torch.arange(6)
     for block in model.blocks:
-        h = block(h, Causal(), lambda y: model.position.rotate(y, t))
+        h = block(h, Causal(), lambda y, is_key=False: model.position.rotate(y, t, is_key))
     torch.testing.assert_close(model(x), model.norm(h) @ model.embedding.weight.T)
 
 

@@ -51,13 +51,13 @@ def test_rotation_reaches_queries_and_keys_but_no_context() -> None:
     layer, x = build(), torch.randn(1, 3, 8)
     seen = []
 
-    def rotate(heads: Tensor) -> Tensor:
-        seen.append(tuple(heads.shape))
+    def rotate(heads: Tensor, is_key: bool = False) -> Tensor:
+        seen.append((tuple(heads.shape), is_key))
         return 2 * heads
 
     layer(x, Causal(), rotate)
     layer.decode(x, Causal(), rotate)
-    assert seen == [(1, 2, 3, 4)] * 4
+    assert seen == [((1, 2, 3, 4), False), ((1, 2, 3, 4), True)] * 2
     layer(x, Bidirectional(), rotate, context=x)
     assert len(seen) == 4
 
