@@ -2,7 +2,9 @@ from pathlib import Path
 from typing import Any
 
 from suexp.runner.compose import resolve
-from suexp.runner.local import _order
+from suexp.runner.local import _as_child, _order
+from suexp.runner.store import Run
+from suexp.runner.sweep import flatten
 
 
 def config(out: Path, seed: int, parent: str | None = None) -> dict[str, Any]:
@@ -22,3 +24,15 @@ def test_a_finished_parent_keeps_nobody_waiting(tmp_path: Path, monkeypatch) -> 
     configs = [config(tmp_path, 0, "seed=7"), config(tmp_path, 1, "seed=7"), config(tmp_path, 2)]
     monkeypatch.setattr("suexp.runner.store.Run.finished", True)
     assert _order(configs) == [0, 1, 2]
+
+
+def test_parents_of_a_child_process_share_its_threads() -> None:
+    """Else each would train on all cores, beside the other processes' parents."""
+    config = resolve(flatten([{"parent": ["seed=2", {"parent": ["seed=3"]}]}])).config
+    own = _as_child(config, 1)
+    assert (own["threads"], own["parent"]["threads"], own["parent"]["parent"]["threads"]) == (
+        1,
+    ) * 3
+    assert not own["parent"]["parent"]["trainer"]["enable_progress_bar"]
+    assert Run(own["parent"]).id == Run(config["parent"]).id
+    assert config["threads"] is None

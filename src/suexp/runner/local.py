@@ -114,11 +114,7 @@ def _in_children(configs: list[dict[str, Any]], jobs: int, threads: int) -> list
         if many_devices(config) and config.get("parent"):
             one(config["parent"])  # in processes of its own: a run's processes join one training
         began, before = time.perf_counter(), run.summary()
-        own = {
-            **config,
-            "threads": config["threads"] or threads,
-            "trainer": {**config["trainer"], "enable_progress_bar": False},
-        }
+        own = _as_child(config, threads)
         process = _fresh(own, run) if many_devices(own) else _forked(own)
         running.append(process)
         code = process.wait()
@@ -145,6 +141,18 @@ def _in_children(configs: list[dict[str, Any]], jobs: int, threads: int) -> list
             for process in tuple(running):  # it shrinks meanwhile
                 process.terminate()  # the run stops after its step, with a checkpoint
             raise
+
+
+def _as_child(config: dict[str, Any], threads: int) -> dict[str, Any]:
+    """Return the config for a process beside others: its share of the cores, for parents too."""
+    own = {
+        **config,
+        "threads": config["threads"] or threads,
+        "trainer": {**config["trainer"], "enable_progress_bar": False},
+    }
+    if config.get("parent"):
+        own["parent"] = _as_child(config["parent"], threads)
+    return own
 
 
 def _order(configs: list[dict[str, Any]]) -> list[int]:
