@@ -16,7 +16,7 @@ from suexp.attention._feature_map import (
     log_scales,
 )
 from suexp.attention._fused import fused
-from suexp.attention.base import Attention
+from suexp.attention.base import Attention, precision
 from suexp.mask.base import Mask
 from suexp.mask.bidirectional import Bidirectional
 from suexp.mask.causal import Causal
@@ -66,7 +66,7 @@ class FeatureAttention(Attention):
         n, m = q.shape[-2], k.shape[-2]
         if causal and n > m:  # the first queries stand before all keys
             return F.pad(self(q[..., n - m :, :], k, v, mask), (0, 0, n - m, 0))
-        maps = self.maps(_precision(q))
+        maps = self.maps(precision(q))
         if causal and n < m:
             past = m - n
             old, new = (None, None) if keep is None else (keep[:, :past], keep[:, past:])
@@ -86,7 +86,7 @@ class FeatureAttention(Attention):
         if not causal:  # nothing is quadratic in the size then: let a chunk fill the cache
             size = max(size, 2**19 // (q.shape[0] * q.shape[1] * q.shape[3]))
         with torch.autocast("cpu", enabled=False):
-            q, k, values = (x.to(_precision(x)) for x in (q, k, v))
+            q, k, values = (x.to(precision(x)) for x in (q, k, v))
             heads = None if keep is None else keep.repeat_interleave(q.shape[1], 0)
             return fused(again, maps, causal, size, heads, q, k, values).to(v.dtype)
 
@@ -104,7 +104,7 @@ class FeatureAttention(Attention):
         n = q.shape[-2]
         new = None if keep is None else keep[:, -n:]
         chunk_size = self.chunk_size if causal and n > 1 else None
-        return _step(self.maps(_precision(q)), q, k, v, new, chunk_size, state)
+        return _step(self.maps(precision(q)), q, k, v, new, chunk_size, state)
 
     def _read(self, mask: Mask, bias: Tensor | None) -> tuple[bool, Bool[Tensor, "b m"] | None]:
         """Return whether the mask is causal, and which keys of each text are real."""
@@ -124,10 +124,6 @@ class FeatureAttention(Attention):
         return f"chunk_size={self.chunk_size}"
 
 
-def _precision(x: Tensor) -> torch.dtype:
-    return torch.promote_types(x.dtype, torch.float32)
-
-
 def _step(
     maps: tuple[FeatureMap, FeatureMap],
     q: Float[Tensor, "b h n d"],
@@ -140,7 +136,7 @@ def _step(
     """Attend to the state and the keys; chunk_size None: to all of them, whatever their order."""
     b, h, n, _ = q.shape
     with torch.autocast(q.device.type, enabled=False):
-        x, y, values = (z.flatten(0, 1).to(_precision(z)) for z in (q, k, v))
+        x, y, values = (z.flatten(0, 1).to(precision(z)) for z in (q, k, v))
         fq, _ = maps[0](x)
         fk, scale = maps[1](y)
         s = log_scales(scale, fk, None if keep is None else keep.repeat_interleave(h, 0))

@@ -10,6 +10,11 @@ from suexp.component import Component
 from suexp.mask.base import Mask
 
 
+def precision(x: Tensor) -> torch.dtype:
+    """Return the type to compute sums and exponentials in: that of x, at least float32."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
 class Attention(nn.Module, Component):
     """Head-split tensors in, head-split tensors out; projections and positions belong to the shell.
 

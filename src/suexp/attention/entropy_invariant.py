@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from suexp.attention.base import precision
 from suexp.attention.softmax import Softmax
 from suexp.mask.base import Mask
 from suexp.mask.causal import Causal
@@ -73,8 +74,7 @@ class EntropyInvariant(Softmax):
         else:
             table = mask.dense(n, m, device)
             count = torch.full((n,), m, device=device) if table is None else table.sum(-1)
-        real = torch.promote_types(q.dtype, torch.float32)
-        log = count.clamp_min(self.min_length).to(real).log()[..., None]
+        log = count.clamp_min(self.min_length).to(precision(q)).log()[..., None]
         if self.kappa is not None:
             return log * (self.kappa * q.shape[-1] ** -0.5)
         if self.mode == "beyond_train":

@@ -11,6 +11,16 @@ from suexp.mask.bidirectional import Bidirectional
 from suexp.mask.causal import Causal
 
 
+def masked_softmax(
+    scores: Float[Tensor, "b h n m"], allowed: Bool[Tensor, "*batch n m"] | None
+) -> Float[Tensor, "b h n m"]:
+    """Return weights over the allowed keys; zeros in a row that has none."""
+    if allowed is None:
+        return scores.softmax(-1)
+    weights = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min).softmax(-1)
+    return weights.masked_fill(~allowed, 0)
+
+
 def naive(
     q: Float[Tensor, "b h n d"],
     k: Float[Tensor, "b h m d"],
@@ -23,10 +33,7 @@ def naive(
     scores = q @ k.mT * (q.shape[-1] ** -0.5 if scale is None else scale)
     if bias is not None:
         scores = scores + bias
-    if allowed is None:
-        return scores.softmax(-1) @ v
-    weights = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min).softmax(-1)
-    return weights.masked_fill(~allowed, 0) @ v
+    return masked_softmax(scores, allowed) @ v
 
 
 class Softmax(Attention):

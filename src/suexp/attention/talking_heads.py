@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from suexp.attention.base import Attention
+from suexp.attention.base import Attention, precision
+from suexp.attention.softmax import masked_softmax
 from suexp.mask.base import Mask
 
 INITS = ("identity", "random")
@@ -71,18 +72,14 @@ class TalkingHeads(Attention):
         bias: Float[Tensor, "*b h n m"] | None = None,
     ) -> Float[Tensor, "b h n e"]:
         """Return the attended values; zeros for a query that may look at nothing."""
-        real = torch.promote_types(q.dtype, torch.float32)
+        real = precision(q)
         with torch.autocast(q.device.type, enabled=False):
             scores = (q.to(real) * q.shape[-1] ** -0.5) @ k.to(real).mT
             scores = _mix(self.mix_scores, scores)
             if bias is not None:
                 scores = scores + bias
             allowed = mask.dense(q.shape[-2], k.shape[-2], q.device)
-            if allowed is None:
-                weights = scores.softmax(-1)
-            else:
-                weights = scores.masked_fill(~allowed, torch.finfo(real).min).softmax(-1)
-                weights = weights.masked_fill(~allowed, 0)  # for rows that see nothing
+            weights = masked_softmax(scores, allowed)
             weights = nn.functional.dropout(weights, self.dropout, self.training)
             return (_mix(self.mix_weights, weights) @ v.to(real)).to(v.dtype)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from suexp.attention._core import FeatureAttention
 from suexp.attention._feature_map import FeatureMap
-from suexp.attention.base import Attention
+from suexp.attention.base import Attention, precision
 from suexp.mask.base import Mask
 
 IMPLEMENTATIONS = ("linear", "quadratic")
@@ -165,7 +165,7 @@ class Taylor(FeatureAttention):
         allowed: Bool[Tensor, "*batch n m"] | None,
     ) -> Float[Tensor, "b h n e"]:
         with torch.autocast(q.device.type, enabled=False):
-            x, y, values = (z.to(torch.promote_types(z.dtype, torch.float32)) for z in (q, k, v))
+            x, y, values = (z.to(precision(z)) for z in (q, k, v))
             if self.l2_normalize:
                 scores = F.normalize(x, dim=-1) @ F.normalize(y, dim=-1).mT
             else:

@@ -63,11 +63,8 @@ class EncoderDecoder(nn.Module, Component):
     """
 
     needs = {"task=seq2seq": "it reads sources and targets; use model=transformer elsewhere"}
-    refuses = {
-        "mask=prefix": "its encoder sees the whole source already; use mask=causal",
-        "position=xpos": "its encoder looks both ways, where the factors of xpos grow without "
-        "bound; use position=rope",
-    }
+    refuses = {"mask=prefix": "its encoder sees the whole source already; use mask=causal"}
+    provides = {"later_keys"}  # its encoder looks both ways
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from suexp.position._distance import distances
 from suexp.position.base import Position
 
 
@@ -55,5 +56,4 @@ class Alibi(Position):
         """Return minus slope times distance, in float32."""
         if self.slopes.device != query.device:
             self.slopes = self.slopes.to(query.device)
-        distance = (query[..., :, None] - key[..., None, :]).abs()
-        return -self.slopes[:, None, None] * distance.unsqueeze(-3)
+        return -self.slopes[:, None, None] * distances(query, key)

@@ -1,15 +1,11 @@
 """KERPLE's power of distance, trained."""
 
-import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
-from suexp.position._distance import distances
-from suexp.position._positive import Bounded
-from suexp.position.base import Position
+from suexp.position._kerple import Kerple
 
 
-class KerplePower(Position):
+class KerplePower(Kerple):
     r"""Adds $-r_1 |i - j|^{r_2}$ to the score of query i and key j, two numbers a head.
 
     Shapes: bias (h, n, m), $r_1$ and $r_2$ (h). All layers share them. No longest text; under a
@@ -27,20 +23,10 @@ class KerplePower(Position):
         ValueError: num_heads below 1.
     """
 
-    provides = {"score_bias"}
-
     def __init__(self, num_heads: int) -> None:
-        super().__init__()
-        if num_heads < 1:
-            raise ValueError(f"num_heads must be at least 1, not {num_heads}")
-        self.r1 = Bounded(torch.rand(num_heads), 0.01)
-        self.r2 = Bounded(2 * torch.rand(num_heads), 0.01, 2.0)
+        super().__init__(num_heads, (1.0, 2.0), 2.0)
 
-    def bias(
-        self, query: Int[Tensor, "*b n"], key: Int[Tensor, "*b m"]
-    ) -> Float[Tensor, "*b h n m"]:
-        """Return the penalties, in float32."""
-        r1, r2 = (r()[:, None, None] for r in (self.r1, self.r2))
-        distance = distances(query, key)
+    def penalty(self, r1: Tensor, r2: Tensor, distance: Tensor) -> Tensor:
+        """Return $r_1 |i - j|^(r_2)$."""
         # 0 to a power has 0 times log 0 in its derivative: leave the diagonal out of it.
-        return (-r1 * distance.clamp_min(1) ** r2).masked_fill(distance == 0, 0.0)
+        return (r1 * distance.clamp_min(1) ** r2).masked_fill(distance == 0, 0.0)

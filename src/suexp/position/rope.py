@@ -7,6 +7,8 @@ from torch import Tensor
 from suexp.position._angles import angles
 from suexp.position.base import Position
 
+_Turn = tuple[Tensor, Tensor]  # cosines and sines
+
 
 def rotate_neighbours(
     x: Float[Tensor, "b h n d"], cos: Float[Tensor, "*b n half"], sin: Float[Tensor, "*b n half"]
@@ -77,26 +79,31 @@ class Rope(Position):
         self.base = base
         self.interleaved = interleaved
         self.freq_repeat = freq_repeat
-        self._table: tuple[Tensor, Tensor, Tensor] | None = None
+        self._table: tuple[Tensor, _Turn, _Turn] | None = None
 
-    def _cos_sin(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+    def _cos_sin(self, positions: Tensor, is_key: bool) -> _Turn:
         if self._table is None or self._table[0] is not positions:
             # A table first made in a validation step (inference mode) must serve training too.
             with torch.inference_mode(False), torch.no_grad():
-                angle = angles(positions, self.head_dim // self.freq_repeat, self.base)
-                if self.freq_repeat > 1:
-                    angle = angle.repeat_interleave(self.freq_repeat, dim=-1)
-                if positions.ndim > 1:
-                    angle = angle.unsqueeze(-3)  # the same for every head
-                self._table = (positions, angle.cos().float(), angle.sin().float())
-        return self._table[1:]
+                self._table = (positions, *self._turns(positions))
+        _, query, key = self._table
+        return key if is_key else query
+
+    def _turns(self, positions: Tensor) -> tuple[_Turn, _Turn]:
+        """Return cosines and sines for queries, and for keys."""
+        angle = angles(positions, self.head_dim // self.freq_repeat, self.base)
+        if self.freq_repeat > 1:
+            angle = angle.repeat_interleave(self.freq_repeat, dim=-1)
+        if positions.ndim > 1:
+            angle = angle.unsqueeze(-3)  # the same for every head
+        turn = (angle.cos().float(), angle.sin().float())
+        return turn, turn
 
     def rotate(
         self, x: Float[Tensor, "b h n d"], positions: Int[Tensor, "*b n"], is_key: bool = False
     ) -> Float[Tensor, "b h n d"]:
         """Turn each pair of features by its place's angle."""
-        del is_key
-        cos, sin = self._cos_sin(positions)
+        cos, sin = self._cos_sin(positions, is_key)
         turn = rotate_neighbours if self.interleaved else rotate_halves
         # Half precision has no complex numbers, and too few digits for the angles' cosines.
         return turn(x.to(torch.promote_types(x.dtype, torch.float32)), cos, sin).to(x.dtype)

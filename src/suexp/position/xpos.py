@@ -3,10 +3,9 @@
 import math
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
-from suexp.position.rope import Rope
+from suexp.position.rope import Rope, _Turn
 
 _MOST = 80.0  # the largest logarithm of a factor; float32 and bfloat16 end at 88
 
@@ -36,8 +35,8 @@ class Xpos(Rope):
     """
 
     refuses = {
-        "later_keys": "for keys after the query its factors grow without bound; use mask=causal, "
-        "or position=rope"
+        "later_keys": "for keys after the query its factors grow without bound; use position=rope, "
+        "or mask=causal in a model that looks back only"
     }
 
     def __init__(
@@ -65,18 +64,13 @@ class Xpos(Rope):
         steepest = -float(self.log_zeta.min())
         self.max_length = int(_MOST * scale_base / steepest) if steepest else None
 
-    def rotate(
-        self, x: Float[Tensor, "b h n d"], positions: Int[Tensor, "*b n"], is_key: bool = False
-    ) -> Float[Tensor, "b h n d"]:
-        """Turn each pair of features by its place's angle, and scale it by its place's factor."""
-        if self.log_zeta.device != x.device:
-            self.log_zeta = self.log_zeta.to(x.device)
+    def _turns(self, positions: Tensor) -> tuple[_Turn, _Turn]:
+        """Return cosines and sines times each place's factor: to turn by them scales as well."""
+        (cos, sin), _ = super()._turns(positions)
+        if self.log_zeta.device != positions.device:
+            self.log_zeta = self.log_zeta.to(positions.device)
         exponent = (positions[..., None] / self.scale_base) * self.log_zeta.float()
-        factor = (-exponent if is_key else exponent).exp()
         if positions.ndim > 1:
-            factor = factor.unsqueeze(-3)
-        both = (
-            factor.repeat_interleave(2, -1) if self.interleaved else torch.cat((factor, factor), -1)
-        )
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        return (super().rotate(wide, positions) * both).to(x.dtype)
+            exponent = exponent.unsqueeze(-3)
+        up, down = exponent.exp(), (-exponent).exp()
+        return (cos * up, sin * up), (cos * down, sin * down)
