@@ -4,7 +4,6 @@ import math
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 from torchmetrics import MeanMetric
@@ -76,9 +75,11 @@ class CausalLM(Task):
         logits, target = self._predict(batch["tokens"])
         return self.loss(logits, target)
 
-    def _predict(
-        self, tokens: Int[Tensor, "b n1"]
-    ) -> tuple[Float[Tensor, "b n v"], Int[Tensor, "b n"]]:
+    def questions(
+        self, tokens: Int[Tensor, "b n1"], generator: torch.Generator | None = None
+    ) -> tuple[Int[Tensor, "b n"], Int[Tensor, "b n"]]:
+        """Return what the model reads, and what it should answer at each place."""
+        del generator
         target = tokens[:, 1:]
         mask: Any = self.model.mask
         prefix = mask.find(Prefix)
@@ -86,15 +87,21 @@ class CausalLM(Task):
             length = torch.as_tensor(prefix.length, device=target.device).reshape(-1, 1)
             seen = torch.arange(1, tokens.shape[1], device=target.device) < length
             target = target.masked_fill(seen, IGNORE)
-        return self.model(tokens[:, :-1]), target
+        return tokens[:, :-1], target
+
+    def _predict(
+        self, tokens: Int[Tensor, "b n1"]
+    ) -> tuple[Float[Tensor, "b n v"], Int[Tensor, "b n"]]:
+        inputs, target = self.questions(tokens)
+        return self.model(inputs), target
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Add the batch's negative log-likelihood, without label smoothing."""
         del batch_idx
         logits, target = self._predict(batch["tokens"])
         count = (target != IGNORE).sum()
-        loss = F.cross_entropy(
-            logits.flatten(0, 1).float(), target.flatten(), ignore_index=IGNORE, reduction="sum"
+        loss = self.normalizer.cross_entropy(
+            logits.flatten(0, 1), target.flatten(), ignore_index=IGNORE
         )
         self.val_loss.update(loss / count.clamp(min=1), weight=count)
 
@@ -116,7 +123,13 @@ class CausalLM(Task):
         tokenizer = self.data.tokenizer_  # type: ignore[attr-defined]
         prompt = torch.tensor([tokenizer.encode(self.sample_prompt)], device=self.device)
         generator = torch.Generator(self.device).manual_seed(seed)
-        new = self.decoding(self.model, prompt, self.sample_tokens, generator=generator)
+        new = self.decoding(
+            self.model,
+            prompt,
+            self.sample_tokens,
+            generator=generator,
+            normalizer=self.normalizer,
+        )
         return tokenizer.decode(torch.cat((prompt, new.tokens), 1)[0].tolist())
 
     def finish(self) -> str | None:

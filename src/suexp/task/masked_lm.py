@@ -3,7 +3,6 @@
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 from torchmetrics import MeanMetric
@@ -91,6 +90,12 @@ class MaskedLM(Task):
         inputs = tokens.masked_fill(hidden, tokenizer.mask_id).where(~swapped, other)
         return inputs, tokens.masked_fill(~chosen, IGNORE)
 
+    def questions(
+        self, tokens: Int[Tensor, "b n1"], generator: torch.Generator | None = None
+    ) -> tuple[Int[Tensor, "b n"], Int[Tensor, "b n"]]:
+        """Return what the model reads, and what it should answer at each place."""
+        return self.hide(tokens[:, :-1], generator)
+
     def objective(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the mean loss over the hidden tokens."""
         return self.loss(*self._predict(batch))
@@ -99,7 +104,7 @@ class MaskedLM(Task):
         self, batch: dict[str, Tensor], generator: torch.Generator | None = None
     ) -> tuple[Float[Tensor, "k v"], Int[Tensor, " k"]]:
         """Return the logits of the chosen tokens, and what they are."""
-        inputs, target = self.hide(batch["tokens"][:, :-1], generator)
+        inputs, target = self.questions(batch["tokens"], generator)
         at = target != IGNORE
         return self.model(inputs, at=at), target[at]
 
@@ -109,8 +114,9 @@ class MaskedLM(Task):
         logits, target = self._predict(batch, generator)
         if len(target) == 0:
             return
-        self.val_loss.update(F.cross_entropy(logits.float(), target), weight=len(target))
-        self.val_accuracy.update((logits.argmax(-1) == target).float())
+        loss = self.normalizer.cross_entropy(logits, target)
+        self.val_loss.update(loss / len(target), weight=len(target))
+        self.val_accuracy.update((self.normalizer.best(logits) == target).float())
 
     def on_validation_epoch_end(self) -> None:
         """Log the loss in nats per hidden token and the share predicted right."""

@@ -1,0 +1,125 @@
+"""How a language model fares on texts of other lengths than it was trained on."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from jaxtyping import Int
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor
+
+from suexp.component import Component
+from suexp.errors import UserError
+from suexp.mask.prefix import Prefix
+from suexp.task.base import Task
+
+
+class Lengths(Callback, Component):
+    r"""At the last validation: ``val/loss_nT`` and ``val/accuracy_nT`` for texts of T tokens.
+
+    The validation text is laid end to end and cut into windows of the largest T. With
+    ``score_last`` every T is scored on the same tokens, the last of each window, of which the model
+    reads T - 1 and itself: only the context differs. Without, each window is cut into pieces of T,
+    and all tokens count: the same text at every T. Masked language models hide the same tokens
+    at every T. The table ``lengths`` has the same figures, by length.
+
+    References: https://kexue.fm/archives/9431; Press et al., ALiBi, arXiv:2108.12409.
+
+    Args:
+        lengths: the lengths T, in tokens; without score_last each divides the largest.
+        score_last: how many tokens at the end of a window count; None: all.
+        windows: how many windows are read, or as many as there are.
+        batch_tokens: tokens that are read at a time.
+
+    Raises:
+        ValueError: no lengths, one below score_last, one that does not divide the largest.
+        UserError: a task that is no language model, a text too short, positions that end earlier.
+    """
+
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        score_last: int | None = None,
+        windows: int = 256,
+        batch_tokens: int = 16384,
+    ) -> None:
+        self.lengths = sorted(set(lengths))
+        if not self.lengths or self.lengths[0] < 1 or min(windows, batch_tokens) < 1:
+            raise ValueError("lengths, windows and batch_tokens must be at least 1")
+        if score_last is not None and not 1 <= score_last <= self.lengths[0]:
+            raise ValueError(
+                f"score_last={score_last} must be from 1 to the least length, {self.lengths[0]}"
+            )
+        odd = [n for n in self.lengths if self.lengths[-1] % n]
+        if score_last is None and odd:
+            raise ValueError(
+                f"length {odd[0]} does not divide {self.lengths[-1]}: set score_last, or others"
+            )
+        self.score_last, self.windows, self.batch_tokens = score_last, windows, batch_tokens
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Refuse before training what could not be measured after it."""
+        del trainer, stage
+        if not hasattr(pl_module, "questions"):
+            raise UserError(
+                "callback Lengths reads running text; use task=causal_lm or task=masked_lm"
+            )
+        if pl_module.model.mask.find(Prefix) is not None:  # type: ignore[union-attr, operator]
+            raise UserError("callback Lengths cuts texts, which have no prefix; use mask=causal")
+        try:
+            pl_module.model.position.check_length(self.lengths[-1])  # type: ignore[union-attr, operator]
+        except ValueError as error:
+            raise UserError(f"callback Lengths: {error}") from error
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Measure, once training is over."""
+        if trainer.max_steps not in (-1, trainer.global_step):
+            return
+        assert isinstance(pl_module, Task)
+        generator = torch.Generator().manual_seed(0)
+        windows = self._windows(pl_module.data.splits()["validation"])
+        inputs, target = pl_module.questions(windows, generator)  # type: ignore[operator]
+        rows = []
+        for length in self.lengths:
+            loss, accuracy = self._measure(pl_module, inputs, target, length)
+            pl_module.final[f"val/loss_n{length}"] = loss
+            pl_module.final[f"val/accuracy_n{length}"] = accuracy
+            rows.append({"length": length, "loss": loss, "accuracy": accuracy})
+        pl_module.tables.pop("lengths", None)
+        pl_module.record_rows("lengths", rows)
+
+    def _windows(self, rows: Any) -> Int[Tensor, "w n"]:
+        """Return windows of the largest length and one token more, which overlap by one."""
+        size = self.lengths[-1]
+        blocks = torch.as_tensor(rows[:]["tokens"]).long()  # each begins with the last's last token
+        stream = torch.cat((blocks[0, :1], blocks[:, 1:].reshape(-1)))
+        count = min((len(stream) - 1) // size, self.windows)
+        if count == 0:
+            raise UserError(
+                f"callback Lengths: the validation text has {len(stream)} tokens, fewer than the "
+                f"length {size}; lower callbacks' lengths or give it more text"
+            )
+        return stream[: count * size + 1].unfold(0, size + 1, size)
+
+    @torch.no_grad()
+    def _measure(
+        self, task: Task, inputs: Tensor, target: Tensor, length: int
+    ) -> tuple[float, float]:
+        """Return the mean loss in nats, and the share of tokens predicted right."""
+        if self.score_last is None:
+            inputs, target = inputs.reshape(-1, length), target.reshape(-1, length)
+        else:
+            inputs, target = inputs[:, -length:], target[:, -length:].clone()
+            target[:, : length - self.score_last] = task.loss.ignore_index
+        sums = torch.zeros(3, dtype=torch.float64)
+        size = max(self.batch_tokens // length, 1)
+        for x, y in zip(inputs.split(size), target.split(size), strict=True):
+            x, y = x.to(task.device), y.to(task.device)
+            at = y != task.loss.ignore_index
+            logits, y = task.model(x, at=at).float(), y[at]
+            loss = F.cross_entropy(logits, y, reduction="sum")
+            right = (logits.argmax(-1) == y).sum()
+            sums += torch.stack((loss, right, at.sum())).double().cpu()
+        return float(sums[0] / sums[2]), float(sums[1] / sums[2])
