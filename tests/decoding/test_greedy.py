@@ -1,8 +1,10 @@
 import pytest
 import torch
 
-from suexp.decoding import Greedy
+from suexp.decoding import Beam, Greedy
+from suexp.decoding.base import Decoding
 from suexp.mask import Bidirectional, Causal, Permutation, Prefix
+from suexp.normalizer import Softmax, Taylor
 from suexp.position import Alibi, Learned, Rope, Sinusoidal
 from tests.decoding.models import build, prompts, uncached
 
@@ -143,3 +145,18 @@ def test_refuses_bad_settings() -> None:
         Greedy(min_new_tokens=-1)
     with pytest.raises(ValueError, match="min_ends must be at least 1, not 0"):
         Greedy(min_ends=0)
+
+
+@pytest.mark.parametrize("decoding", [Greedy(), Beam(num_beams=1)])
+def test_goes_by_the_probabilities_of_a_normaliser(decoding: Decoding) -> None:
+    model, prompt, normalizer = build().eval(), prompts(), Taylor(2)
+    new = decoding(model, prompt, 8, normalizer=normalizer)
+    with torch.no_grad():
+        logits = model(torch.cat((prompt, new.tokens), 1))[:, 3:-1]
+    log_p = normalizer.log_prob(logits)
+    assert torch.equal(log_p.argmax(-1), new.tokens)
+    assert not torch.equal(logits.argmax(-1), new.tokens)
+    expected = log_p.gather(2, new.tokens[..., None]).sum((1, 2))
+    torch.testing.assert_close(new.score, expected)
+    plain = Greedy()(model, prompt, 8)
+    assert torch.equal(decoding(model, prompt, 8, normalizer=Softmax()).tokens, plain.tokens)

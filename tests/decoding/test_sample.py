@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from suexp.decoding import Sample
+from suexp.normalizer import Taylor
 from tests.decoding.models import build, prompts
 
 LOGITS = torch.tensor([[0.0, 1.0, 2.0, -1.0]])
@@ -63,3 +64,14 @@ def test_a_generator_fixes_the_draws() -> None:
 def test_refuses_bad_settings(settings: dict, line: str) -> None:
     with pytest.raises(ValueError, match=line):
         Sample(**settings)
+
+
+def test_draws_from_another_normalisers_distribution() -> None:
+    """f_2 of these: 1, 2.5, 5, .5; of the last by its negative branch, 41."""
+    logits = torch.tensor([[0.0, 1.0, 2.0, -1.0, -10.0]])
+    weights = Taylor(2).log_weights(logits)
+    torch.manual_seed(0)
+    tokens = Sample().choose(weights.expand(20000, 5), None)
+    expected = torch.tensor([1.0, 2.5, 5.0, 0.5, 41.0]) / 50
+    torch.testing.assert_close(torch.bincount(tokens) / 20000, expected, atol=0.01, rtol=0)
+    assert Sample(top_k=1).choose(weights, None).item() == 4

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from suexp.component import Component
 from suexp.errors import UserError
-from suexp.task.recorded import Recorded
+from suexp.task.base import Task
 
 
 class Calibration(Callback, Component):
@@ -60,14 +60,15 @@ class Calibration(Callback, Component):
         dataloader_idx: int = 0,
     ) -> None:
         """Add a batch."""
-        del trainer, pl_module, outputs, batch_idx, dataloader_idx
+        del trainer, outputs, batch_idx, dataloader_idx
+        assert isinstance(pl_module, Task)
         label = batch.get("label")
         fits = isinstance(self._logits, Tensor) and self._logits.ndim == 2
         if label is None or not fits or label.shape != self._logits.shape[:1]:
             raise UserError(
                 "callback Calibration measures one class a row; use task=classification"
             )
-        confidence, chosen = self._logits.float().softmax(-1).max(-1)
+        confidence, chosen = pl_module.normalizer.predict(self._logits).max(-1)
         place = (confidence * self.bins).long().clamp(max=self.bins - 1)
         for sums, values in zip(
             self._sums, (torch.ones_like(confidence), confidence, chosen == label), strict=True
@@ -76,7 +77,7 @@ class Calibration(Callback, Component):
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record the bins and their error."""
-        assert isinstance(pl_module, Recorded)
+        assert isinstance(pl_module, Task)
         self._hook.remove()
         sums = self._sums.to(pl_module.device if trainer.world_size > 1 else "cpu")
         if trainer.world_size > 1:

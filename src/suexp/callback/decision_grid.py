@@ -8,11 +8,11 @@ from pytorch_lightning.callbacks import Callback
 
 from suexp.component import Component
 from suexp.errors import UserError
-from suexp.task.recorded import Recorded
+from suexp.task.base import Task
 
 
 class DecisionGrid(Callback, Component):
-    r"""At the end of training: the class $\arg\max_c f_c(x)$ on a grid of the plane.
+    r"""At the end of training: the most probable class on a grid of the plane.
 
     The grid of points (points^2, 2) reaches as far as the training rows. Its table ``decision``
     has rows of x1, x2 and class; ``val/classes_chosen`` is how many classes have a region. With the
@@ -37,7 +37,7 @@ class DecisionGrid(Callback, Component):
     @torch.no_grad()
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Ask the model."""
-        assert isinstance(pl_module, Recorded)
+        assert isinstance(pl_module, Task)
         loading: Any = trainer.datamodule  # type: ignore[attr-defined]
         rows = loading.splits["train"][:].get("x")
         if rows is None or len(rows[0]) != 2:
@@ -53,7 +53,7 @@ class DecisionGrid(Callback, Component):
         model: Any = pl_module.model
         training = model.training
         model.eval()
-        chosen = model(grid.to(pl_module.device)).argmax(-1).tolist()
+        chosen = pl_module.normalizer.best(model(grid.to(pl_module.device))).tolist()
         model.train(training)
         pl_module.record_rows(
             "decision",

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from suexp.component import Component
+from suexp.normalizer.base import Normalizer
 
 
 class Generated(NamedTuple):
@@ -85,6 +86,7 @@ class Request(NamedTuple):
     new_segment: int | None
     constraints: Sequence[Constraint]
     generator: torch.Generator | None
+    normalizer: Normalizer | None
     facts: dict[str, Tensor]
 
 
@@ -126,6 +128,7 @@ class Decoding(Component):
         new_segment: int | None = None,
         constraints: Sequence[Constraint] = (),
         generator: torch.Generator | None = None,
+        normalizer: Normalizer | None = None,
         **facts: Tensor,
     ) -> Generated:
         """Return what comes after the prompts.
@@ -141,6 +144,7 @@ class Decoding(Component):
             new_segment: the kind of the new tokens, where there are kinds.
             constraints: change the logits of each step, in this order.
             generator: source of the draws; None: torch's global one.
+            normalizer: what p of the logits is; None: softmax.
             facts: what the mask must know of the batch, as in the model's ``forward``.
 
         Raises:
@@ -167,6 +171,7 @@ class Decoding(Component):
             new_segment,
             constraints,
             generator,
+            normalizer,
             facts,
         )
         with torch.no_grad(), evaluating(model):
@@ -179,8 +184,10 @@ class Decoding(Component):
     def constrained(
         self, ask: Request, logits: Tensor, tokens: Tensor, states: list[Any]
     ) -> tuple[Tensor, list[Any]]:
-        """Return the logits in float32 under every constraint, and the constraints' states."""
+        r"""Return logits, whose softmax is p, in float32 under every constraint, and the states."""
         logits = logits.float()
+        if ask.normalizer is not None:
+            logits = ask.normalizer.log_weights(logits)
         if ask.constraints:
             logits = logits.clone()
             after = []

@@ -37,6 +37,9 @@ class Distill(Method):
     needs: ClassVar[dict[str, str]] = {
         "parent": "the teacher is another run; name it with parent=[model.num_layers=6], say"
     }
+    refuses: ClassVar[dict[str, str]] = {
+        "other_weights": "it compares softmax's probabilities; use normalizer=softmax"
+    }
 
     def __init__(self, alpha: float | int = 0.5, temperature: float | int = 2.0) -> None:
         super().__init__()

@@ -11,6 +11,8 @@ from suexp.data.base import Data
 from suexp.errors import UserError
 from suexp.method.base import Backward, Method, Objective, Skip
 from suexp.nn.param_groups import build_optimizer
+from suexp.normalizer.base import Normalizer
+from suexp.normalizer.softmax import Softmax
 from suexp.task.recorded import Recorded
 
 
@@ -63,6 +65,12 @@ class Task(Recorded):
         A loss's other entries than ``forward`` stand in its class attribute ``entries``.
         """
         return (self.model,) if self.loss is None else (self.model, self.loss)
+
+    @property
+    def normalizer(self) -> Normalizer:
+        """What turns logits into probabilities: the loss's own, or softmax."""
+        found: Normalizer | None = getattr(self.loss, "normalizer", None)
+        return Softmax() if found is None else found
 
     def configure_model(self) -> None:
         """Shard block by block where the strategy shards (trainer=fsdp)."""

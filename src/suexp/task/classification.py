@@ -2,7 +2,6 @@
 
 from typing import Any, ClassVar
 
-import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import MeanMetric
 
@@ -11,11 +10,12 @@ from suexp.task.base import Task
 
 
 class Classification(Task):
-    r"""Choose one of C classes: $L = -\frac1B \sum_b \log \mathrm{softmax}(f(x_b))_{y_b}$.
+    r"""Choose one of C classes: $L = -\frac1B \sum_b \log p(f(x_b))_{y_b}$, p softmax or another.
 
     Batches hold ``label`` (batch,) and either ``tokens`` with ``keep`` (batch, n) or vectors ``x``
     (batch, input_dim); the model returns logits (batch, C). Logged for validation, and for the test
-    split where there is one: the loss in nats, without label smoothing, and the accuracy.
+    split where there is one: the loss in nats, without label smoothing or margin, and the accuracy
+    of the most probable class.
 
     Reference: Bishop, Pattern Recognition and Machine Learning, section 4.3.4,
     https://www.microsoft.com/en-us/research/publication/pattern-recognition-machine-learning/.
@@ -50,8 +50,9 @@ class Classification(Task):
 
     def _evaluate(self, batch: dict[str, Tensor]) -> None:
         logits, label = self._logits(batch), batch["label"]
-        self.mean_loss.update(F.cross_entropy(logits.float(), label), weight=len(label))
-        self.accuracy.update((logits.argmax(-1) == label).float())
+        total = self.normalizer.cross_entropy(logits, label)
+        self.mean_loss.update(total / len(label), weight=len(label))
+        self.accuracy.update((self.normalizer.best(logits) == label).float())
 
     def _finish_split(self, split: str) -> None:
         loss, accuracy = self.mean_loss.compute(), self.accuracy.compute()

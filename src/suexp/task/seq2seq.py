@@ -4,7 +4,6 @@ import time
 from typing import Any, ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torchmetrics import MeanMetric
@@ -114,8 +113,8 @@ class Seq2Seq(Task):
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Add the batch's loss; at the end of training, generate targets."""
         logits, target = self._predict(batch, "target")
-        loss = F.cross_entropy(logits.float(), target)
-        self.val_loss.update(loss, weight=len(target))
+        loss = self.normalizer.cross_entropy(logits, target)
+        self.val_loss.update(loss / len(target), weight=len(target))
         left = self.generate_rows - batch_idx * self.data.eval_batch_size
         if self.decoding is not None and left > 0 and self._is_last():
             self._generate({name: value[:left] for name, value in batch.items()})
@@ -154,6 +153,7 @@ class Seq2Seq(Task):
             segments=torch.zeros_like(prompt),
             new_segment=1,
             constraints=[Forbid(sorted(never))],
+            normalizer=self.normalizer,
             prefix_length=batch["prefix_length"],
         )
         return new.texts(tokenizer.eot_id)
