@@ -42,6 +42,19 @@ class FeatureAttention(Attention):
         "pattern": "it sums over all keys or all earlier ones and cannot leave some out; "
         "use mask=causal, mask=bidirectional or attention=softmax",
     }
+    # On a CPU, where chunks have a backward pass of their own; see `suexp.attention._fused`.
+    costs: ClassVar[dict[str, str]] = {
+        "features": "mapping",
+        "sums": "h * m * f * e",
+        "output": "h * n * f * e",
+        "normaliser": "h * (n + m) * f",
+        "chunks": "h * squares(n, chunk_size) * (f + e + 1) if causal else 0",
+    }
+    saved: ClassVar[str] = (
+        "h * ((n + m) * f + m * (e + 2) + n + f * (e + 1)"
+        " + (2 * squares(n, chunk_size) + n if causal else 0))"
+    )
+    state: ClassVar[str] = "h * (f * (e + 1) + 1)"
 
     def __init__(self, chunk_size: int) -> None:
         super().__init__()

@@ -1,12 +1,14 @@
 """The contract of every attention."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from suexp.component import Component
+from suexp.costs import Sizes, formulas_of
 from suexp.mask.base import Mask
 
 
@@ -15,13 +17,39 @@ def precision(x: Tensor) -> torch.dtype:
     return torch.promote_types(x.dtype, torch.float32)
 
 
+@dataclass
+class Carried:
+    """What an attention hands to the next layer's, within one forward pass.
+
+    Attributes:
+        scores: the sum of the layers so far.
+        layers: how many these are.
+        cross: the same of the attention to another text, which has scores of its own.
+    """
+
+    scores: Float[Tensor, "b h n m"] | None = None
+    layers: int = 0
+    cross: "Carried | None" = None
+
+
 class Attention(nn.Module, Component):
     """Head-split tensors in, head-split tensors out; projections and positions belong to the shell.
 
     Options that never form the n x m scores cannot take a bias or an arbitrary pattern; they say so
     in `refuses` with the features ``score_bias`` (a position that adds to the scores) and
     ``pattern`` (a mask that is neither bidirectional nor causal nor padding).
+
+    Attributes:
+        carries: whether it hands scores to the next layer: `forward` then takes ``carried``, too.
+        costs, features, mapping, saved, state: formulas of what it costs, see `suexp.costs`.
     """
+
+    carries: ClassVar[bool] = False
+    costs: ClassVar[dict[str, str]] = {}
+    features: ClassVar[str] = ""
+    mapping: ClassVar[str] = "0"
+    saved: ClassVar[str] = ""
+    state: ClassVar[str] = "h * m * (d + e)"  # keys and values
 
     def forward(
         self,
@@ -42,6 +70,7 @@ class Attention(nn.Module, Component):
         mask: Mask,
         bias: Float[Tensor, "*b h n m"] | None = None,
         state: Any = None,
+        **carried: Carried,
     ) -> tuple[Float[Tensor, "b h n e"], Any]:
         """Attend from n new tokens to all so far; ``state`` carries what is kept of the past.
 
@@ -51,4 +80,24 @@ class Attention(nn.Module, Component):
         """
         if state is not None:
             k, v = torch.cat([state[0], k], -2), torch.cat([state[1], v], -2)
-        return self(q, k, v, mask, bias), (k, v)
+        return self(q, k, v, mask, bias, **carried), (k, v)
+
+    def flops(
+        self, n: int, m: int, num_heads: int, head_dim: int, value_dim: int, causal: bool = False
+    ) -> dict[str, int]:
+        """Return the floating-point operations of a text's forward pass, by term.
+
+        Raises:
+            UserError: the class declares no `costs`.
+        """
+        return formulas_of(self).flops(Sizes(n, m, num_heads, head_dim, value_dim, causal))
+
+    def saved_size(
+        self, n: int, m: int, num_heads: int, head_dim: int, value_dim: int, causal: bool = False
+    ) -> int:
+        """Return the numbers that wait for the backward pass, beside q, k, v and the output."""
+        return formulas_of(self).saved_size(Sizes(n, m, num_heads, head_dim, value_dim, causal))
+
+    def state_size(self, m: int, num_heads: int, head_dim: int, value_dim: int) -> int:
+        """Return the numbers that decoding keeps of a text of m tokens."""
+        return formulas_of(self).state_size(Sizes(m, m, num_heads, head_dim, value_dim, True))

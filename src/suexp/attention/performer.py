@@ -165,6 +165,11 @@ class Performer(FeatureAttention):
         "pattern": "it sums over all keys or all earlier ones and cannot leave some out; "
         "use mask=causal, mask=bidirectional or attention=softmax",
     }
+    features: ClassVar[str] = (
+        "(num_features or max(1, int(d * log(d))))"
+        " * (2 if kernel in ('hyperbolic', 'trigonometric') else 1)"
+    )
+    mapping: ClassVar[str] = "h * (n + m) * d * (num_features or max(1, int(d * log(d))))"
 
     projection: Tensor
 
@@ -201,7 +206,7 @@ class Performer(FeatureAttention):
             raise ValueError(f"eps must be at least 0, not {eps}")
         self.kernel, self.stabilizer, self.eps = kernel, stabilizer, eps
         self.orthogonal, self.scaling = orthogonal, scaling
-        self.redraw_interval = redraw_interval
+        self.num_features, self.redraw_interval = num_features, redraw_interval
         self.register_buffer("projection", torch.empty(num_features, head_dim))
         self.reset_parameters()
 

@@ -1,5 +1,7 @@
 """The usual attention, through the fastest kernel that the mask permits."""
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -9,6 +11,8 @@ from suexp.attention.base import Attention
 from suexp.mask.base import Mask
 from suexp.mask.bidirectional import Bidirectional
 from suexp.mask.causal import Causal
+
+KERNELS = ("sdpa", "materialised")
 
 
 def masked_softmax(
@@ -51,17 +55,32 @@ class Softmax(Attention):
     Args:
         dropout: probability of dropping an attention weight in training; 0.
         scale: $\tau$; None: $d^{-1/2}$ as in the paper.
+        kernel: sdpa, torch's fused kernels; materialised: all n x m weights are formed, as before
+            there were such kernels, which is slower and keeps h n m numbers for the backward pass.
 
     Raises:
-        ValueError: a dropout outside [0, 1).
+        ValueError: a dropout outside [0, 1), or an unknown kernel.
     """
 
-    def __init__(self, dropout: float = 0.0, scale: float | None = None) -> None:
+    costs: ClassVar[dict[str, str]] = {
+        "scores": "h * d * (n * m if kernel == 'materialised' else pairs)",
+        "values": "h * e * (n * m if kernel == 'materialised' else pairs)",
+    }
+    saved: ClassVar[str] = (
+        "h * n if kernel == 'sdpa' else (2 * h + 1 / 2) * n * m if causal else h * n * m"
+    )
+
+    def __init__(
+        self, dropout: float = 0.0, scale: float | None = None, kernel: str = "sdpa"
+    ) -> None:
         super().__init__()
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be at least 0 and less than 1, not {dropout}")
+        if kernel not in KERNELS:
+            raise ValueError(f"kernel must be one of {', '.join(KERNELS)}, not {kernel!r}")
         self.dropout = dropout
         self.scale = scale
+        self.kernel = kernel
 
     def forward(
         self,
@@ -73,6 +92,11 @@ class Softmax(Attention):
     ) -> Float[Tensor, "b h n e"]:
         """Return the attended values; zeros for a query that may look at nothing."""
         n, m = q.shape[-2], k.shape[-2]
+        if self.kernel == "materialised":
+            scores = (q @ k.mT).mul_(q.shape[-1] ** -0.5 if self.scale is None else self.scale)
+            scores = scores if bias is None else scores + bias.to(scores.dtype)
+            weights = masked_softmax(scores, mask.dense(n, m, q.device))
+            return F.dropout(weights, self.dropout, self.training) @ v
         table, blind, is_causal = None, None, False
         if bias is None and n == m and mask.is_only(Causal):
             is_causal = n > 1
@@ -98,4 +122,4 @@ class Softmax(Attention):
 
     def extra_repr(self) -> str:
         """Return what the constructor was given."""
-        return f"dropout={self.dropout}, scale={self.scale}"
+        return f"dropout={self.dropout}, scale={self.scale}, kernel={self.kernel}"

@@ -1,5 +1,7 @@
 """Softmax attention whose heads mix their scores, and their weights."""
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -35,6 +37,15 @@ class TalkingHeads(Attention):
     """
 
     parameter_kinds = {"mix_scores": "gain", "mix_weights": "gain"}
+    costs: ClassVar[dict[str, str]] = {
+        "scores": "h * n * m * d",
+        "values": "h * n * m * e",
+        "mixing": "h * h * n * m * ((1 if pre else 0) + (1 if post else 0))",
+    }
+    saved: ClassVar[str] = (
+        "h * n * d + h * n * m * (1 + (1 if pre else 0) + (1 if post else 0))"
+        " + ((h + 1 / 2) * n * m if causal else 0)"
+    )
 
     def __init__(
         self,
@@ -54,6 +65,7 @@ class TalkingHeads(Attention):
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be at least 0 and less than 1, not {dropout}")
         self.num_heads, self.talking_init, self.dropout = num_heads, talking_init, dropout
+        self.pre, self.post = pre, post
 
         def mixing() -> nn.Parameter:
             if talking_init == "random":

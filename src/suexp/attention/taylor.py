@@ -96,6 +96,25 @@ class Taylor(FeatureAttention):
         "pattern": "it sums over all keys or all earlier ones and cannot leave some out; "
         "use mask=causal, mask=bidirectional or attention=softmax",
     }
+    features: ClassVar[str] = "1 + d + (d * (d + 1) // 2 if order == 2 else 0)"
+    costs: ClassVar[dict[str, str]] = {
+        "scores": "h * n * m * d if implementation == 'quadratic' else 0",
+        "values": "h * n * m * e if implementation == 'quadratic' else 0",
+        "sums": "0 if implementation == 'quadratic' else h * m * f * e",
+        "output": "0 if implementation == 'quadratic' else h * n * f * e",
+        "normaliser": "0 if implementation == 'quadratic' else h * (n + m) * f",
+        "chunks": "h * squares(n, chunk_size) * (f + e + 1)"
+        " if causal and implementation == 'linear' else 0",
+    }
+    saved: ClassVar[str] = (
+        "h * n * ((order + 2) * m + e + 1) + (n * m / 4 if causal else 0)"
+        " if implementation == 'quadratic'"
+        " else h * ((n + m) * f + m * (e + 2) + n + f * (e + 1)"
+        " + (2 * squares(n, chunk_size) + n if causal else 0))"
+    )
+    state: ClassVar[str] = (
+        "h * m * (d + e) if implementation == 'quadratic' else h * (f * (e + 1) + 1)"
+    )
 
     def __init__(
         self,

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
+from suexp.nn.flops import counted
 from suexp.runner.loading import Loading
 from suexp.task.base import Task
 
@@ -55,14 +54,13 @@ def state_bytes(optimizer: torch.optim.Optimizer) -> int:
 def of_model(task: Task, loading: Loading) -> dict[str, Any]:
     """Return the number of parameters and the floating-point operations of one training step.
 
-    Counted on one batch, forward and backward, with attention in its plain form: the counter does
-    not see inside the fused one. A loss's own parameters count, too.
+    Counted on one batch, forward and backward, with attention in its plain form (see
+    `suexp.nn.flops`). A loss's own parameters count, too.
     """
     batch = next(iter(loading.train_dataloader()))
     batch = {name: value.to(task.device) for name, value in batch.items()}
     parameters = [parameter for module in task.trained for parameter in module.parameters()]
-    plain, counter = sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False)
-    with torch.random.fork_rng(), torch.enable_grad(), plain, counter:
+    with torch.random.fork_rng(), torch.enable_grad(), counted() as counter:
         task.rehearse(batch, parameters)
     return {
         "parameters": sum(parameter.numel() for parameter in parameters),
