@@ -76,6 +76,19 @@ def test_equals_its_definition_in_float64(
         torch.testing.assert_close(grad, want, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("mask", [Causal(), Bidirectional()], ids=["causal", "bidirectional"])
+def test_explicit_weights_are_those_of_the_values(attention: Attention, mask: Mask) -> None:
+    """What callback=attention_stats measures, where there is something explicit to measure."""
+    if not hasattr(attention, "weights"):
+        pytest.skip("it forms no weights")
+    q, k, v = qkv(9, dtype=torch.float64)
+    mask = mask & Padding(keep_some(9))
+    attention = attention.double()
+    weights = attention.weights(q, k, mask)
+    torch.testing.assert_close(weights @ v, attention(q, k, v, mask), rtol=1e-10, atol=1e-12)
+    assert attention.scores(q, k, mask).shape == weights.shape
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("mask", [Causal(), Bidirectional()], ids=["causal", "bidirectional"])
 def test_is_finite_forward_and_backward(

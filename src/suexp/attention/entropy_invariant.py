@@ -94,6 +94,17 @@ class EntropyInvariant(Softmax):
         scale = self.query_scale(q, k.shape[-2], mask)
         return super().forward((q * scale).to(q.dtype), k, v, mask, bias)
 
+    def scores(
+        self,
+        q: Float[Tensor, "b h n d"],
+        k: Float[Tensor, "b h m d"],
+        mask: Mask,
+        bias: Float[Tensor, "*b h n m"] | None = None,
+    ) -> Float[Tensor, "b h n m"]:
+        """Return the scores, those of hidden keys too, in at least float32; for measurements."""
+        scale = self.query_scale(q, k.shape[-2], mask)
+        return super().scores(q.to(scale.dtype) * scale, k, mask, bias)
+
     def extra_repr(self) -> str:
         """Return what the constructor was given."""
         return f"base={self.base}, min_length={self.min_length}, mode={self.mode}"

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from suexp.attention.base import Attention
+from suexp.attention.base import Attention, precision
 from suexp.mask.base import Mask
 from suexp.mask.bidirectional import Bidirectional
 from suexp.mask.causal import Causal
@@ -119,6 +119,31 @@ class Softmax(Attention):
             scale=self.scale,
         )
         return out if blind is None else out.masked_fill(blind, 0)
+
+    def scores(
+        self,
+        q: Float[Tensor, "b h n d"],
+        k: Float[Tensor, "b h m d"],
+        mask: Mask,
+        bias: Float[Tensor, "*b h n m"] | None = None,
+    ) -> Float[Tensor, "b h n m"]:
+        """Return the scores, those of hidden keys too, in at least float32; for measurements."""
+        del mask
+        real = precision(q)
+        scale = q.shape[-1] ** -0.5 if self.scale is None else self.scale
+        scores = (q.to(real) * scale) @ k.to(real).mT
+        return scores if bias is None else scores + bias
+
+    def weights(
+        self,
+        q: Float[Tensor, "b h n d"],
+        k: Float[Tensor, "b h m d"],
+        mask: Mask,
+        bias: Float[Tensor, "*b h n m"] | None = None,
+    ) -> Float[Tensor, "b h n m"]:
+        """Return what the values are multiplied by without dropout; for measurements."""
+        allowed = mask.dense(q.shape[-2], k.shape[-2], q.device)
+        return masked_softmax(self.scores(q, k, mask, bias), allowed)
 
     def extra_repr(self) -> str:
         """Return what the constructor was given."""

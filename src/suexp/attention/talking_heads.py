@@ -84,16 +84,36 @@ class TalkingHeads(Attention):
         bias: Float[Tensor, "*b h n m"] | None = None,
     ) -> Float[Tensor, "b h n e"]:
         """Return the attended values; zeros for a query that may look at nothing."""
-        real = precision(q)
         with torch.autocast(q.device.type, enabled=False):
-            scores = (q.to(real) * q.shape[-1] ** -0.5) @ k.to(real).mT
-            scores = _mix(self.mix_scores, scores)
-            if bias is not None:
-                scores = scores + bias
-            allowed = mask.dense(q.shape[-2], k.shape[-2], q.device)
-            weights = masked_softmax(scores, allowed)
-            weights = nn.functional.dropout(weights, self.dropout, self.training)
-            return (_mix(self.mix_weights, weights) @ v.to(real)).to(v.dtype)
+            weights = self.weights(q, k, mask, bias)
+            return (weights @ v.to(weights.dtype)).to(v.dtype)
+
+    def scores(
+        self,
+        q: Float[Tensor, "b h n d"],
+        k: Float[Tensor, "b h m d"],
+        mask: Mask,
+        bias: Float[Tensor, "*b h n m"] | None = None,
+    ) -> Float[Tensor, "b h n m"]:
+        """Return the mixed scores, those of hidden keys too, in at least float32."""
+        del mask
+        real = precision(q)
+        scores = (q.to(real) * q.shape[-1] ** -0.5) @ k.to(real).mT
+        scores = _mix(self.mix_scores, scores)
+        return scores if bias is None else scores + bias
+
+    def weights(
+        self,
+        q: Float[Tensor, "b h n d"],
+        k: Float[Tensor, "b h m d"],
+        mask: Mask,
+        bias: Float[Tensor, "*b h n m"] | None = None,
+    ) -> Float[Tensor, "b h n m"]:
+        """Return the mixed weights that the values are multiplied by."""
+        allowed = mask.dense(q.shape[-2], k.shape[-2], q.device)
+        weights = masked_softmax(self.scores(q, k, mask, bias), allowed)
+        weights = nn.functional.dropout(weights, self.dropout, self.training)
+        return _mix(self.mix_weights, weights)
 
     def extra_repr(self) -> str:
         """Return what the constructor was given."""
