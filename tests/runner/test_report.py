@@ -199,6 +199,16 @@ def test_the_edge_of_a_grid_is_mentioned():
     assert "edge of the grid" not in markdown_report(example())
 
 
+def test_settings_of_several_parameters_are_rows():
+    results, pair = example(), "optimizer.lr=1e-3 data.batch_size=8"
+    results["tuning"]["grid"]["lion"].append({"value": pair, "metric": 1.25, "run": "abcdef01"})
+    results["tuning"]["chosen"]["lion"] = pair
+    text = markdown_report(results)
+    assert f"| lion | {pair} | 1.25 ◀ |" in text.replace("\\_", "_")
+    assert "or setting" in text
+    assert "edge of the grid" not in text
+
+
 # Names, errors and sentences are data -------------------------------------------------------------
 
 

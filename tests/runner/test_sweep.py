@@ -60,6 +60,20 @@ def test_the_tuned_value_goes_into_the_runs() -> None:
     assert item.runs()[0].config["optimizer"]["lr"] == 3e-3
 
 
+def test_a_tuned_value_may_set_several_keys() -> None:
+    grid = "{adamw: ['optimizer.lr=1e-2 data.batch_size=8', 'optimizer.lr=3e-3 data.batch_size=4']}"
+    (item,) = plan(["experiment=lion", "only=[adamw]", f"tune.grid={grid}"])
+    runs = item.tuning()["adamw"]
+    tried = [
+        (run.config["optimizer"]["lr"], run.config["data"]["batch_size"]) for run in runs.values()
+    ]
+    assert tried == [(1e-2, 8), (3e-3, 4)]
+    item.chosen["adamw"] = list(runs)[1]
+    assert item.runs()[0].config["data"]["batch_size"] == 4
+    with pytest.raises(UserError, match=r"data\.batch_size is fixed by the arms"):
+        plan(["experiment=lion", "only=[adamw]", f"tune.grid={grid}", "data.batch_size=2"])
+
+
 def test_part_of_an_experiment_keeps_the_claims_that_it_can_judge() -> None:
     (item,) = plan(["experiment=lion", "only=[adamw,lion]", "trainer.enable_progress_bar=false"])
     assert item.header is not None

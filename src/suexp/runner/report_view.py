@@ -287,7 +287,10 @@ def _mean(values: list[Any]) -> str:
 
 
 def _tuning(tuning: Mapping[str, Any]) -> tuple[Table | None, str | None, list[str]]:
-    """The published grid: a row an arm, a column a value, the chosen one marked."""
+    """The published grid, the chosen values marked: a row an arm, a column a value.
+
+    Settings of several parameters at once would be wide columns; with some a trial is a row.
+    """
     grid: dict[str, list[dict[str, Any]]] = tuning.get("grid") or {}
     if not grid:
         return None, None, []
@@ -301,12 +304,26 @@ def _tuning(tuning: Mapping[str, Any]) -> tuple[Table | None, str | None, list[s
         cells = [at.get(v, "") + (" ◀" if v == chosen and v in at else "") for v in values]
         rows.append([arm, *cells])
         tried = [trial["value"] for trial in trials]
-        if len(tried) > 1 and chosen in (tried[0], tried[-1]):
+        if len(tried) > 1 and chosen in (tried[0], tried[-1]) and not _names_keys(chosen):
             edge.append(arm)
+    settings = any(map(_names_keys, values))
     note = f"{tuning.get('metric')} on seed {tuning.get('seed')} for each value of "
-    note += f"{tuning.get('parameter')}; ◀ marks the one that the arm then uses "
-    note += f"({'lowest' if tuning.get('mode') != 'max' else 'highest'})."
+    note += f"{tuning.get('parameter')}{' or setting' if settings else ''}; ◀ marks the one that "
+    note += f"the arm then uses ({'lowest' if tuning.get('mode') != 'max' else 'highest'})."
+    if settings:
+        rows = [
+            [arm, readable.number(v), cell]
+            for arm, *cells in rows
+            for v, cell in zip(values, cells, strict=True)
+            if cell
+        ]
+        return Table(["arm", "value", str(tuning.get("metric"))], rows), note, edge
     return Table(["arm", *(readable.number(value) for value in values)], rows), note, edge
+
+
+def _names_keys(value: Any) -> bool:
+    """Tell whether a tuned value says itself what it sets."""
+    return isinstance(value, str) and "=" in value
 
 
 def _runs(runs: list[dict[str, Any]]) -> Table:

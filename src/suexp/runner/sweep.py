@@ -89,7 +89,7 @@ class Plan:
         tune = self.header.get("tune") or {}
         planned = []
         for arm, overrides in self.header["arms"].items():
-            tuned = (f"{tune['parameter']}={self.chosen[arm]}",) if arm in self.chosen else ()
+            tuned = setting(tune, self.chosen[arm]) if arm in self.chosen else ()
             planned += [self._planned(arm, (*overrides, *tuned), seed) for seed in self.seeds]
         return planned
 
@@ -102,7 +102,7 @@ class Plan:
             arm: {
                 value: self._planned(
                     arm,
-                    (*arms[arm], f"{tune['parameter']}={value}"),
+                    (*arms[arm], *setting(tune, value)),
                     tune["seed"],
                 )
                 for value in values
@@ -229,7 +229,9 @@ def _refuse_fixed(user: Sequence[str], header: dict[str, Any]) -> None:
             fixed.setdefault(key_of(item), []).append(arm)
     tune = header.get("tune")
     if tune:
-        fixed.setdefault(tune["parameter"], []).extend(tune["grid"])
+        for arm, values in tune["grid"].items():
+            for key in {key_of(item) for value in values for item in setting(tune, value)}:
+                fixed.setdefault(key, []).append(arm)
     for item in user:
         if key_of(item) in fixed:
             arms = ", ".join(dict.fromkeys(fixed[key_of(item)]))
@@ -237,6 +239,16 @@ def _refuse_fixed(user: Sequence[str], header: dict[str, Any]) -> None:
                 f"{key_of(item)} is fixed by the arms {arms} of experiment={header['slug']}; "
                 "choose among the arms with only=[...], or run it without the experiment"
             )
+
+
+def setting(tune: dict[str, Any], value: Any) -> tuple[str, ...]:
+    """Return the overrides of a value of the grid: the tuned parameter's, or those it names itself.
+
+    ``normalizer.order=4 loss.margin=0.5`` sets two at once.
+    """
+    if isinstance(value, str) and "=" in value:
+        return tuple(value.split())
+    return (f"{tune['parameter']}={value}",)
 
 
 def choose(plan: Plan, metric_of: Callable[[Planned], float | None]) -> dict[str, Any]:
