@@ -107,3 +107,15 @@ def test_centred_by_the_training_rows() -> None:
     )
     choices = [plain, centred, Digits(dequantize=True), Digits(scale=4)]
     assert len({data.fingerprint() for data in choices}) == 4
+
+
+def test_a_test_split_is_taken_from_validation() -> None:
+    data, without = Digits(num_train=300, num_test=1197), Digits(num_train=300)
+    parts = [columns(data, name)["x"] for name in ("train", "validation", "test")]
+    assert [len(part) for part in parts] == [300, 300, 1197]
+    held = torch.cat(parts[1:])
+    torch.testing.assert_close(held, columns(without, "validation")["x"])
+    assert list(without.splits()) == ["train", "validation"]
+    assert data.fingerprint() != without.fingerprint()
+    with pytest.raises(ValueError, match=r"data\.num_test=1497: of 1797 rows 300"):
+        Digits(num_train=300, num_test=1497)

@@ -15,9 +15,10 @@ ROWS = 1797
 class Digits(Data):
     r"""1,797 digits of 8 x 8 pixels as vectors $x = p / 16 \in [0, 1]^{64}$, and labels.
 
-    The rows are shuffled by ``split_seed``; the first ``num_train`` are for training and the others
-    for validation. A batch holds ``x`` (B, 64), float32, and ``label`` (B,), 0 to 9; cut into
-    square patches of side ``patch``, row by row, ``x`` is (B, (8 / patch)^2, patch^2).
+    The rows are shuffled by ``split_seed``; the first ``num_train`` are for training, the last
+    ``num_test`` for a test split, if any, and the others for validation. A batch holds ``x``
+    (B, 64), float32, and ``label`` (B,), 0 to 9; cut into square patches of side ``patch``, row by
+    row, ``x`` is (B, (8 / patch)^2, patch^2).
 
     Reference: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits,
     https://doi.org/10.24432/C50P49 (the test part, as scikit-learn ships it).
@@ -27,14 +28,15 @@ class Digits(Data):
         batch_size: rows of a training step.
         eval_batch_size: rows of an evaluation step.
         split_seed: which rows are for training.
-        max_rows: the most rows that training reads, the first of them; None: all. The validation
-            split stays whole.
+        max_rows: the most rows that training reads, the first of them; None: all. The other splits
+            stay whole.
         patch: side of the patches; 0: one vector.
         dequantize: $x = (p + u) / s$ with u uniform in [0, 1), drawn once for each row by
             ``split_seed``: a density of x then bounds the probability of the pixels.
         scale: s; the pixels p are 0 to 16.
         center: subtract the mean of the training rows: no density notices, but a network does.
         range: ``unit``, x as above; ``symmetric``, $2x - 1$, as GANs have it.
+        num_test: rows of a test split, for where validation chooses something; 0: no such split.
 
     Raises:
         ValueError: a number or name out of range.
@@ -60,11 +62,17 @@ class Digits(Data):
         scale: float = 16.0,
         center: bool = False,
         range: Literal["unit", "symmetric"] = "unit",
+        num_test: int = 0,
     ) -> None:
         if range not in ("unit", "symmetric"):
             raise ValueError(f"data.range must be unit or symmetric, not {range}")
         if not 0 < num_train < ROWS:
             raise ValueError(f"data.num_train must be between 1 and {ROWS - 1}, not {num_train}")
+        if not 0 <= num_test < ROWS - num_train:
+            raise ValueError(
+                f"data.num_test={num_test}: of {ROWS} rows {num_train} are for training; leave "
+                "some for validation"
+            )
         if batch_size < 1 or eval_batch_size < 1:
             raise ValueError(
                 f"data.batch_size {batch_size}, data.eval_batch_size {eval_batch_size}: "
@@ -79,17 +87,17 @@ class Digits(Data):
         self.num_train, self.split_seed, self.range = num_train, split_seed, range
         self.dequantize, self.divisor, self.center = dequantize, scale, center
         self.scale = scale / (1 if range == "unit" else 2) if dequantize else None
-        self.max_rows, self.patch = max_rows, patch
+        self.max_rows, self.patch, self.num_test = max_rows, patch, num_test
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
 
     def splits(self) -> dict[str, Any]:
-        """Return the two splits, written on first use."""
+        """Return train, validation and, with num_test, test; written on first use."""
         from suexp.data.rows import open_rows
 
         folder = cached(f"digits-{self.fingerprint()[:20]}", self._prepare)
         return {
             name: open_rows(folder / f"{name}.arrow", f"{folder.name}-{name}")
-            for name in ("train", "validation")
+            for name in ("train", "validation", *(["test"] if self.num_test else []))
         }
 
     def _prepare(self, folder: Path) -> None:
@@ -106,8 +114,10 @@ class Digits(Data):
             pixels = pixels + np.random.default_rng(self.split_seed).random(pixels.shape)
         parts = {
             "train": order[: self.num_train][: self.max_rows],
-            "validation": order[self.num_train :],
+            "validation": order[self.num_train : ROWS - self.num_test],
         }
+        if self.num_test:
+            parts["test"] = order[ROWS - self.num_test :]
         x = pixels / self.divisor
         if self.center:
             x = x - x[parts["train"]].mean(0)
@@ -142,6 +152,6 @@ class Digits(Data):
     def fingerprint(self) -> str:
         """Return a hash of the choice of rows and of this file."""
         source = Path(__file__).read_text(encoding="utf-8")
-        choice = f"{self.num_train}/{self.split_seed}/{self.max_rows}"
+        choice = f"{self.num_train}/{self.num_test}/{self.split_seed}/{self.max_rows}"
         text = f"{self.range}/{choice}/{self.dequantize}/{self.divisor}/{self.center}/{source}"
         return hashlib.sha256(text.encode()).hexdigest()
