@@ -78,7 +78,7 @@ def test_leaves_other_modules_alone() -> None:
 def test_is_a_function_of_the_global_seed() -> None:
     def drawn(seed: int) -> torch.Tensor:
         torch.manual_seed(seed)
-        model = scrambled(FusedLinear(4, 4, num_blocks=3), nn.Embedding(5, 4))
+        model = scrambled(FusedLinear(4, [4, 4, 4]), nn.Embedding(5, 4))
         Default().apply(model)
         return torch.cat([parameter.flatten() for parameter in model.parameters()])
 

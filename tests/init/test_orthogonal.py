@@ -18,7 +18,7 @@ def test_tall_and_wide_matrices(gain: float) -> None:
 
 def test_each_fused_block_is_orthogonal() -> None:
     torch.manual_seed(0)
-    layer = FusedLinear(20, 20, num_blocks=3)
+    layer = FusedLinear(20, [20, 20, 20])
     Orthogonal().apply(layer)
     for block in layer.weight.chunk(3):
         torch.testing.assert_close(block @ block.mT, torch.eye(20), atol=1e-5, rtol=0)

@@ -24,7 +24,7 @@ def test_gain() -> None:
 
 def test_fused_blocks_count_as_layers_of_their_own() -> None:
     torch.manual_seed(0)
-    layer = FusedLinear(400, 400, num_blocks=3)
+    layer = FusedLinear(400, [400, 400, 400])
     Xavier().apply(layer)
     assert layer.weight.std().item() == pytest.approx(400**-0.5, rel=0.01)
 

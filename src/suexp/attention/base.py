@@ -22,12 +22,14 @@ class Carried:
     """What an attention hands to the next layer's, within one forward pass.
 
     Attributes:
-        scores: the sum of the layers so far.
-        layers: how many these are.
+        scores: what the next layer adds to its own.
+        summed: what the last layer attended by, but for its mask and its position's bias.
+        layers: how many layers these are of.
         cross: the same of the attention to another text, which has scores of its own.
     """
 
     scores: Float[Tensor, "b h n m"] | None = None
+    summed: Float[Tensor, "b h n m"] | None = None
     layers: int = 0
     cross: "Carried | None" = None
 

@@ -47,8 +47,8 @@ class Init(Component):
         branches = sum(isinstance(module, ResidualLinear) for module in model.modules())
         for module in model.modules():
             if isinstance(module, nn.Linear):
-                blocks = module.num_blocks if isinstance(module, FusedLinear) else 1
-                for block in module.weight.chunk(blocks):
+                rows = module.blocks if isinstance(module, FusedLinear) else [len(module.weight)]
+                for block in module.weight.split(rows):
                     self.matrix(block)
                 if isinstance(module, ResidualLinear):
                     module.weight.mul_(self.residual_gain(branches))

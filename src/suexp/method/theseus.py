@@ -70,6 +70,7 @@ class Theseus(Method):
         "parent": "the predecessor is another run; name it with parent=[model.num_layers=6], say"
     }
     refuses: ClassVar[dict[str, str]] = {
+        "residual_scores": "replaced layers would break the chain of scores; use attention=softmax",
         "model=mlp": "it has no blocks to replace; use model=transformer",
         "trainer=ddp if granularity=batch": "several processes cannot skip a step in which no "
         "module is drawn; use method.theseus.granularity=sample",

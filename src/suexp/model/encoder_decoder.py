@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from suexp.attention.base import Attention
+from suexp.attention.base import Attention, Carried
 from suexp.component import Component
 from suexp.init.base import Init
 from suexp.mask.base import Mask
@@ -49,7 +49,8 @@ class EncoderDecoder(nn.Module, Component):
         num_layers: number of the decoder's blocks.
         num_encoder_layers: number of the encoder's blocks.
         num_heads: heads of each attention.
-        head_dim: size of a head; None: dim / num_heads.
+        head_dim: size of a head's values; None: dim / num_heads.
+        key_dim: size of its queries and keys; None: head_dim.
         ffn: kind of feed-forward layer, see `suexp.nn.feed_forward`.
         ffn_multiplier: size of its hidden layer over dim.
         norm_order: norms before the branches (pre) or after the sums (post).
@@ -79,6 +80,7 @@ class EncoderDecoder(nn.Module, Component):
         num_encoder_layers: int = 1,
         num_heads: int = 4,
         head_dim: int | None = None,
+        key_dim: int | None = None,
         ffn: Literal["gelu", "gelu_tanh", "relu", "swiglu"] = "gelu",
         ffn_multiplier: int = 4,
         norm_order: Literal["pre", "post"] = "pre",
@@ -103,16 +105,18 @@ class EncoderDecoder(nn.Module, Component):
                     f"dim {dim} does not divide by num_heads {num_heads}; set head_dim"
                 )
             head_dim = dim // num_heads
+        key_dim = head_dim if key_dim is None else key_dim
         for name, part in (("attention", attention), ("position", position)):
-            if getattr(part, "head_dim", head_dim) != head_dim:
+            if getattr(part, "head_dim", key_dim) != key_dim:
                 raise ValueError(
-                    f"{name}.head_dim is {part.head_dim}, but the model's heads have {head_dim}"
+                    f"{name}.head_dim is {part.head_dim}, but the model's heads have {key_dim}"
                 )
         if head not in ("plain", "mlm"):
             raise ValueError(f"head must be plain or mlm, not {head}")
 
         def attend() -> MultiHeadAttention:
-            return MultiHeadAttention(dim, num_heads, head_dim, clone(attention), bias, dropout)
+            shell = (dim, num_heads, head_dim, clone(attention), bias, dropout, key_dim)
+            return MultiHeadAttention(*shell)
 
         def block() -> Block:
             feed_forward = FeedForward(dim, ffn_multiplier * dim, ffn, bias, dropout)
@@ -121,7 +125,7 @@ class EncoderDecoder(nn.Module, Component):
         def last_norm() -> nn.Module:
             return clone(norm) if norm_order == "pre" else nn.Identity()
 
-        self.mask, self.position = mask, position
+        self.mask, self.position, self.carries = mask, position, attention.carries
         self.embedding = nn.Embedding(vocab_size, dim)
         self.dropout = nn.Dropout(dropout)
         self.encoder = nn.ModuleList(block() for _ in range(num_encoder_layers))
@@ -236,11 +240,12 @@ class EncoderDecoder(nn.Module, Component):
 
     def _relate(
         self, length: int, start: int, device: torch.device
-    ) -> tuple[Rotate, Tensor | None]:
-        """Return what positions do in the attention of the last tokens to all so far."""
+    ) -> tuple[Rotate, Tensor | None, Carried | None]:
+        """Return what all layers share: the last tokens' relation to all so far."""
         key = torch.arange(length, device=device)
         rotate = functools.partial(self.position.rotate, positions=key[start:])
-        return rotate, self.position.bias(key[start:], key)
+        carried = Carried(cross=Carried()) if self.carries else None
+        return rotate, self.position.bias(key[start:], key), carried
 
     def _vocabulary(self, hidden: Tensor) -> Tensor:
         if self.head is not None:
@@ -267,13 +272,12 @@ class CrossBlock(nn.Module):
         context: tuple[Tensor, Tensor],
         mask: Mask,
         real: Mask,
-        rotate: Rotate,
-        bias: Tensor | None,
+        *relation: Any,
     ) -> Tensor:
         """Return the tokens after the three branches."""
         block = self.block
-        x = block.add(x, lambda y: block.attention(y, mask, rotate, bias), block.attention_norm)
-        x = block.add(x, lambda y: self.cross.look_up(y, context, real), self.cross_norm)
+        x = block.add(x, lambda y: block.attention(y, mask, *relation), block.attention_norm)
+        x = self._cross(x, context, real, *relation)
         return block.add(x, block.feed_forward, block.feed_forward_norm)
 
     def decode(
@@ -284,6 +288,7 @@ class CrossBlock(nn.Module):
         real: Mask,
         rotate: Rotate,
         bias: Tensor | None,
+        carried: Carried | None,
         past: Any,
     ) -> tuple[Tensor, Any]:
         """Return new tokens after the three branches, and what the first attention keeps."""
@@ -291,9 +296,27 @@ class CrossBlock(nn.Module):
 
         def attend(y: Tensor) -> Tensor:
             nonlocal past
-            y, past = block.attention.decode(y, mask, rotate, bias, past)
+            y, past = block.attention.decode(y, mask, rotate, bias, carried, past)
             return y
 
         x = block.add(x, attend, block.attention_norm)
-        x = block.add(x, lambda y: self.cross.look_up(y, context, real), self.cross_norm)
+        x = self._cross(x, context, real, rotate, bias, carried)
         return block.add(x, block.feed_forward, block.feed_forward_norm), past
+
+    def _cross(
+        self,
+        x: Tensor,
+        context: tuple[Tensor, Tensor],
+        real: Mask,
+        rotate: Rotate,
+        bias: Tensor | None,
+        carried: Carried | None,
+    ) -> Tensor:
+        """Return the tokens after the second branch; its scores are carried on by themselves."""
+        del rotate, bias
+        other = None if carried is None else carried.cross
+
+        def look(y: Tensor) -> Tensor:
+            return self.cross.look_up(y, context, real, carried=other)
+
+        return self.block.add(x, look, self.cross_norm)

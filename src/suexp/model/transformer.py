@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from suexp.attention.base import Attention
+from suexp.attention.base import Attention, Carried
 from suexp.component import Component
 from suexp.init.base import Init
 from suexp.mask.base import Mask
@@ -66,7 +66,9 @@ class Transformer(nn.Module, Component):
         dim: size of the tokens.
         num_layers: number of blocks.
         num_heads: heads of each attention.
-        head_dim: size of a head; None: dim / num_heads.
+        head_dim: size of a head's values; None: dim / num_heads.
+        key_dim: size of its queries and keys; None: head_dim. Larger ones give a head's scores a
+            higher rank (https://kexue.fm/archives/7325).
         ffn: kind of feed-forward layer, see `suexp.nn.feed_forward`.
         ffn_multiplier: size of its hidden layer over dim; 4 in Vaswani et al.
         norm_order: norms before the branches (pre, GPT-2) or after the sums (post, BERT).
@@ -106,6 +108,7 @@ class Transformer(nn.Module, Component):
         num_layers: int = 2,
         num_heads: int = 4,
         head_dim: int | None = None,
+        key_dim: int | None = None,
         ffn: Literal["gelu", "gelu_tanh", "relu", "swiglu"] = "gelu",
         ffn_multiplier: int = 4,
         norm_order: Literal["pre", "post"] = "pre",
@@ -132,10 +135,11 @@ class Transformer(nn.Module, Component):
                     f"dim {dim} does not divide by num_heads {num_heads}; set head_dim"
                 )
             head_dim = dim // num_heads
+        key_dim = head_dim if key_dim is None else key_dim
         for name, part in (("attention", attention), ("position", position)):
-            if getattr(part, "head_dim", head_dim) != head_dim:
+            if getattr(part, "head_dim", key_dim) != key_dim:
                 raise ValueError(
-                    f"{name}.head_dim is {part.head_dim}, but the model's heads have {head_dim}"
+                    f"{name}.head_dim is {part.head_dim}, but the model's heads have {key_dim}"
                 )
         if pool not in ("mean", "first", "last"):
             raise ValueError(f"pool must be mean, first or last, not {pool}")
@@ -160,11 +164,14 @@ class Transformer(nn.Module, Component):
         )
         self.segment_embedding = nn.Embedding(num_segments, dim) if num_segments else None
         self.position = position
+        self.carries = attention.carries
         self.embedding_norm = clone(norm) if embedding_norm else nn.Identity()
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
             Block(
-                MultiHeadAttention(dim, num_heads, head_dim, clone(attention), bias, dropout),
+                MultiHeadAttention(
+                    dim, num_heads, head_dim, clone(attention), bias, dropout, key_dim
+                ),
                 FeedForward(dim, ffn_multiplier * dim, ffn, bias, dropout),
                 norm,
                 norm_order,
@@ -228,9 +235,9 @@ class Transformer(nn.Module, Component):
         if keep is not None:
             mask = mask & Padding(keep)
         places = self._number(tokens.shape[1], tokens.device)
-        x, (rotate, bias) = self.embed(tokens, segments, places), self.relate(places, places)
+        x, relation = self.embed(tokens, segments, places), self.relate(places, places)
         for block in self.blocks:
-            x = block(x, mask, rotate, bias)
+            x = block(x, mask, *relation)
         return self.norm(x)
 
     def decode(
@@ -266,10 +273,10 @@ class Transformer(nn.Module, Component):
             all_places = (real.cumsum(1) - 1).clamp(min=0)
         new_places = all_places[..., state.length :]
         x = self.embed(tokens, segments, new_places)
-        rotate, bias = self.relate(new_places, all_places)
+        relation = self.relate(new_places, all_places)
         layers: list[Any] = []
         for block, past in zip(self.blocks, state.layers, strict=True):
-            x, present = block.decode(x, mask, rotate, bias, past)  # type: ignore[operator]
+            x, present = block.decode(x, mask, *relation, past)  # type: ignore[operator]
             layers.append(present)
         x = self.norm(x)
         logits = self._vocabulary(x if at is None else x[at])
@@ -292,10 +299,10 @@ class Transformer(nn.Module, Component):
             x = x + self.segment_embedding(kinds if segments is None else segments)
         return self.dropout(self.embedding_norm(self.position.embed(x, places)))
 
-    def relate(self, query: Tensor, key: Tensor) -> tuple[Rotate, Tensor | None]:
-        """Return what positions do inside attention, computed once for all layers."""
+    def relate(self, query: Tensor, key: Tensor) -> tuple[Rotate, Tensor | None, Carried | None]:
+        """Return what all layers share: what positions do, and what goes from layer to layer."""
         rotate = functools.partial(self.position.rotate, positions=query)
-        return rotate, self.position.bias(query, key)
+        return rotate, self.position.bias(query, key), Carried() if self.carries else None
 
     def _vocabulary(self, hidden: Tensor) -> Tensor:
         if self.output is not None:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from suexp.attention.base import Carried
 from suexp.mask.base import Mask
 from suexp.nn.clone import clone
 from suexp.nn.feed_forward import FeedForward
@@ -56,9 +57,12 @@ class Block(nn.Module):
         mask: Mask,
         rotate: Rotate | None = None,
         bias: Float[Tensor, "*b h n m"] | None = None,
+        carried: Carried | None = None,
     ) -> Float[Tensor, "b n c"]:
         """Return the tokens after both branches (see `MultiHeadAttention` for the arguments)."""
-        x = self.add(x, lambda y: self.attention(y, mask, rotate, bias), self.attention_norm)
+        x = self.add(
+            x, lambda y: self.attention(y, mask, rotate, bias, carried), self.attention_norm
+        )
         return self.add(x, self.feed_forward, self.feed_forward_norm)
 
     def decode(
@@ -67,13 +71,14 @@ class Block(nn.Module):
         mask: Mask,
         rotate: Rotate | None = None,
         bias: Float[Tensor, "*b h n m"] | None = None,
+        carried: Carried | None = None,
         state: Any = None,
     ) -> tuple[Float[Tensor, "b n c"], Any]:
         """Return n new tokens after both branches, and what the attention keeps of them."""
 
         def attend(y: Tensor) -> Tensor:
             nonlocal state
-            y, state = self.attention.decode(y, mask, rotate, bias, state)
+            y, state = self.attention.decode(y, mask, rotate, bias, carried, state)
             return y
 
         x = self.add(x, attend, self.attention_norm)

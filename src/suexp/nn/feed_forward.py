@@ -53,7 +53,7 @@ class FeedForward(nn.Module):
         if self.gated:
             hidden = max(8, 8 * round(hidden / 12))
         self.activation = ACTIVATIONS[kind]
-        self.input = FusedLinear(dim, hidden, num_blocks=2 if self.gated else 1, bias=bias)
+        self.input = FusedLinear(dim, [hidden, hidden] if self.gated else [hidden], bias)
         self.output = ResidualLinear(hidden, dim, bias)
         self.dropout = nn.Dropout(dropout)
 

@@ -1,5 +1,7 @@
 """Linear layers whose type tells the initialisation what they are for."""
 
+from collections.abc import Sequence
+
 from torch import nn
 
 
@@ -7,20 +9,17 @@ class FusedLinear(nn.Linear):
     r"""$y = (W_1 x, \dots, W_k x)$: several maps of one input in one product.
 
     Each block is initialised by itself, since a rule that reads the output size means the block's.
-    Shapes: x (..., in_features), y (..., num_blocks * block_features).
+    Shapes: x (..., in_features), y (..., sum of the blocks).
 
     Args:
         in_features: size of the input.
-        block_features: size of one block's output.
-        num_blocks: k.
+        blocks: size of each block's output.
         bias: whether there is a bias.
     """
 
-    def __init__(
-        self, in_features: int, block_features: int, num_blocks: int, bias: bool = True
-    ) -> None:
-        super().__init__(in_features, block_features * num_blocks, bias)
-        self.num_blocks = num_blocks
+    def __init__(self, in_features: int, blocks: Sequence[int], bias: bool = True) -> None:
+        super().__init__(in_features, sum(blocks), bias)
+        self.blocks = tuple(blocks)
 
 
 class ResidualLinear(nn.Linear):

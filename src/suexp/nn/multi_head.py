@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from suexp.attention.base import Attention
+from suexp.attention.base import Attention, Carried
 from suexp.mask.base import Mask
 from suexp.nn.linear import FusedLinear, ResidualLinear
 
@@ -17,18 +17,21 @@ Rotate = Callable[..., Tensor]
 class MultiHeadAttention(nn.Module):
     r"""$y = W_o\,\mathrm{concat}_h\,\mathrm{attend}(W_q^h x, W_k^h c, W_v^h c)$.
 
-    Shapes: x (b, n, dim), c (b, m, dim) or x itself, heads (b, num_heads, n or m, head_dim).
-    The three projections are one matrix; self attention multiplies by all of it at once.
+    Shapes: x (b, n, dim), c (b, m, dim) or x itself, queries and keys (b, num_heads, n or m,
+    key_dim), values (b, num_heads, m, head_dim). The three projections are one matrix; self
+    attention multiplies by all of it at once.
 
-    Reference: Vaswani et al., arXiv:1706.03762, section 3.2.2.
+    References: Vaswani et al., arXiv:1706.03762, section 3.2.2; keys larger than values:
+    https://kexue.fm/archives/7325.
 
     Args:
         dim: size of the tokens.
         num_heads: how many heads.
-        head_dim: size of a head; num_heads * head_dim need not be dim.
+        head_dim: size of a head's values; num_heads * head_dim need not be dim.
         attention: what gathers the values; it is used as it is, not cloned.
         bias: whether the four projections have biases.
         dropout: share of the output set to 0 in training.
+        key_dim: size of a head's queries and keys; None: head_dim.
 
     Raises:
         ValueError: a size below 1.
@@ -42,14 +45,18 @@ class MultiHeadAttention(nn.Module):
         attention: Attention,
         bias: bool = False,
         dropout: float = 0.0,
+        key_dim: int | None = None,
     ) -> None:
         super().__init__()
-        if min(dim, num_heads, head_dim) < 1:
+        key_dim = head_dim if key_dim is None else key_dim
+        if min(dim, num_heads, head_dim, key_dim) < 1:
             raise ValueError(
-                f"dim {dim}, num_heads {num_heads} and head_dim {head_dim} must be at least 1"
+                f"dim {dim}, num_heads {num_heads}, head_dim {head_dim} and key_dim {key_dim} "
+                "must be at least 1"
             )
         self.num_heads = num_heads
-        self.qkv = FusedLinear(dim, num_heads * head_dim, num_blocks=3, bias=bias)
+        keys = num_heads * key_dim
+        self.qkv = FusedLinear(dim, [keys, keys, num_heads * head_dim], bias)
         self.attention = attention
         self.output = ResidualLinear(num_heads * head_dim, dim, bias)
         self.dropout = nn.Dropout(dropout)
@@ -58,7 +65,7 @@ class MultiHeadAttention(nn.Module):
         return x.view(*x.shape[:2], self.num_heads, -1).transpose(1, 2)
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        q, k, v = self.qkv(x).split(self.qkv.blocks, dim=-1)
         return self._heads(q), self._heads(k), self._heads(v)
 
     def _join(self, y: Tensor) -> Tensor:
@@ -70,6 +77,7 @@ class MultiHeadAttention(nn.Module):
         mask: Mask,
         rotate: Rotate | None = None,
         bias: Float[Tensor, "*b h n m"] | None = None,
+        carried: Carried | None = None,
         context: Float[Tensor, "b m c"] | None = None,
     ) -> Float[Tensor, "b n c"]:
         """Return what each token gathers.
@@ -80,22 +88,23 @@ class MultiHeadAttention(nn.Module):
             rotate: acts on queries and, with ``is_key=True``, on keys, head by head (b, h, n, d);
                 not on those of a context, whose places are another text's.
             bias: added to the scores.
+            carried: the scores of the layers before, where the attention carries them on.
             context: the tokens that answer; None: x itself.
         """
         if context is not None:
-            return self.look_up(x, self.read(context), mask, bias)
+            return self.look_up(x, self.read(context), mask, bias, carried)
         q, k, v = self._project(x)
         if rotate is not None:
             q, k = rotate(q), rotate(k, is_key=True)
-        return self._join(self.attention(q, k, v, mask, bias))
+        return self._join(self.attention(q, k, v, mask, bias, **_given(carried)))
 
     def read(
         self, context: Float[Tensor, "b m c"]
     ) -> tuple[Float[Tensor, "b h m d"], Float[Tensor, "b h m d"]]:
         """Return the keys and values of a context, which may answer many times."""
-        inner = self.output.in_features
-        bias = None if self.qkv.bias is None else self.qkv.bias[inner:]
-        k, v = F.linear(context, self.qkv.weight[inner:], bias).chunk(2, dim=-1)
+        asked, *answered = self.qkv.blocks
+        bias = None if self.qkv.bias is None else self.qkv.bias[asked:]
+        k, v = F.linear(context, self.qkv.weight[asked:], bias).split(answered, dim=-1)
         return self._heads(k), self._heads(v)
 
     def look_up(
@@ -104,12 +113,13 @@ class MultiHeadAttention(nn.Module):
         context: tuple[Float[Tensor, "b h m d"], Float[Tensor, "b h m d"]],
         mask: Mask,
         bias: Float[Tensor, "*b h n m"] | None = None,
+        carried: Carried | None = None,
     ) -> Float[Tensor, "b n c"]:
         """Return what each token gathers from a context that was `read`."""
-        inner = self.output.in_features
-        own = None if self.qkv.bias is None else self.qkv.bias[:inner]
-        q = self._heads(F.linear(x, self.qkv.weight[:inner], own))
-        return self._join(self.attention(q, *context, mask, bias))
+        asked = self.qkv.blocks[0]
+        own = None if self.qkv.bias is None else self.qkv.bias[:asked]
+        q = self._heads(F.linear(x, self.qkv.weight[:asked], own))
+        return self._join(self.attention(q, *context, mask, bias, **_given(carried)))
 
     def decode(
         self,
@@ -117,11 +127,17 @@ class MultiHeadAttention(nn.Module):
         mask: Mask,
         rotate: Rotate | None = None,
         bias: Float[Tensor, "*b h n m"] | None = None,
+        carried: Carried | None = None,
         state: Any = None,
     ) -> tuple[Float[Tensor, "b n c"], Any]:
         """Return what n new tokens gather from all so far, and what is kept of them."""
         q, k, v = self._project(x)
         if rotate is not None:
             q, k = rotate(q), rotate(k, is_key=True)
-        y, state = self.attention.decode(q, k, v, mask, bias, state)
+        y, state = self.attention.decode(q, k, v, mask, bias, state, **_given(carried))
         return self._join(y), state
+
+
+def _given(carried: Carried | None) -> dict[str, Carried]:
+    """Return the argument that only an attention which carries scores knows."""
+    return {} if carried is None else {"carried": carried}

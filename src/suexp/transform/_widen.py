@@ -198,7 +198,7 @@ def _feed_forward(do: Widening, old: Any, new: Any, source: Space, target: Space
     """The hidden layer's copies are over sqrt(k) only if the activation passes that on."""
     if old.activation is not new.activation:
         raise ValueError("parent and child have different activations (model.ffn)")
-    blocks = new.input.num_blocks
+    blocks = len(new.input.blocks)
     sizes = [layer.input.out_features // blocks for layer in (old, new)]
     hidden = Space.spread(*_growing("the hidden layer", *sizes), _scale(do, new.activation))
     do(old.input, new.input, source, hidden.join(*[hidden] * (blocks - 1)))
@@ -217,6 +217,8 @@ def _growing(what: str, narrow: int, wide: int) -> tuple[int, int]:
 
 def _attention(do: Widening, old: Any, new: Any, source: Space, target: Space) -> None:
     """Heads are repeated whole, or grow inside; scores stay what they were."""
+    if len({*old.qkv.blocks}) > 1 or len({*new.qkv.blocks}) > 1:
+        raise ValueError("no enlargement rule for keys of another size than values (model.key_dim)")
     heads, wide_heads = old.num_heads, new.num_heads
     size, wide = old.output.in_features // heads, new.output.in_features // wide_heads
     if wide_heads % heads or wide % size:
