@@ -15,11 +15,11 @@ class Copy(Transform):
     transform. Reference: warm start by fine-tuning, Howard and Ruder, arXiv:1801.06146.
 
     Args:
-        leave_out: names of parts (``head``, ``blocks.1``) that stay as the child drew them; the
-            parent need not have them.
+        leave_out: names of parts (``head``, ``blocks.1``) that stay as the child drew them; one of
+            the two need not have them.
 
     Raises:
-        ValueError: a part that the child does not have.
+        ValueError: a part that neither has.
     """
 
     def __init__(self, leave_out: Sequence[str] = ()) -> None:
@@ -32,10 +32,19 @@ class Copy(Transform):
         Raises:
             ValueError: a tensor is missing on one side, or has another shape.
         """
-        copied, replaced = self._rest(parent), self._rest(child)
+        self.write(parent.state_dict(), child)
+
+    def write(self, state: dict[str, Tensor], child: nn.Module) -> None:
+        """Write a state, less what is left out.
+
+        Raises:
+            ValueError: a tensor is missing on one side, or has another shape.
+        """
+        own = child.state_dict()
+        copied, replaced = self._rest(state), self._rest(own)
         for part in self.leave_out:
-            if not any(_within(name, part) for name in child.state_dict()):
-                known = ", ".join(dict.fromkeys(name.split(".")[0] for name in child.state_dict()))
+            if not any(_within(name, part) for name in (*state, *own)):
+                known = ", ".join(dict.fromkeys(name.split(".")[0] for name in own))
                 raise ValueError(
                     f"transform.leave_out: the model has no part {part!r}; use {known}"
                 )
@@ -47,11 +56,11 @@ class Copy(Transform):
             )
         child.load_state_dict(copied, strict=not self.leave_out)
 
-    def _rest(self, model: nn.Module) -> dict[str, Tensor]:
+    def _rest(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the state without what is left out."""
         return {
             name: value
-            for name, value in model.state_dict().items()
+            for name, value in state.items()
             if not any(_within(name, part) for part in self.leave_out)
         }
 
