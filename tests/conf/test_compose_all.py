@@ -81,6 +81,7 @@ COMPANIONS = {
     "method=distill": ["parent=['seed=1']", "transform=fresh"],
     "transform=truncate": ["parent=['seed=1']"],
     "transform=fresh": ["parent=['seed=1']"],
+    "transform=extend_positions": ["parent=['seed=1']", "position=learned"],
 }
 
 
