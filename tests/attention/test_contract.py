@@ -19,7 +19,7 @@ from suexp.mask.base import Mask
 from tests.attention.reference import by_definition
 
 CONF = Path(__file__).parents[2] / "conf" / "attention"
-SIZES = {"${model.head_dim}": 8, "${model.dim}": 24, "${model.num_heads}": 3}
+SIZES = {"${model.key_dim}": 8, "${model.dim}": 24, "${model.num_heads}": 3}
 OPTIONS = sorted(path.stem for path in CONF.glob("*.yaml"))
 PATTERNS = [Prefix(3), Window(3), ExcludeSelf(), Window(3, causal=False)]
 ODD = 71  # more than a chunk of every option, and no multiple of any
