@@ -5,7 +5,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-import torch.nn.functional as F
 from jaxtyping import Int
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
@@ -119,7 +118,7 @@ class Lengths(Callback, Component):
             x, y = x.to(task.device), y.to(task.device)
             at = y != task.loss.ignore_index
             logits, y = task.model(x, at=at).float(), y[at]
-            loss = F.cross_entropy(logits, y, reduction="sum")
-            right = (logits.argmax(-1) == y).sum()
+            loss = task.normalizer.cross_entropy(logits, y)
+            right = (task.normalizer.best(logits) == y).sum()
             sums += torch.stack((loss, right, at.sum())).double().cpu()
         return float(sums[0] / sums[2]), float(sums[1] / sums[2])
