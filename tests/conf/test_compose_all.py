@@ -120,6 +120,9 @@ PAIRS = [
 ]
 
 
+ESTIMATIONS = ("sector", "estimation", "cost", "error", "noise", "information")
+
+
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: "-".join(pair))
 def test_a_pair_trains_a_step_or_is_refused(pair: tuple[str, str], tmp_path: Path) -> None:
     chosen = dict(item.split("=") for item in pair)
@@ -145,7 +148,7 @@ def test_a_pair_trains_a_step_or_is_refused(pair: tuple[str, str], tmp_path: Pat
         extra += ["data=sklearn"] if "task" in chosen else ["task=classification", "data=sklearn"]
     elif chosen.get("task") == "analytic_classification" and "model" not in chosen:
         extra += ["data=sklearn"]
-    elif not chosen.get("task", "causal_lm").endswith(("sector", "estimation", "cost", "error")):
+    elif not chosen.get("task", "causal_lm").endswith(ESTIMATIONS):
         extra += ["model.dim=8", "data.block_size=12", "data.tokenizer=bytes"]
         if chosen.get("task") == "analytic_classification":
             extra += ["data=docstring_topic"]

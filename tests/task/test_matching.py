@@ -1,9 +1,11 @@
 """Matching: losses of vectors, ranks against torchmetrics, pairs that do not match."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
+import scipy.stats
 import torch
 from torch import Tensor
 from torchmetrics.functional.retrieval import retrieval_hit_rate, retrieval_reciprocal_rank
@@ -13,7 +15,8 @@ from suexp.errors import UserError
 from suexp.runner.compose import resolve
 from suexp.runner.instantiate import instantiate
 from suexp.runner.job import build, execute
-from suexp.task.matching import Matching, ranks
+from suexp.task.matching import Matching, information, ranks
+from suexp.task.softmax_information import specht
 
 SMALL = [
     "task=matching",
@@ -51,6 +54,20 @@ def test_ranks_equal_torchmetrics(similarity: str, monkeypatch: pytest.MonkeyPat
         assert retrieval_hit_rate(scores[i], target, top_k=10) == float(rank <= 10)
     monkeypatch.setattr(module, "BLOCK", 7)
     assert torch.equal(ranks(a, b, similarity), found)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.05, 0.01])
+def test_information_is_scipys_and_bounded_by_the_temperature(
+    temperature: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = torch.randn(20, 6), torch.randn(33, 6)
+    found = information(a, b, "cosine", temperature)
+    scores = torch.nn.functional.cosine_similarity(a[:, None].double(), b.double(), dim=-1)
+    entropy = scipy.stats.entropy((scores / temperature).softmax(-1).numpy(), axis=-1)
+    assert found.numpy() == pytest.approx(math.log(33) - entropy, abs=1e-4)
+    assert found.max() <= min(specht(temperature), math.log(33)) + 1e-6
+    monkeypatch.setattr(module, "BLOCK", 7)
+    torch.testing.assert_close(information(a, b, "cosine", temperature), found)
 
 
 def test_vectors_that_are_all_the_same_find_nothing() -> None:

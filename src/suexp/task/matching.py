@@ -1,5 +1,6 @@
 """Matching of texts: each text of a pair should find the other."""
 
+import math
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -26,9 +27,13 @@ class Matching(Task):
     needs. Logged for validation, and for the test split where there is one, over all its pairs
     together: the loss, and how well the texts a find their partners among all texts b: the share
     whose partner is ranked first (``recall_at_1``) or among the first ten (``recall_at_10``), and
-    the mean of 1 / rank (``mrr``). Candidates with equal scores share their mean rank.
+    the mean of 1 / rank (``mrr``). Candidates with equal scores share their mean rank. What the
+    loss's softmax of a text a over all n texts b says, $\log n - H$ in nats, is its information:
+    the mean (``information``), the largest (``information_max``) and the share of $\log n$
+    (``information_share``); ``temperature`` is the loss's as it is then.
 
-    References: https://kexue.fm/archives/8471; Reimers & Gurevych, Sentence-BERT, arXiv:1908.10084.
+    References: https://kexue.fm/archives/8471; on information https://kexue.fm/archives/9593;
+    Reimers & Gurevych, Sentence-BERT, arXiv:1908.10084.
 
     Args:
         similarity: what candidates are ranked by, ``cosine`` or ``dot``; the loss's own as a rule.
@@ -87,9 +92,15 @@ class Matching(Task):
         a, b, match = whole["a"], whole["b"], whole["match"]
         loss = self.loss(a, b, match)
         rank = ranks(a, b, self.similarity)[match]
+        temperature = float(getattr(self.loss, "temperature", 1.0))
+        says = information(a, b, self.similarity, temperature)
         self.report(
             {
                 f"{split}/loss": loss,
+                f"{split}/information": says.mean(),
+                f"{split}/information_max": says.max(),
+                f"{split}/information_share": says.mean() / max(math.log(len(b)), 1e-9),
+                f"{split}/temperature": temperature,
                 f"{split}/recall_at_1": (rank <= 1).float().mean(),
                 f"{split}/recall_at_10": (rank <= 10).float().mean(),
                 f"{split}/mrr": rank.reciprocal().mean(),
@@ -113,6 +124,22 @@ class Matching(Task):
     def on_test_epoch_end(self) -> None:
         """Log the test split's figures."""
         self._finish_split("test")
+
+
+def information(
+    queries: Float[Tensor, "n d"],
+    candidates: Float[Tensor, "m d"],
+    similarity: str,
+    temperature: float,
+) -> Float[Tensor, " n"]:
+    r"""Return $\log m - H$ of each query's softmax over all candidates, never below 0."""
+    if similarity == "cosine":
+        queries, candidates = F.normalize(queries, dim=-1), F.normalize(candidates, dim=-1)
+    found = []
+    for start in range(0, len(queries), BLOCK):
+        log_p = (queries[start : start + BLOCK] / temperature @ candidates.T).log_softmax(-1)
+        found.append(math.log(len(candidates)) + (log_p.exp() * log_p).sum(-1))
+    return torch.cat(found).clamp(min=0)
 
 
 def ranks(
