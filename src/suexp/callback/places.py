@@ -83,9 +83,11 @@ class Places(Callback, Component):
             inputs, target = task.questions(batch.to(task.device), generator)
             at = target != IGNORE
             logits, wanted = task.model(inputs, at=at).float(), target[at]
-            values = F.cross_entropy(logits, wanted, reduction="none")
+            values = -task.normalizer.log_prob(logits).gather(1, wanted[:, None])[:, 0]
             parts = torch.zeros(3, *target.shape, device=task.device)
-            parts[:, at] = torch.stack((values, (logits.argmax(-1) == wanted).float(), at[at]))
+            parts[:, at] = torch.stack(
+                (values, (task.normalizer.best(logits) == wanted).float(), at[at])
+            )
             total = parts.double().sum(1).cpu() if task.device.type != "mps" else parts.sum(1).cpu()
             sums = total if sums is None else sums + total
         assert sums is not None

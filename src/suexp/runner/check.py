@@ -191,7 +191,8 @@ def _check_needs(components: list[_Chosen]) -> None:
     for item in components:
         for feature, reason in item.needs.items():
             if not any(one in brought for one in feature.split(" or ")):
-                raise UserError(f"{item.label} needs {feature.replace('_', ' ')}: {reason}")
+                what = feature if "=" in feature else feature.replace("_", " ")
+                raise UserError(f"{item.label} needs {what}: {reason}")
 
 
 def _check_accumulation(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:

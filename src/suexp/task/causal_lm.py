@@ -4,7 +4,8 @@ import math
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float, Int
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torchmetrics import MeanMetric
 
@@ -88,6 +89,31 @@ class CausalLM(Task):
             seen = torch.arange(1, tokens.shape[1], device=target.device) < length
             target = target.masked_fill(seen, IGNORE)
         return tokens[:, :-1], target
+
+    def log_likelihoods(
+        self,
+        tokens: Int[Tensor, "b n"],
+        keep: Bool[Tensor, "b n"] | None = None,
+        chunk_tokens: int = 16384,
+    ) -> Float[Tensor, "b n"]:
+        r"""Return $\log p(x_t | x_{<t})$ in nats, each text as one that begins; 0 at padding.
+
+        Args:
+            tokens: the texts.
+            keep: True for real tokens, False for padding on the right; None: all are real.
+            chunk_tokens: tokens that the model reads at a time; it changes no result.
+        """
+        end = self.data.tokenizer_.eot_id  # type: ignore[attr-defined]
+        inputs = F.pad(tokens[:, :-1], (1, 0), value=end)
+        found = [
+            self.normalizer.log_prob(self.model(x).float()).gather(2, y[..., None])[..., 0]
+            for x, y in zip(
+                *(z.split(max(chunk_tokens // z.shape[1], 1)) for z in (inputs, tokens)),
+                strict=True,
+            )
+        ]
+        likelihoods = torch.cat(found)
+        return likelihoods if keep is None else likelihoods.masked_fill(~keep, 0)
 
     def _predict(
         self, tokens: Int[Tensor, "b n1"]
