@@ -35,6 +35,7 @@ COMPANIONS = {
     "data=docstring_topic": ["task=classification"],
     "data=docstring_pairs": ["task=matching"],
     "model=bag_encoder": ["task=matching"],
+    "model=tta": ["task=autoencode_lm"],
     "data=digits": ["task=classification", "model=mlp"],
     "data=idx": ["task=classification", "model=mlp", "data.images=i", "data.labels=l"],
     "data=sklearn": ["task=classification", "model=linear"],
@@ -162,7 +163,9 @@ def test_a_pair_trains_a_step_or_is_refused(pair: tuple[str, str], tmp_path: Pat
             extra += ["data.block_size=160"]
         elif chosen.get("mask") == "prefix":
             extra += ["mask.length=4"]
-        if "task" not in chosen and chosen.get("mask") in ("bidirectional", "exclude_self"):
+        if "task" not in chosen and chosen.get("model") == "tta":
+            extra += ["task=autoencode_lm"]
+        elif "task" not in chosen and chosen.get("mask") in ("bidirectional", "exclude_self"):
             extra += ["task=masked_lm"]
     try:
         config = resolve([*pair, *extra, f"out={tmp_path}"]).config
