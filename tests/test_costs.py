@@ -37,7 +37,7 @@ def core(
     """The core's operations without the normaliser, which the post leaves out."""
     del attention
     layer = Layer(dim, heads, attention=kernel)
-    return lambda n: sum(v for k, v in layer.core().flops(layer.sizes(n)).items() if k in terms)
+    return lambda n: sum(v for k, v in layer.core.flops(layer.sizes(n)).items() if k in terms)
 
 
 MATERIALISED = [
@@ -166,15 +166,15 @@ def test_crossovers_of_linear_attention():
 
     def core(node, d=64):
         layer = Layer(768, 12, head_dim=d, attention=node)
-        return lambda n: sum(layer.core().flops(layer.sizes(n)).get(t, 0) for t in terms)
+        return lambda n: sum(layer.core.flops(layer.sizes(n)).get(t, 0) for t in terms)
 
     assert crossover(core(SOFTMAX), core(LINEAR)) == 64
     assert crossover(core(SOFTMAX), core(LINEAR, d=256)) == 1024  # all of q, k, v at 4 d
     features = {**LINEAR, "feature_multiplier": 4}
     assert crossover(core(SOFTMAX), core(features)) == 256
     # With the normaliser and the learned map of queries and keys.
-    whole = lambda node: lambda n: Layer(768, 12, attention=node).flops(n)["core"]  # noqa: E731
-    assert crossover(whole(SOFTMAX), whole(features)) == 516
+    plain, wide = (Layer(768, 12, attention=node) for node in (SOFTMAX, features))
+    assert crossover(lambda n: plain.flops(n)["core"], lambda n: wide.flops(n)["core"]) == 516
 
 
 def test_causal_kernels_double_the_crossovers():

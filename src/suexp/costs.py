@@ -16,6 +16,7 @@ memory rather than multiply.
 """
 
 import ast
+import functools
 import math
 import operator
 from collections.abc import Callable, Mapping
@@ -51,6 +52,11 @@ _OPERATIONS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Not: operator.not_,
     ast.USub: operator.neg,
 }
+
+
+@functools.cache
+def _parsed(formula: str) -> ast.expr:
+    return ast.parse(formula, mode="eval").body
 
 
 def evaluate(formula: str, read: Callable[[str], Any]) -> int:
@@ -91,7 +97,7 @@ def evaluate(formula: str, read: Callable[[str], Any]) -> int:
         raise KeyError(ast.unparse(node))
 
     try:
-        return round(of(ast.parse(formula, mode="eval").body))
+        return round(of(_parsed(formula)))
     except (KeyError, SyntaxError) as error:
         raise UserError(f"cost formula `{formula}`: it cannot be read at {error}") from error
 
@@ -199,8 +205,14 @@ def _declared(
             f"attention={name.lower()} gives no cost formula; declare `costs` in its class, "
             "see suexp.costs"
         )
-    rest = (declared(key) or "" for key in ("features", "mapping", "saved", "state"))
-    return Formulas(costs, *rest, arguments=argument)
+    return Formulas(
+        costs=costs,
+        features=declared("features") or "",
+        mapping=declared("mapping") or "0",
+        saved=declared("saved") or "",
+        state=declared("state") or "",
+        arguments=argument,
+    )
 
 
 @dataclass(frozen=True)
@@ -218,7 +230,8 @@ class Layer:
         num_kv_heads: heads of keys and values, that groups of query heads share; None: h.
         ffn_multiplier: size of the feed-forward layer over dim.
         gated: whether it has a gate, and two thirds of that size, as ffn=swiglu.
-        attention: config node of the core, ``_target_`` and arguments; None: softmax.
+        attention: formulas of the core, or its config node (``_target_`` and arguments); None:
+            softmax.
         causal: whether a token sees the earlier ones only.
     """
 
@@ -229,7 +242,7 @@ class Layer:
     num_kv_heads: int | None = None
     ffn_multiplier: float = 4
     gated: bool = False
-    attention: Mapping[str, Any] | None = None
+    attention: Mapping[str, Any] | Formulas | None = None
     causal: bool = False
 
     @property
@@ -243,8 +256,11 @@ class Layer:
         e = self.head_dim or self.dim // self.num_heads
         return Sizes(n, n, self.num_heads, self.key_dim or e, e, self.causal)
 
+    @functools.cached_property
     def core(self) -> Formulas:
         """Return the formulas of the core."""
+        if isinstance(self.attention, Formulas):
+            return self.attention
         return formulas(self.attention or {"_target_": "suexp.attention.softmax.Softmax"})
 
     def flops(self, n: int) -> dict[str, int]:
@@ -252,7 +268,7 @@ class Layer:
         x, groups = self.sizes(n), self.num_kv_heads or self.num_heads
         return {
             "projections": 2 * n * self.dim * (x.h * x.d + groups * (x.d + x.e) + x.h * x.e),
-            "core": sum(self.core().flops(x).values()),
+            "core": sum(self.core.flops(x).values()),
             "ffn": 2 * n * self.dim * self.hidden * (3 if self.gated else 2),
         }
 
@@ -264,7 +280,7 @@ class Layer:
         """
         x, groups = self.sizes(n), self.num_kv_heads or self.num_heads
         shell = 4 * self.dim + x.h * x.d + groups * (x.d + x.e) + x.h * x.e + 4
-        return n * (shell + self.hidden * (4 if self.gated else 2)) + self.core().saved_size(x)
+        return n * (shell + self.hidden * (4 if self.gated else 2)) + self.core.saved_size(x)
 
     def parameters(self) -> int:
         """Return the number of weights, without biases."""

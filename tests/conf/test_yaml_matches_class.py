@@ -64,6 +64,7 @@ def test_keys_are_the_constructors(option: Option, path: str, target: str) -> No
 
 # What suits the small default model, where the class has the paper's value.
 SUITED = {("lion", "lr"), ("signum", "lr"), ("sample", "temperature"), ("sample", "top_k")}
+SUITED |= {("cost", "kernel"), ("cost", "feature_multiplier")}  # several of a kind, to compare
 
 
 @pytest.mark.parametrize(("option", "path", "target"), NODES)

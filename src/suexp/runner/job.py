@@ -2,6 +2,7 @@
 
 import functools
 import gc
+import inspect
 import logging
 import os
 import sys
@@ -43,6 +44,8 @@ def build(config: dict[str, Any], data: Data) -> Recorded:
     task = partial(config["task"])
     kind: Any = task.func
     if not issubclass(kind, Task):  # an estimation: nothing is trained
+        if "model" in inspect.signature(kind).parameters and "model" not in config["task"]:
+            return guarded(task, model=partial(config["model"]))  # to build as it likes
         return guarded(task)
     nodes = {name: config.get(name) for name in ("loss", "optimizer", "scheduler")}
     built: Task = guarded(

@@ -2,17 +2,16 @@
 
 import functools
 import math
-import os
-import time
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
-from torch.profiler import ProfilerActivity, profile
 
 from suexp.attention.base import Attention
 from suexp.mask.base import Mask
+from suexp.task._clock import shortest_seconds
+from suexp.task._peak import peak_bytes
 from suexp.task.estimation import EstimationTask
 
 
@@ -101,8 +100,8 @@ class AttentionCost(EstimationTask):
                 call = functools.partial(self._backward if name else self._forward, *inputs)
                 out[f"{name}bytes"][column] = -math.inf
                 if self.batches_done == 0:  # allocations do not vary from round to round
-                    out[f"{name}bytes"][column] = self._bytes(call)
-                out[f"{name}seconds"][column] = self._seconds(call)
+                    out[f"{name}bytes"][column] = peak_bytes(call, self.device)
+                out[f"{name}seconds"][column] = shortest_seconds(call, self.device)
         return out
 
     @torch.no_grad()
@@ -114,42 +113,6 @@ class AttentionCost(EstimationTask):
         inputs = tuple(x.detach().requires_grad_() for x in inputs)
         out = self.attention(*inputs, self.mask)
         torch.autograd.grad(out, inputs, torch.ones_like(out))
-
-    def _seconds(self, call: Callable[[], None]) -> float:
-        clock = time.perf_counter
-        # Some systems count a process's time in ticks of milliseconds.
-        if self.device.type == "cpu" and time.get_clock_info("process_time").resolution <= 1e-6:
-            clock = time.process_time
-        best, spent = math.inf, 0.0
-        while spent < 0.01:
-            self._wait()
-            start = clock()
-            call()
-            self._wait()
-            taken = clock() - start
-            best, spent = min(best, taken), spent + taken
-        return best
-
-    def _wait(self) -> None:
-        if self.device.type != "cpu":
-            getattr(torch, self.device.type).synchronize()
-
-    def _bytes(self, call: Callable[[], None]) -> int:
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-            before = torch.cuda.memory_allocated()
-            call()
-            return int(torch.cuda.max_memory_allocated() - before)
-        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler prints as it starts and ends
-        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-            call()
-        results: Any = profiler.profiler
-        live = peak = 0
-        for event in results.kineto_results.events():
-            if event.name() == "[memory]":
-                live += event.nbytes()
-                peak = max(peak, live)
-        return peak
 
     def summarise(self, totals: dict[str, Tensor]) -> dict[str, float]:
         """Return times, bytes and their slopes; record a row for each length."""
