@@ -53,6 +53,7 @@ COMPANIONS = {
     "loss=iwae": ["task=autoencoding"],
     "model=encoder_decoder": ["task=seq2seq", "mask=causal"],
     "model=mlp": ["task=classification", "data=digits"],
+    "model=resnet": ["task=classification", "data=digits"],
     "model=gan_mlp": ["task=adversarial"],
     "model=gan_dcgan": ["task=adversarial", "data=digits"],
     "loss=gan": ["task=adversarial"],
@@ -82,6 +83,7 @@ COMPANIONS = {
     "method=distill": ["parent=['seed=1']", "transform=fresh"],
     "transform=truncate": ["parent=['seed=1']"],
     "transform=fresh": ["parent=['seed=1']"],
+    "transform=enlarge_key_size": ["position=learned"],
     "transform=extend_positions": ["parent=['seed=1']", "position=learned"],
 }
 
@@ -142,9 +144,9 @@ def test_a_pair_trains_a_step_or_is_refused(pair: tuple[str, str], tmp_path: Pat
             (tmp_path / "images").write_bytes(images)
             extra = [*extra[:-2], "data=idx", f"data.images={tmp_path}/images"]
             extra += ["data.pixels=binary", "data.val_fraction=0.5"]
-    elif chosen.get("model") == "mlp":
+    elif chosen.get("model") in ("mlp", "resnet"):
         extra += [] if "task" in chosen else ["task=classification"]
-        extra += ["data=digits", "model.dim=8"]
+        extra += ["data=digits", f"model.{'dim' if chosen['model'] == 'mlp' else 'width'}=8"]
     elif chosen.get("model") == "linear":
         extra += ["data=sklearn"] if "task" in chosen else ["task=classification", "data=sklearn"]
     elif chosen.get("task") == "analytic_classification" and "model" not in chosen:

@@ -3,6 +3,7 @@ import torch
 from torch import Tensor
 
 from suexp.attention import Softmax
+from suexp.attention.softmax import naive
 from suexp.mask import Bidirectional, Causal
 from suexp.nn.multi_head import MultiHeadAttention
 
@@ -87,3 +88,37 @@ def test_dropout_acts_on_the_output() -> None:
 def test_refuses_empty_sizes() -> None:
     with pytest.raises(ValueError, match="num_heads 0"):
         build(num_heads=0)
+
+
+def test_keys_may_be_larger_than_values() -> None:
+    layer, x = build(key_dim=6), torch.randn(2, 5, 8)
+    q, k, v = layer.qkv(x).split([12, 12, 8], -1)
+    heads = [y.unflatten(-1, (2, -1)).transpose(1, 2) for y in (q, k, v)]
+    expected = naive(*heads, Causal().dense(5, 5), scale=6**-0.5).transpose(1, 2).flatten(2)
+    torch.testing.assert_close(layer(x, Causal()), layer.output(expected))
+    torch.testing.assert_close(layer(x, Bidirectional(), context=x), layer(x, Bidirectional()))
+    count = sum(parameter.numel() for parameter in layer.parameters())
+    d, h, key, head = 8, 2, 6, 4
+    assert count == 2 * d * h * key + 2 * d * h * head + 2 * h * key + h * head + d
+
+
+def test_keys_of_the_size_of_values_are_the_usual_case() -> None:
+    torch.manual_seed(0)
+    usual = build()
+    torch.manual_seed(0)
+    named = build(key_dim=4)
+    x = torch.randn(2, 5, 8)
+    assert torch.equal(usual(x, Causal()), named(x, Causal()))
+
+
+def test_equals_torchs_own_layer() -> None:
+    layer, x = build(), torch.randn(2, 5, 8)
+    theirs = torch.nn.MultiheadAttention(8, 2, batch_first=True)
+    theirs.in_proj_weight.data, theirs.in_proj_bias.data = (
+        layer.qkv.weight.data,
+        layer.qkv.bias.data,
+    )
+    theirs.out_proj.load_state_dict(layer.output.state_dict())
+    table = ~Causal().dense(5, 5)
+    expected = theirs(x, x, x, attn_mask=table, need_weights=False)[0]
+    torch.testing.assert_close(layer(x, Causal()), expected, atol=1e-6, rtol=1e-5)

@@ -100,7 +100,7 @@ class MultiHeadAttention(nn.Module):
 
     def read(
         self, context: Float[Tensor, "b m c"]
-    ) -> tuple[Float[Tensor, "b h m d"], Float[Tensor, "b h m d"]]:
+    ) -> tuple[Float[Tensor, "b h m d"], Float[Tensor, "b h m e"]]:
         """Return the keys and values of a context, which may answer many times."""
         asked, *answered = self.qkv.blocks
         bias = None if self.qkv.bias is None else self.qkv.bias[asked:]
@@ -110,7 +110,7 @@ class MultiHeadAttention(nn.Module):
     def look_up(
         self,
         x: Float[Tensor, "b n c"],
-        context: tuple[Float[Tensor, "b h m d"], Float[Tensor, "b h m d"]],
+        context: tuple[Float[Tensor, "b h m d"], Float[Tensor, "b h m e"]],
         mask: Mask,
         bias: Float[Tensor, "*b h n m"] | None = None,
         carried: Carried | None = None,
