@@ -19,7 +19,7 @@ from suexp.mask.base import Mask
 from tests.attention.reference import by_definition
 
 CONF = Path(__file__).parents[2] / "conf" / "attention"
-SIZES = {"${model.key_dim}": 8, "${model.dim}": 24, "${model.num_heads}": 3}
+SIZES = {"${model.key_dim}": 8, "${model.dim}": 24, "${model.num_heads}": 3, "${seed}": 0}
 OPTIONS = sorted(path.stem for path in CONF.glob("*.yaml"))
 PATTERNS = [Prefix(3), Window(3), ExcludeSelf(), Window(3, causal=False)]
 ODD = 71  # more than a chunk of every option, and no multiple of any
@@ -256,7 +256,11 @@ for mask in (Causal(), Bidirectional(), Causal() & Padding(keep_some(40))):
     torch.testing.assert_close(grads, wanted, rtol=1e-4, atol=1e-4)
 attention.train()
 compiled = torch.compile(attention, backend="aot_eager")
-torch.testing.assert_close(compiled(*inputs, Causal()), attention(*inputs, Causal()))
+outs = []
+for module in (compiled, attention):
+    torch.manual_seed(1)  # of noise
+    outs.append(module(*inputs, Causal()))
+torch.testing.assert_close(*outs)
 """
 
 

@@ -195,7 +195,7 @@ def test_every_norm_and_init(norm: str, init: str, norm_order: str) -> None:
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("init", CATALOGUE.groups["init"])
+@pytest.mark.parametrize("init", sorted(set(CATALOGUE.groups["init"]) - {"score_gain"}))
 @pytest.mark.parametrize("norm", [*CATALOGUE.groups["norm"], None])
 def test_the_perceptron(norm: str | None, init: str) -> None:
     nodes = {
