@@ -4,7 +4,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from jaxtyping import Int
 from pytorch_lightning.callbacks import Callback
+from torch import Tensor
 
 from suexp.component import Component
 from suexp.errors import UserError
@@ -50,8 +52,7 @@ class LeaveOneOut(Callback, Component):
         """Measure."""
         del trainer
         task: Any = pl_module
-        rows = task.data.splits()["validation"][: -(-self.pairs // self.per_text)]["tokens"]
-        texts = torch.as_tensor(rows).long()[:, :-1]
+        texts = evenly(task.data.splits()["validation"], -(-self.pairs // self.per_text))[:, :-1]
         generator = torch.Generator().manual_seed(0)
         order = torch.rand(texts.shape, generator=generator).masked_fill(~task.ordinary(texts), 2)
         places = order.argsort(1)[:, : self.per_text]
@@ -66,3 +67,9 @@ class LeaveOneOut(Callback, Component):
             loss += float(task.normalizer.cross_entropy(logits, inputs[at]))
             right += float((task.normalizer.best(logits) == inputs[at]).sum())
         task.report({"val/loo_loss": loss / len(row), "val/loo_accuracy": right / len(row)})
+
+
+def evenly(rows: Any, count: int) -> Int[Tensor, "t n1"]:
+    """Return about so many rows of running text, evenly apart, so that they are of many texts."""
+    chosen = range(0, len(rows), max(len(rows) // count, 1))[:count]
+    return torch.as_tensor(rows[chosen]["tokens"]).long()

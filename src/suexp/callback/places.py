@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
+from suexp.callback.leave_one_out import evenly
 from suexp.component import Component
 from suexp.errors import UserError
 from suexp.task.base import Task
@@ -56,9 +57,8 @@ class Places(Callback, Component):
         del trainer
         task: Any = pl_module
         assert isinstance(task, Task)
-        rows = task.data.splits()["validation"][: self.rows]["tokens"]
-        tokens = torch.as_tensor(rows).long()
-        loss, right, count = self._sums(task, tokens)
+        texts = evenly(task.data.splits()["validation"], self.rows)
+        loss, right, count = self._sums(task, texts)
         found, length = {}, len(count)
         for name, part in (("before", slice(self.split_at)), ("after", slice(self.split_at, None))):
             if asked := count[part].sum():

@@ -16,8 +16,8 @@ class Reranking(Callback, Component):
     r"""Once training is over: how often a text is the likeliest among misprints of it.
 
     Each held-out text (a row in which none ends) stands beside ``candidates`` - 1 copies in which
-    one or two tokens are replaced by others drawn from the held-out texts. They are ranked by their (pseudo-)
-    log-likelihoods $\sum_i \log p(x_i | \cdot)$ as the task gives them: in one pass by
+    one or two tokens are replaced by others drawn from the held-out texts. They are ranked by their
+    (pseudo-)log-likelihoods $\sum_i \log p(x_i | \cdot)$ as the task gives them: in one pass by
     task=autoencode_lm and task=causal_lm, in one for each token by task=masked_lm. Final:
     ``val/rerank_accuracy``, with 1 / candidates by chance. Shapes: candidates (c, n).
 
@@ -56,7 +56,8 @@ class Reranking(Callback, Component):
         task: Any = pl_module
         texts = torch.as_tensor(task.data.splits()["validation"][:]["tokens"]).long()[:, 1:]
         whole = (texts < task.data.tokenizer_.size).all(1)  # no text ends within
-        texts = texts[whole][: self.texts]
+        texts = texts[whole]
+        texts = texts[:: max(len(texts) // self.texts, 1)][: self.texts]
         candidates = misprints(texts, self.candidates)
         scores = task.log_likelihoods(candidates.flatten(0, 1).to(task.device)).sum(1)
         best = scores.view(len(texts), -1).argmax(1)
