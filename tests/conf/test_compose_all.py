@@ -123,7 +123,7 @@ PAIRS = [
 ]
 
 
-ESTIMATIONS = ("sector", "estimation", "cost", "error", "noise", "information")
+ESTIMATIONS = ("sector", "estimation", "cost", "error", "noise", "information", "rank")
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: "-".join(pair))
