@@ -1,0 +1,123 @@
+"""Residual convolutional network for small images."""
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from suexp.component import Component
+
+
+class BasicBlock(nn.Module):
+    r"""$\mathrm{relu}(x + \mathrm{BN}(W_2 * \mathrm{relu}(\mathrm{BN}(W_1 * x))))$, 3 x 3.
+
+    Where the size changes x is brought to it by a 1 x 1 convolution and a BatchNorm.
+
+    Args:
+        channels: of the input.
+        width: channels of the output.
+        stride: of the first convolution.
+    """
+
+    def __init__(self, channels: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, width, 3, stride, 1, bias=False)
+        self.first_norm = nn.BatchNorm2d(width)
+        self.second = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.second_norm = nn.BatchNorm2d(width)
+        self.skip: nn.Module = nn.Identity()
+        if stride > 1 or channels != width:
+            self.skip = nn.Sequential(
+                nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width)
+            )
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
+        """Return the images' features."""
+        hidden = self.first_norm(self.first(x)).relu()
+        return (self.second_norm(self.second(hidden)) + self.skip(x)).relu()
+
+
+class ResNet(nn.Module, Component):
+    r"""A 3 x 3 convolution, stages of residual blocks, the mean over places, a linear map.
+
+    Every stage after the first halves the side and doubles the channels. With ``blocks`` [2, 2, 2,
+    2] and width 64 it is ResNet-18 as CIFAR's 32 x 32 pixels have it: no stride and no pooling at
+    the start. Shapes: images flat (b, channels * side * side), the channels first; logits
+    (b, num_outputs).
+
+    Convolutions are drawn as by He et al., arXiv:1502.01852, by their outputs.
+
+    References: He et al., Deep Residual Learning for Image Recognition, arXiv:1512.03385; the
+    re-test that https://kexue.fm/archives/7919 misses.
+
+    Args:
+        input_dim: numbers in an image.
+        num_outputs: number of classes.
+        blocks: residual blocks of each stage.
+        width: channels of the first stage.
+        channels: of the images: 1 for gray, 3 for colours.
+
+    Raises:
+        ValueError: an input that is no square image of so many channels, or too small for the
+            stages; a size below 1.
+    """
+
+    needs: ClassVar[dict[str, str]] = {
+        "images": "it reads square images; use data=digits, data=idx, or model=mlp for vectors"
+    }
+    refuses: ClassVar[dict[str, str]] = {
+        "attention": "it has none; leave that choice out",
+        "position": "it has none; leave that choice out",
+        "autoregressive": "it has no attention to mask; leave that choice out",
+        "pattern": "it has no attention to mask; leave that choice out",
+        "norm": "its norms are its own; leave that choice out",
+        "init": "it draws its weights itself; leave that choice out",
+    }
+
+    def __init__(
+        self,
+        input_dim: int,
+        num_outputs: int,
+        blocks: Sequence[int] = (2, 2, 2, 2),
+        width: int = 64,
+        channels: int = 1,
+    ) -> None:
+        super().__init__()
+        if min(*blocks, len(blocks), width, channels, num_outputs) < 1:
+            raise ValueError(
+                f"blocks {list(blocks)}, width {width}, channels {channels} and num_outputs "
+                f"{num_outputs} must be at least 1"
+            )
+        side = math.isqrt(input_dim // channels)
+        if channels * side**2 != input_dim:
+            raise ValueError(
+                f"{input_dim} numbers are no square image of {channels} channels; set "
+                "model.channels"
+            )
+        if side < 2 ** (len(blocks) - 1):
+            raise ValueError(
+                f"{len(blocks)} stages halve a side of {side} to nothing; set model.blocks=[2,2]"
+            )
+        self.shape = (channels, side, side)
+        self.first = nn.Conv2d(channels, width, 3, 1, 1, bias=False)
+        self.first_norm = nn.BatchNorm2d(width)
+        layers: list[nn.Module] = []
+        size = width
+        for stage, count in enumerate(blocks):
+            for block in range(count):
+                stride = 2 if stage and not block else 1
+                layers.append(BasicBlock(size, width * 2**stage, stride))
+                size = width * 2**stage
+        self.layers = nn.Sequential(*layers)
+        self.classifier = nn.Linear(size, num_outputs)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Float[Tensor, "b d"]) -> Float[Tensor, "b c"]:
+        """Return the logits."""
+        images = self.first_norm(self.first(x.view(-1, *self.shape))).relu()
+        return self.classifier(F.adaptive_avg_pool2d(self.layers(images), 1).flatten(1))
