@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from suexp.attention.base import Attention
 from suexp.costs import Layer, crossover, formulas_of, speed_bound, vocabulary_flops
@@ -41,7 +42,8 @@ class Cost(EstimationTask):
     linear attention. ``bound_n{n}``, $1 + n/(6H)$; ``head_share``, the output layer's part of a
     model's operations at the first length; ``flops_error``, the largest relative difference of
     formula and counter.
-    Table ``cost``: all parts, with the median of the rounds. Table ``parts``: the counts. A core
+    Tables: ``cost``, seconds of all parts, with the median of the rounds; ``layer``, bytes and
+    tokens per second; ``parts``, the counts; ``ratio`` and ``bound``, counted and measured. A core
     that does not fit is left out from that length on (``oom`` in the table).
 
     Post: https://kexue.fm/archives/8610.
@@ -142,10 +144,12 @@ class Cost(EstimationTask):
         first = self.batches_done == 0
         if not self.measure:
             if first and self.count:
-                with torch.random.fork_rng():
+                # Shapes without numbers: a layer of any size takes neither time nor memory.
+                with torch.random.fork_rng(), FakeTensorMode(allow_non_fake_inputs=True):
                     bench = self._make(device=torch.device("cpu"), autocast=None)
-                for i, j, name, n in self._cells():
-                    out["facts"][i, j, 0] = bench.flops(name, n, compute=False)
+                    counts = [(i, j, bench.flops(name, n)) for i, j, name, n in self._cells()]
+                for i, j, value in counts:
+                    out["facts"][i, j, 0] = value
             return out
         failed = self.totals["oom"].amax(1)
         row = min(self.batches_done, self.rounds - 1)
@@ -224,6 +228,16 @@ class Cost(EstimationTask):
         ffn, rest = best[:, :, 3].amin(0), best[0, :, 0]
         quadratic = self._quadratic()
         for i, name in enumerate(self._names[1:], start=1):
+            if name in quadratic:
+                gain = (best[i, :, 0] / rest).tolist()
+                self.record_rows(
+                    "bound",
+                    [
+                        {"core": name, "which": f"measured, {name}", "n": n, "gain": g}
+                        for n, g in zip(self.lengths, gain, strict=True)
+                        if math.isfinite(g)
+                    ],
+                )
             for k, other in enumerate(self._names):
                 if name not in quadratic and other in quadratic:
                     ratio = best[k, :, 2] / best[i, :, 2]
@@ -269,7 +283,10 @@ class Cost(EstimationTask):
         metrics |= self._predicted()
         softmax = dataclasses.replace(self._layers["none"], attention=None)
         for n in self.lengths:
-            metrics[f"bound_n{n}"] = speed_bound(softmax, n)
+            bound = metrics[f"bound_n{n}"] = speed_bound(softmax, n)
+            self.record_rows(
+                "bound", [{"core": "softmax", "which": "counted", "n": n, "gain": bound}]
+            )
         first = self.lengths[0]
         body = self.num_layers * sum(softmax.flops(first).values())
         head = vocabulary_flops(first, softmax.dim, self.vocab_size)
