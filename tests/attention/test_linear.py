@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from suexp.attention import Linear
-from suexp.mask import Bidirectional, Causal, Padding
+from suexp.mask import Bidirectional, Causal, ExcludeSelf, Padding
 from suexp.mask.base import Mask
 from tests.attention.reference import by_definition
 
@@ -80,3 +80,25 @@ def test_wrong_arguments_are_refused() -> None:
         Linear("gelu")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="chunk_size must be at least 1, not 0"):
         Linear(chunk_size=0)
+
+
+@pytest.mark.parametrize("chunk_size", [1, 3, 64])
+@pytest.mark.parametrize("n", [1, 2, 37])
+def test_without_its_own_key_each_query_equals_the_masked_table(n: int, chunk_size: int) -> None:
+    q, k, v = (torch.randn(2, 3, n, 5, requires_grad=True) for _ in range(3))
+    keep = torch.rand(2, n) > 0.3
+    attention, mask = Linear(chunk_size=chunk_size), ExcludeSelf() & Padding(keep)
+    out, expected = attention(q, k, v, mask), by_definition(attention, q, k, v, mask)
+    torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-5)
+    grads = [torch.autograd.grad(x.square().sum(), (q, k, v)) for x in (out, expected)]
+    for ours, theirs in zip(*grads, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_a_huge_own_key_leaves_no_trace() -> None:
+    """Taken away from the sum of all it would: float32 keeps 7 digits."""
+    q, k, v = (torch.randn(1, 1, 20, 4) for _ in range(3))
+    k[0, 0, 3], v[0, 0, 3] = 1e6, 1e6
+    out = Linear()(q, k, v, ExcludeSelf())
+    k[0, 0, 3], v[0, 0, 3] = 0, 0
+    torch.testing.assert_close(Linear()(q, k, v, ExcludeSelf())[0, 0, 3], out[0, 0, 3])

@@ -144,8 +144,14 @@ def test_more_queries_than_keys_stand_before_all_keys() -> None:
     [
         (Bidirectional, {"later_keys"}),
         (Causal, {"autoregressive"}),
-        (Prefix, {"autoregressive", "pattern", "later_keys", "fixed_prefix if length"}),
-        (Window, {"autoregressive if causal", "pattern", "later_keys if causal=False"}),
+        (
+            Prefix,
+            {"autoregressive", "pattern", "key_subsets", "later_keys", "fixed_prefix if length"},
+        ),
+        (
+            Window,
+            {"autoregressive if causal", "pattern", "key_subsets", "later_keys if causal=False"},
+        ),
         (ExcludeSelf, {"pattern", "later_keys"}),
     ],
 )

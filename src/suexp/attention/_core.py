@@ -13,6 +13,7 @@ from suexp.attention._feature_map import (
     State,
     attend_all,
     attend_causal,
+    attend_others,
     log_scales,
 )
 from suexp.attention._fused import fused
@@ -20,6 +21,7 @@ from suexp.attention.base import Attention, precision
 from suexp.mask.base import Mask
 from suexp.mask.bidirectional import Bidirectional
 from suexp.mask.causal import Causal
+from suexp.mask.exclude_self import ExcludeSelf
 from suexp.mask.padding import Padding
 
 
@@ -33,14 +35,15 @@ class FeatureAttention(Attention):
         chunk_size: tokens that are processed at once; it changes speed, not results.
 
     Raises:
-        ValueError: chunk_size below 1, a bias, or a mask other than causal, bidirectional, padding.
+        ValueError: chunk_size below 1, a bias, or a mask other than causal, bidirectional,
+            exclude_self and padding.
     """
 
     refuses: ClassVar[dict[str, str]] = {
         "score_bias": "a position bias needs explicit scores, which it never forms; "
         "use position=rope",
-        "pattern": "it sums over all keys or all earlier ones and cannot leave some out; "
-        "use mask=causal, mask=bidirectional or attention=softmax",
+        "key_subsets": "it sums over all keys, all others or all earlier ones and cannot choose "
+        "among them; use mask=causal, mask=bidirectional or attention=softmax",
     }
     # On a CPU, where chunks have a backward pass of their own; see `suexp.attention._fused`.
     costs: ClassVar[dict[str, str]] = {
@@ -80,6 +83,12 @@ class FeatureAttention(Attention):
         if causal and n > m:  # the first queries stand before all keys
             return F.pad(self(q[..., n - m :, :], k, v, mask), (0, 0, n - m, 0))
         maps = self.maps(precision(q))
+        if mask.find(ExcludeSelf) is not None:
+            if n != m:
+                raise ValueError(
+                    f"mask=exclude_self needs as many queries as keys, not {n} and {m}"
+                )
+            return self._others(maps, q, k, v, keep)
         if causal and n < m:
             past = m - n
             old, new = (None, None) if keep is None else (keep[:, :past], keep[:, past:])
@@ -103,6 +112,24 @@ class FeatureAttention(Attention):
             heads = None if keep is None else keep.repeat_interleave(q.shape[1], 0)
             return fused(again, maps, causal, size, heads, q, k, values).to(v.dtype)
 
+    def _others(
+        self,
+        maps: tuple[FeatureMap, FeatureMap],
+        q: Float[Tensor, "b h n d"],
+        k: Float[Tensor, "b h n d"],
+        v: Float[Tensor, "b h n e"],
+        keep: Bool[Tensor, "b n"] | None,
+    ) -> Float[Tensor, "b h n e"]:
+        """Attend to all keys but the own."""
+        b, h, n, _ = q.shape
+        with torch.autocast(q.device.type, enabled=False):
+            x, y, values = (z.flatten(0, 1).to(precision(z)) for z in (q, k, v))
+            fk, scale = maps[1](y)
+            s = log_scales(scale, fk, None if keep is None else keep.repeat_interleave(h, 0))
+            size = max(self.chunk_size, math.isqrt(n))
+            out = attend_others(maps[0](x)[0], fk, s, values, size)
+        return out.view(b, h, n, v.shape[-1]).to(v.dtype)
+
     def decode(
         self,
         q: Float[Tensor, "b h n d"],
@@ -124,8 +151,10 @@ class FeatureAttention(Attention):
         name = type(self).__name__.lower()
         if bias is not None:
             raise ValueError(f"attention={name} takes no bias: {self.refuses['score_bias']}")
-        if not mask.is_only(Causal, Bidirectional, Padding):
-            raise ValueError(f"attention={name} cannot use this mask: {self.refuses['pattern']}")
+        strict = mask.find(ExcludeSelf) is not None and mask.find(Causal) is not None
+        if strict or not mask.is_only(Causal, Bidirectional, Padding, ExcludeSelf):
+            reason = self.refuses["key_subsets"]
+            raise ValueError(f"attention={name} cannot use this mask: {reason}")
         keep: Tensor | None = None
         for part in mask.parts:
             if isinstance(part, Padding):

@@ -83,6 +83,34 @@ def attend_all(
     return normalise(q @ sums), State(sums, top)
 
 
+def attend_others(
+    q: Float[Tensor, "B n f"],
+    k: Float[Tensor, "B n f"],
+    s: Float[Tensor, "B n"],
+    v: Float[Tensor, "B n e"],
+    chunk_size: int,
+) -> Float[Tensor, "B n e"]:
+    r"""Let query i see every key but the i-th, $\phi(q_i) \sum_{j \ne i} \phi(k_j) v_j^\top$.
+
+    The own key is never added, for taking it away again would leave rounding errors of its size:
+    chunks of C keys give their sums to all other chunks, and weigh their own keys one by one.
+    """
+    B, n = s.shape
+    C = min(chunk_size, n)
+    pad, shape = -n % C, (B, -1, C)
+    top = s.detach().amax(-1).clamp_min(NOTHING)
+    scale = F.pad((s - top[:, None]).exp(), (0, pad)).view(*shape, 1)
+    v1 = F.pad(v, (0, 1), value=1.0)
+    q, k, v1 = (F.pad(x, (0, 0, 0, pad)).view(*shape, x.shape[-1]) for x in (q, k, v1))
+    v1 = v1 * scale
+    own = k.mT @ v1
+    N = own.shape[1]
+    others = (1 - torch.eye(N, dtype=own.dtype, device=own.device)) @ own.flatten(2)
+    itself = torch.eye(C, dtype=torch.bool, device=own.device)
+    A = (q @ k.mT).masked_fill(itself, 0)
+    return normalise((A @ v1 + q @ others.view_as(own)).flatten(1, 2))[:, :n]
+
+
 def attend_causal(
     q: Float[Tensor, "B n f"],
     k: Float[Tensor, "B n f"],

@@ -73,8 +73,8 @@ class Linear(FeatureAttention):
     refuses: ClassVar[dict[str, str]] = {
         "score_bias": "a position bias needs explicit scores, which it never forms; "
         "use position=rope",
-        "pattern": "it sums over all keys or all earlier ones and cannot leave some out; "
-        "use mask=causal, mask=bidirectional or attention=softmax",
+        "key_subsets": "it sums over all keys, all others or all earlier ones and cannot choose "
+        "among them; use mask=causal, mask=bidirectional or attention=softmax",
     }
     features: ClassVar[str] = "feature_multiplier * d"
     mapping: ClassVar[str] = "h * (n + m) * d * f if feature_multiplier > 1 else 0"

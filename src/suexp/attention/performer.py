@@ -155,15 +155,15 @@ class Performer(FeatureAttention):
 
     Raises:
         ValueError: a size below 1, an unknown kernel, scaling or stabilizer, eps below 0,
-            stabilizer=peer with another kernel than positive, a bias, or a mask that is neither
-            causal nor bidirectional.
+            stabilizer=peer with another kernel than positive, a bias, or a mask other than causal,
+            bidirectional and exclude_self.
     """
 
     refuses: ClassVar[dict[str, str]] = {
         "score_bias": "a position bias needs explicit scores, which it never forms; "
         "use position=rope",
-        "pattern": "it sums over all keys or all earlier ones and cannot leave some out; "
-        "use mask=causal, mask=bidirectional or attention=softmax",
+        "key_subsets": "it sums over all keys, all others or all earlier ones and cannot choose "
+        "among them; use mask=causal, mask=bidirectional or attention=softmax",
     }
     features: ClassVar[str] = (
         "(num_features or max(1, int(d * log(d))))"

@@ -87,14 +87,15 @@ class Taylor(FeatureAttention):
 
     Raises:
         ValueError: head_dim below 1, an odd order, an order above 2 with implementation=linear, an
-            unknown implementation, a bias, or a mask that is neither causal nor bidirectional.
+            unknown implementation, a bias, or a mask other than causal,
+            bidirectional and exclude_self.
     """
 
     refuses: ClassVar[dict[str, str]] = {
         "score_bias": "its weights are polynomials of the scores, not exponentials that a bias "
         "could shift; use position=rope",
-        "pattern": "it sums over all keys or all earlier ones and cannot leave some out; "
-        "use mask=causal, mask=bidirectional or attention=softmax",
+        "key_subsets": "it sums over all keys, all others or all earlier ones and cannot choose "
+        "among them; use mask=causal, mask=bidirectional or attention=softmax",
     }
     features: ClassVar[str] = "1 + d + (d * (d + 1) // 2 if order == 2 else 0)"
     costs: ClassVar[dict[str, str]] = {

@@ -23,7 +23,7 @@ class Blockwise(Mask):
         ValueError: a size that is odd or below 2.
     """
 
-    provides = {"autoregressive", "pattern"}
+    provides = {"autoregressive", "pattern", "key_subsets"}
 
     def __init__(self, size: int = 64) -> None:
         if size < 2 or size % 2:

@@ -27,7 +27,7 @@ class Permutation(Mask):
             used, or of another length than the text.
     """
 
-    provides = {"pattern", "later_keys"}
+    provides = {"pattern", "key_subsets", "later_keys"}
     needs = {"order if order=None": "no batch brings one; set mask.order, or use mask=causal"}
     undecodable = "the token asked for next may stand anywhere"
 

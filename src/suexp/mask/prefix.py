@@ -23,7 +23,7 @@ class Prefix(Mask):
         ValueError: a negative length, or one that is neither set nor bound when the mask is used.
     """
 
-    provides = {"autoregressive", "pattern", "later_keys", "fixed_prefix if length"}
+    provides = {"autoregressive", "pattern", "key_subsets", "later_keys", "fixed_prefix if length"}
     needs = {
         "prefix_length if length=None": "no batch brings one; set mask.length, or use task=seq2seq"
     }

@@ -15,7 +15,7 @@ class Reversed(Mask):
     Reference: one mask among several in https://kexue.fm/archives/6933.
     """
 
-    provides = {"pattern", "later_keys"}
+    provides = {"pattern", "key_subsets", "later_keys"}
     undecodable = "a text that grows to the right would change what every token has seen"
 
     def allowed(self, query: Int[Tensor, "n 1"], key: Int[Tensor, "1 m"]) -> Bool[Tensor, "n m"]:

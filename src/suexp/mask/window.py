@@ -22,7 +22,7 @@ class Window(Mask):
         ValueError: size below 1.
     """
 
-    provides = {"autoregressive if causal", "pattern", "later_keys if causal=False"}
+    provides = {"autoregressive if causal", "pattern", "key_subsets", "later_keys if causal=False"}
 
     def __init__(self, size: int = 64, causal: bool = True) -> None:
         if size < 1:
