@@ -126,13 +126,17 @@ class TaylorEstimation(EstimationTask):
                 cell = {"order": order, "precision": name, "form": form, "error": error}
                 self.record_rows("precision", [cell | {"how": f"{form}, {name}"}])
         for column, name in enumerate(PRECISIONS):
-            for form, error in enumerate(totals["error"][:, column].amax(0).tolist()):
-                metrics[f"error_{FORMS[form]}_{name}"] = error
+            worst = totals["error"][:, column].amax(0).tolist()
+            metrics |= {f"error_{form}_{name}": e for form, e in zip(FORMS, worst, strict=True)}
             overflown = float(totals["overflow"][:, column].sum())
             metrics[f"overflow_{name}"] = overflown / (int(totals["draws"]) * len(self.even))
-        for n in self.even:
-            row_ = {"order": n, "least": least[n], "theory": theory[n], "place": lowest_place(n)}
-            self.record_rows("minimum", [row_])
+        self.record_rows(
+            "minimum",
+            [
+                {"order": n, "least": least[n], "theory": theory[n], "place": lowest_place(n)}
+                for n in self.even
+            ],
+        )
         self._record_curves()
         return metrics
 
@@ -146,5 +150,5 @@ class TaylorEstimation(EstimationTask):
         for z in (k / 5 for k in range(-50, 51)):
             weights = {f"taylor {n}": polynomial(z, n) for n in (2, 4, 6)}
             for name, weight in {"softmax": math.exp(z), **weights}.items():
-                row = {"normalizer": name, "z": z, "p": weight / (weight + 2)}
-                self.record_rows("probability", [row])
+                p = weight / (weight + 2)
+                self.record_rows("probability", [{"normalizer": name, "z": z, "p": p}])
