@@ -66,6 +66,18 @@ def test_features_are_the_polynomial_of_the_product() -> None:
     assert (expected >= 0.5).all()
 
 
+def test_features_are_those_of_based() -> None:
+    """Products of all d^2 pairs, as HazyResearch's TaylorExp packs them, give the same scores."""
+
+    def full(x: Tensor) -> Tensor:
+        pairs = (x.unsqueeze(-1) * x.unsqueeze(-2)).flatten(-2) / math.sqrt(2)
+        return torch.cat((torch.ones_like(x[..., :1]), x / 6**0.25, pairs / 6**0.5), -1)
+
+    q, k = torch.randn(2, 1, 30, 6, dtype=torch.float64)
+    phi = TaylorFeatures(6, 2, False)
+    torch.testing.assert_close(phi(q)[0] @ phi(k)[0].mT, full(q) @ full(k).mT)
+
+
 @pytest.mark.parametrize(("order", "cosine"), [(2, False), (2, True), (1, True)])
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("mask", [Causal(), Bidirectional()], ids=["causal", "bidirectional"])

@@ -57,6 +57,17 @@ def test_no_score_is_too_large(order: int) -> None:
     assert torch.isfinite(z.grad).all()
 
 
+@pytest.mark.parametrize("order", [2, 4, 6])
+def test_is_the_papers_sum(order: int) -> None:
+    """As CoinCheung's pytorch-loss has it: terms one by one, divided by their sum."""
+    z = 3 * torch.randn(8, 10)
+    terms = torch.ones_like(z)
+    for k in range(1, order + 1):
+        terms = terms + z.pow(k) / math.factorial(k)
+    expected = terms / terms.sum(-1, keepdim=True)
+    torch.testing.assert_close(Taylor(order).predict(z), expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("order", ORDERS)
 def test_probabilities_sum_to_one(order: int) -> None:
     z = 10 * torch.randn(4, 3, 50, dtype=torch.float64)
