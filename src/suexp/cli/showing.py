@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from suexp.catalogue import Catalogue, Option
-from suexp.cli import listing, verdicts
+from suexp.cli import costing, listing, verdicts
 from suexp.cli.terminal import parser, show_rows, show_text
 from suexp.errors import UserError
 from suexp.runner.suggest import near, unknown_option
@@ -76,6 +76,10 @@ def show_option(option: Option, catalogue: Catalogue) -> None:
     if rows:
         show_text("\nparameters", "bold")
         show_rows(("name", "default", "type", "meaning"), rows)
+    costs = costing.rows(option)
+    if costs:
+        show_text(f"\n{costing.title(option)}", "bold")
+        show_rows(("", "formula", "value"), costs)
     facts = [*_references(source), *_capabilities(source), *_uses(option, catalogue)]
     if facts:
         print()

@@ -1,11 +1,22 @@
 """Counting the floating-point operations of a computation while it runs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
+import torch.nn.functional as F
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
+
+from suexp.attention.base import Attention
+from suexp.costs import Sizes, formulas_of
+from suexp.errors import UserError
+from suexp.mask.causal import Causal
+from suexp.nn.feed_forward import FeedForward
+from suexp.nn.multi_head import MultiHeadAttention
 
 
 def _product(
@@ -32,3 +43,98 @@ def counted() -> Iterator[FlopCounterMode]:
     )
     with sdpa_kernel(SDPBackend.MATH), counter:
         yield counter
+
+
+class ByFormula(TorchFunctionMode):
+    """The operations of a model's forward passes inside, part by part, from the shapes alone.
+
+    Parts are the attentions (by the formulas of `suexp.costs`), their projections, the feed-forward
+    layers, the products with an embedding, and other linear layers.
+
+    Args:
+        model: whose passes they are.
+
+    Attributes:
+        flops: part -> operations.
+        saved_bytes: what the attentions keep for the backward pass beside q, k, v and the output.
+        state_bytes: what they keep of these texts when they decode.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.flops: dict[str, int] = {}
+        self.saved_bytes = self.state_bytes = 0
+        self._parts = _owners(model)
+        self._cores = [module for module in model.modules() if isinstance(module, Attention)]
+        self._hooks: list[Any] = []
+
+    def __enter__(self) -> "ByFormula":
+        for core in self._cores:
+            hook = core.register_forward_hook(self._core, with_kwargs=True)
+            self._hooks.append(hook)
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        while self._hooks:
+            self._hooks.pop().remove()
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Count a linear map; let everything pass."""
+        out = func(*args, **(kwargs or {}))
+        if func is F.linear:
+            x, weight = args[0], args[1] if len(args) > 1 else (kwargs or {})["weight"]
+            part = self._parts.get(weight.untyped_storage().data_ptr())
+            if part is not None:
+                self._add(part, 2 * x.numel() * weight.shape[0])
+        return out
+
+    def _core(self, core: Attention, args: Any, named: Mapping[str, Any], out: Any) -> None:
+        del out
+        given = dict(zip(("q", "k", "v", "mask"), args, strict=False)) | dict(named)
+        q, k, v, mask = (given[name] for name in ("q", "k", "v", "mask"))
+        (b, h, n, d), m, e = q.shape, k.shape[-2], v.shape[-1]
+        sizes = Sizes(n, m, h, d, e, mask.find(Causal) is not None)
+        try:
+            formulas = formulas_of(core)
+        except UserError:  # somebody's own, without formulas
+            return
+        self._add("attention", b * sum(formulas.flops(sizes).values()))
+        self.saved_bytes += b * formulas.saved_size(sizes) * q.element_size() if core.saved else 0
+        self.state_bytes += b * formulas.state_size(sizes) * q.element_size()
+
+    def _add(self, part: str, flops: int) -> None:
+        self.flops[part] = self.flops.get(part, 0) + flops
+
+
+def _owners(model: nn.Module) -> dict[int, str]:
+    """Return storage -> part for every matrix of the model."""
+    found: dict[int, str] = {}
+    for module in model.modules():
+        part = next(
+            (
+                name
+                for kind, name in (
+                    (MultiHeadAttention, "projections"),
+                    (FeedForward, "ffn"),
+                    (nn.Embedding, "vocabulary"),
+                )
+                if isinstance(module, kind)
+            ),
+            "linear",
+        )
+        for weight in module.parameters(
+            recurse=isinstance(module, MultiHeadAttention | FeedForward)
+        ):
+            if weight.ndim == 2:
+                key = weight.untyped_storage().data_ptr()
+                if key and (part != "linear" or key not in found):
+                    found[key] = part
+    return found

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from suexp.nn.flops import counted
+from suexp.nn.flops import ByFormula, counted
 from suexp.runner.loading import Loading
 from suexp.task.base import Task
 
@@ -55,14 +55,27 @@ def of_model(task: Task, loading: Loading) -> dict[str, Any]:
     """Return the number of parameters and the floating-point operations of one training step.
 
     Counted on one batch, forward and backward, with attention in its plain form (see
-    `suexp.nn.flops`). A loss's own parameters count, too.
+    `suexp.nn.flops`). A loss's own parameters count, too. ``forward_flops/{part}`` are the forward
+    pass's by formula, ``attention_saved_bytes`` what the attentions then keep for the backward pass
+    beside queries, keys, values and output, and ``attention_state_bytes`` what they would keep of
+    the batch's texts to decode on.
     """
     batch = next(iter(loading.train_dataloader()))
     batch = {name: value.to(task.device) for name, value in batch.items()}
     parameters = [parameter for module in task.trained for parameter in module.parameters()]
-    with torch.random.fork_rng(), torch.enable_grad(), counted() as counter:
+    formula = ByFormula(task.model)
+    with torch.random.fork_rng(), torch.enable_grad(), counted() as counter, formula:
         task.rehearse(batch, parameters)
     return {
         "parameters": sum(parameter.numel() for parameter in parameters),
         "flops_per_step": counter.get_total_flops(),
+        **{f"forward_flops/{part}": flops for part, flops in formula.flops.items()},
+        **(
+            {
+                "attention_saved_bytes": formula.saved_bytes,
+                "attention_state_bytes": formula.state_bytes,
+            }
+            if "attention" in formula.flops
+            else {}
+        ),
     }
