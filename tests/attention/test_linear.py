@@ -102,3 +102,59 @@ def test_a_huge_own_key_leaves_no_trace() -> None:
     out = Linear()(q, k, v, ExcludeSelf())
     k[0, 0, 3], v[0, 0, 3] = 0, 0
     torch.testing.assert_close(Linear()(q, k, v, ExcludeSelf())[0, 0, 3], out[0, 0, 3])
+
+
+def test_the_order_of_the_products_does_not_matter() -> None:
+    # Without softmax Q (K^T V) = (Q K^T) V; the weights of a row are positive and sum to 1.
+    q, k, v = (torch.randn(1, 2, 50, d, dtype=torch.float64) for d in (6, 6, 4))
+    fq, fk = (torch.nn.functional.elu(x) + 1 for x in (q, k))
+    weights = fq @ fk.mT
+    weights = weights / weights.sum(-1, keepdim=True)
+    assert (weights > 0).all()
+    torch.testing.assert_close(Linear()(q, k, v, Bidirectional()), weights @ v)
+    ones = torch.ones_like(v)
+    torch.testing.assert_close(Linear()(q, k, ones, Bidirectional()), ones)
+
+
+@pytest.mark.parametrize("mask", [Causal(), Bidirectional()], ids=["causal", "bidirectional"])
+def test_learned_features(mask: Mask) -> None:
+    q, k, v = (torch.randn(2, 3, 40, d, dtype=torch.float64, requires_grad=True) for d in (6, 6, 4))
+    attention = Linear(feature_multiplier=4, num_heads=3, head_dim=6).double()
+    assert attention.widening.shape == (3, 24, 6)
+    wide = [torch.einsum("hfd,bhnd->bhnf", attention.widening, x) for x in (q, k)]
+    expected = by_definition(Linear(), *wide, v, mask)
+    out = attention(q, k, v, mask)
+    torch.testing.assert_close(out, expected)
+    given = (q, k, v, attention.widening)
+    grads = [torch.autograd.grad(x.square().sum(), given) for x in (out, expected)]
+    for ours, theirs in zip(*grads, strict=True):
+        torch.testing.assert_close(ours, theirs)
+    # Each block of rows turns a head's vectors: features of q begin as large as q itself.
+    blocks = attention.widening.detach().view(3, 4, 6, 6)
+    torch.testing.assert_close(
+        blocks @ blocks.mT, torch.eye(6).double().expand(3, 4, 6, 6), atol=1e-5, rtol=0
+    )
+
+
+def test_learned_features_decode_and_raise_the_rank() -> None:
+    q, k, v = (torch.randn(1, 2, 60, d) for d in (4, 4, 3))
+    attention = Linear(feature_multiplier=4, num_heads=2, head_dim=4)
+    with torch.no_grad():
+        whole, state, parts = attention(q, k, v, Causal()), None, []
+        for i in range(60):
+            now = slice(i, i + 1)
+            token = (x[:, :, now] for x in (q, k, v))
+            out, state = attention.decode(*token, Causal(), None, state)
+            parts.append(out)
+        torch.testing.assert_close(torch.cat(parts, 2), whole, rtol=1e-4, atol=1e-5)
+        eye = torch.eye(60).expand(1, 2, 60, 60)
+        for layer, rank in ((Linear(), 4), (attention, 16)):
+            weights = layer(q.double(), k.double(), eye.double(), Bidirectional())
+            assert torch.linalg.matrix_rank(weights, rtol=1e-10).unique().tolist() == [rank]
+
+
+def test_learned_features_need_sizes() -> None:
+    with pytest.raises(ValueError, match="feature_multiplier above 1 needs num_heads and head_dim"):
+        Linear(feature_multiplier=2)
+    with pytest.raises(ValueError, match="feature_multiplier must be at least 1, not 0"):
+        Linear(feature_multiplier=0)

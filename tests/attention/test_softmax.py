@@ -107,3 +107,39 @@ def test_dropout_drops_weights_in_training_only() -> None:
 def test_dropout_outside_its_range_is_refused(dropout: float) -> None:
     with pytest.raises(ValueError, match="dropout must be at least 0 and less than 1"):
         Softmax(dropout=dropout)
+
+
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize(
+    "mask",
+    [Bidirectional(), Causal(), Window(3), Prefix(3), Causal() & Padding(KEEP)],
+    ids=lambda mask: "+".join(type(part).__name__ for part in mask.parts),
+)
+def test_materialised_equals_the_fused_kernel(mask: Mask, biased: bool) -> None:
+    inputs = [torch.randn(2, 3, 7, d, dtype=torch.float64).requires_grad_() for d in (4, 4, 5)]
+    bias = torch.randn(3, 7, 7, dtype=torch.float64) if biased else None
+    out, expected = (
+        Softmax(scale=0.7, kernel=kernel)(*inputs, mask, bias)
+        for kernel in ("materialised", "sdpa")
+    )
+    torch.testing.assert_close(out, expected)
+    grads = [torch.autograd.grad(x.square().sum(), inputs) for x in (out, expected)]
+    for ours, theirs in zip(*grads, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_materialised_in_half_precision_with_dropout() -> None:
+    q, k, v = (torch.randn(2, 3, 7, 4, dtype=torch.bfloat16) for _ in range(3))
+    out = Softmax(kernel="materialised")(q, k, v, Causal())
+    torch.testing.assert_close(out, Softmax()(q, k, v, Causal()), atol=0.03, rtol=0.03)
+    ones = torch.ones(1, 1, 200, 1)
+    attention = Softmax(dropout=0.5, kernel="materialised")
+    dropped = attention(ones, ones, ones, Bidirectional())
+    assert dropped.std() > 0.01
+    assert dropped.mean().item() == pytest.approx(1.0, abs=0.05)
+    torch.testing.assert_close(attention.eval()(ones, ones, ones, Bidirectional()), ones)
+
+
+def test_refuses_an_unknown_kernel() -> None:
+    with pytest.raises(ValueError, match="kernel must be one of sdpa, materialised, not 'flash'"):
+        Softmax(kernel="flash")
