@@ -79,6 +79,20 @@ def test_rows_that_see_nothing_do_not_count() -> None:
     assert both == pytest.approx(first, abs=1e-12)
 
 
+def test_parts_join_to_the_whole() -> None:
+    q, k = draw(4, 2, 6, 4), draw(4, 2, 6, 4)
+    whole, joined = Statistics([None]), Statistics([None])
+    call = {"mask": Causal(), "bias": None}
+    whole.add(0, Softmax(), {"q": q, "k": k, **call}, own=True)
+    for part in (slice(0, 1), slice(1, 4)):
+        stats = Statistics([None])
+        stats.add(0, Softmax(), {"q": q[part], "k": k[part], **call}, own=True)
+        joined.merge(stats.sums, stats.largest)
+    joined.merge([{}], [None])  # a process without a batch
+    assert joined.metrics() == pytest.approx(whole.metrics(), abs=1e-12)
+    assert joined.rows() == [pytest.approx(row, abs=1e-12) for row in whole.rows()]
+
+
 def test_attention_without_explicit_weights_answers_too() -> None:
     q, k = draw(2, 2, 6, 4), draw(2, 2, 6, 4)
     attention = Linear()

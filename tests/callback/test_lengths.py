@@ -10,7 +10,7 @@ from suexp.runner.job import execute
 from suexp.runner.store import Run
 from tests.runner.tiny import tiny
 
-LENGTHS = "+callbacks.lengths._target_=suexp.callback.lengths.Lengths"
+LENGTHS = "callback=lengths"
 
 
 def run(tmp_path: Path, *overrides: str) -> tuple[dict[str, Any], Run]:
@@ -24,8 +24,8 @@ def run(tmp_path: Path, *overrides: str) -> tuple[dict[str, Any], Run]:
 def test_at_the_length_of_training_it_is_the_validation_loss(tmp_path: Path) -> None:
     summary, stored = run(
         tmp_path,
-        "+callbacks.lengths.lengths=[16,32]",
-        "+callbacks.lengths.windows=4",
+        "callbacks.lengths.lengths=[16,32]",
+        "callbacks.lengths.windows=4",
         "trainer.limit_val_batches=1",
         "data.eval_batch_size=8",  # the same 8 blocks of 16 as 4 windows of 32
     )
@@ -42,8 +42,8 @@ def test_with_score_last_a_window_reads_no_more_than_its_size(tmp_path: Path) ->
     """One layer: the last 4 of 32 see through a window of 8 what they see of 16 and of 32."""
     summary, _ = run(
         tmp_path,
-        "+callbacks.lengths.lengths=[16,24,32]",
-        "+callbacks.lengths.score_last=4",
+        "callbacks.lengths.lengths=[16,24,32]",
+        "callbacks.lengths.score_last=4",
         "mask=window",
         "mask.size=8",
         "model.num_layers=1",
@@ -63,7 +63,7 @@ def test_masked_tokens_are_the_same_at_every_length(tmp_path: Path) -> None:
         "mask.size=1",
         "mask.causal=false",
         "trainer.max_steps=3",
-        "+callbacks.lengths.lengths=[16,32,64]",
+        "callbacks.lengths.lengths=[16,32,64]",
     )
     metrics = summary["metrics"]
     assert metrics["val/loss_n64"] == pytest.approx(metrics["val/loss_n16"], rel=1e-5)
@@ -76,7 +76,7 @@ def test_masked_tokens_are_the_same_at_every_length(tmp_path: Path) -> None:
         (["position=learned", "position.max_length=16"], "longer than the 16 positions of Learned"),
         (["mask=prefix", "mask.length=4"], "cuts texts, which have no prefix; use mask=causal"),
         (["task=classification", "data=digits", "model=mlp"], "use task=causal_lm or task=masked"),
-        (["+callbacks.lengths.score_last=17"], "score_last=17 must be from 1 to the least length"),
+        (["callbacks.lengths.score_last=17"], "score_last=17 must be from 1 to the least length"),
         (["callbacks.lengths.lengths=[16,24]"], "length 16 does not divide 24: set score_last"),
         (["callbacks.lengths.lengths=[1000000]"], "fewer than the length 1000000; lower"),
     ],
@@ -87,7 +87,7 @@ def test_what_cannot_be_measured_is_refused_in_one_line(
     settings = [x for x in tiny(tmp_path) if overrides[0][:5] != "task=" or "model" not in x]
     settings = [x for x in settings if overrides[0][:5] != "task=" or not x.startswith("data")]
     settings = [x for x in settings if overrides[0][:5] != "task=" or not x.startswith("task")]
-    more = [LENGTHS, "+callbacks.lengths.lengths=[16,32]", *overrides, "trainer.max_steps=1"]
+    more = [LENGTHS, "callbacks.lengths.lengths=[16,32]", *overrides, "trainer.max_steps=1"]
     summary = execute(resolve([*settings, *more]).config)
     assert summary["status"] == "failed"
     assert message in summary["error"]

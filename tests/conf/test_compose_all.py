@@ -41,6 +41,7 @@ COMPANIONS = {
     "data=sklearn": ["task=classification", "model=linear"],
     "data=table": ["task=classification", "model=linear", "data.train=t.csv"],
     "data=ring": ["task=adversarial"],
+    "data=recall": ["task=classification"],
     "data=mixture2d": ["task=autoencoding"],
     "data=images": ["task=autoencoding", "data.files=pictures", "data.pixels=dequantized"],
     "data=photo_patches": ["task=autoencoding", "data.pixels=dequantized"],
@@ -123,7 +124,7 @@ PAIRS = [
 ]
 
 
-ESTIMATIONS = ("sector", "estimation", "cost", "error", "noise", "information", "rank")
+ESTIMATIONS = ("sector", "estimation", "cost", "error", "noise", "information", "rank", "entropy")
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: "-".join(pair))

@@ -39,7 +39,7 @@ class Lengths(Callback, Component):
 
     def __init__(
         self,
-        lengths: Sequence[int],
+        lengths: Sequence[int] = (64, 128, 256, 512),
         score_last: int | None = None,
         windows: int = 256,
         batch_tokens: int = 16384,
