@@ -60,7 +60,7 @@ class LeaveOneOut(Callback, Component):
         real = order.gather(1, places) < 2
         row, place = (x[real][: self.pairs].to(task.device) for x in (row, places))
         texts, loss, right = texts.to(task.device), 0.0, 0.0
-        for r, p in zip(row.split(512), place.split(512), strict=True):
+        for r, p in zip(torch.split(row, 512), torch.split(place, 512), strict=True):
             inputs, at = texts[r], torch.zeros_like(texts[r], dtype=torch.bool)
             at[torch.arange(len(r), device=at.device), p] = True
             logits = task.model(inputs.masked_fill(at, task.mask_id), at=at).float()

@@ -79,7 +79,7 @@ class Places(Callback, Component):
         """Return the sums of losses, of right answers, and of questions, (n,) each."""
         sums: Tensor | None = None
         generator = torch.Generator(task.device).manual_seed(0)
-        for batch in tokens.split(task.data.eval_batch_size):
+        for batch in torch.split(tokens, task.data.eval_batch_size):
             inputs, target = task.questions(batch.to(task.device), generator)
             at = target != IGNORE
             logits, wanted = task.model(inputs, at=at).float(), target[at]

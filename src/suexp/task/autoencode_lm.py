@@ -52,7 +52,8 @@ class AutoencodeLM(FillIn):
         r"""Return $\log p(x_i | x_{j \ne i})$ in nats, by one pass; 0 where nothing is asked."""
         asked = self.ordinary(tokens) if keep is None else self.ordinary(tokens) & keep
         found = []
-        for rows in torch.arange(len(tokens)).split(max(chunk_tokens // tokens.shape[1], 1)):
+        size = max(chunk_tokens // tokens.shape[1], 1)
+        for rows in torch.split(torch.arange(len(tokens)), size):
             text, at = tokens[rows], asked[rows]
             real = None if keep is None else keep[rows]
             log_p = self.normalizer.log_prob(self.model(text, keep=real, at=at).float())

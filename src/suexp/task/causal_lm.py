@@ -108,7 +108,7 @@ class CausalLM(Task):
         found = [
             self.normalizer.log_prob(self.model(x).float()).gather(2, y[..., None])[..., 0]
             for x, y in zip(
-                *(z.split(max(chunk_tokens // z.shape[1], 1)) for z in (inputs, tokens)),
+                *(torch.split(z, max(chunk_tokens // z.shape[1], 1)) for z in (inputs, tokens)),
                 strict=True,
             )
         ]

@@ -80,7 +80,8 @@ class MaskedLM(FillIn):
         """
         asked = self.ordinary(tokens) if keep is None else self.ordinary(tokens) & keep
         found = []
-        for places in asked.nonzero().split(max(chunk_tokens // tokens.shape[1], 1)):
+        size = max(chunk_tokens // tokens.shape[1], 1)
+        for places in torch.split(asked.nonzero(), size):
             row, place = places.unbind(1)
             at = torch.zeros_like(asked[row])
             at[torch.arange(len(row), device=row.device), place] = True
