@@ -117,7 +117,11 @@ class AttentionStats(Callback, Component):
         finally:
             task.train(training)
         if trainer.world_size > 1:
-            stats.join(trainer.strategy.reduce)
+            parts: list[Any] = [None] * trainer.world_size
+            torch.distributed.all_gather_object(parts, (stats.sums, stats.largest))
+            stats = Statistics(stats.above)
+            for sums, largest in parts:
+                stats.merge(sums, largest)
         return stats.metrics(), stats.rows()
 
 
@@ -189,6 +193,7 @@ class Statistics:
             "keys": keys.where(real, 0),
             "information": (keys - entropy).where(real, 0),
         }
+        top: Tensor | None = None
         if hasattr(attention, "scores"):
             scores = attention.scores(**call).masked_fill(~allowed, 0)
             pairs = real & (count > 1)
@@ -196,8 +201,6 @@ class Statistics:
             square = (scores - mean).square().masked_fill(~allowed, 0).sum(-1)
             found |= {"paired": pairs, "score_var": (square / count.clamp(min=1)).where(pairs, 0)}
             top = scores.abs().amax(-1).where(real, 0).transpose(0, 1).flatten(1).amax(-1).cpu()
-            past = self.largest[layer]
-            self.largest[layer] = top if past is None else past.maximum(top)
         above = self.above[layer]
         near = None if above is None else self._weights.pop(above, None)
         if layer in self.above:
@@ -207,19 +210,20 @@ class Statistics:
             js = middle - (torch.special.entr(near).sum(-1) + entropy) / 2
             found |= {"js_rows": real, "js": js.where(real, 0)}
         wide = torch.float32 if weights.device.type == "mps" else torch.float64
-        for name, values in found.items():
-            value = values.to(wide).sum((0, 2)).cpu()
-            sums = self.sums[layer]
-            sums[name] = sums[name] + value if name in sums else value
+        sums: list[dict[str, Tensor]] = [{} for _ in self.above]
+        sums[layer] = {name: x.to(wide).sum((0, 2)).cpu() for name, x in found.items()}
+        self.merge(sums, [top if at == layer else None for at in range(len(self.above))])
 
-    def join(self, reduce: Callable[..., Any]) -> None:
-        """Join the processes' sums."""
-        for layer, sums in enumerate(self.sums):
-            for name in sorted(sums):
-                sums[name] = reduce(sums[name], reduce_op="sum")
-            largest = self.largest[layer]
-            if largest is not None:
-                self.largest[layer] = reduce(largest, reduce_op="max")
+    def merge(self, sums: list[dict[str, Tensor]], largest: list[Tensor | None]) -> None:
+        """Add what another process, or another part of the texts, has summed up."""
+        for own, others in zip(self.sums, sums, strict=True):
+            for name, value in others.items():
+                own[name] = own[name] + value if name in own else value
+        for layer, top in enumerate(largest):
+            past = self.largest[layer]
+            self.largest[layer] = (
+                past if top is None else top if past is None else past.maximum(top)
+            )
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one row for each layer and head."""
