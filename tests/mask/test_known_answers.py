@@ -56,7 +56,7 @@ def test_a_permuted_mask_is_a_permuted_text_under_the_causal_mask(position) -> N
     masked = build(Permutation(ORDER), position())
     causal = build(Causal(), position())
     y, mask = causal.embed(x[:, z], None, z), Causal()
-    rotate, bias = causal.relate(z, z)
+    rotate, bias, _ = causal.relate(z, z)
     for block in causal.blocks:
         y = block(y, mask, rotate, bias)
     torch.testing.assert_close(masked.hidden(x)[:, z], causal.norm(y), atol=1e-5, rtol=1e-5)
@@ -79,7 +79,7 @@ def test_nothing_leaks_through_any_layer(mask: Mask) -> None:
     x = model.embedding(text(1)).detach().requires_grad_()
     y = x
     places = torch.arange(N)
-    rotate, bias = model.relate(places, places)
+    rotate, bias, _ = model.relate(places, places)
     for block in model.blocks:
         y = block(y, mask, rotate, bias)
     allowed = mask.dense(N, N)

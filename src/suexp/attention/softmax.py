@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from suexp.attention._local import local_attention, local_part
 from suexp.attention.base import Attention, precision
 from suexp.mask.base import Mask
 from suexp.mask.bidirectional import Bidirectional
@@ -46,8 +47,9 @@ class Softmax(Attention):
     Shapes: q (b, h, n, d), k (b, h, m, d), v (b, h, m, e), mask A (n, m) or (b, 1, n, m), bias
     (h, n, m) or (b, h, n, m); output (b, h, n, e). Cost O(n m (d + e)).
 
-    A causal mask alone is a flag of the fused kernel, or nothing when one token is decoded; only
-    other masks, and any bias, become a table.
+    A causal mask alone is a flag of the fused kernel, or nothing when one token is decoded; under a
+    window, or blocks, the cost is linear in n (see `suexp.attention._local`); only other masks,
+    and any bias, become a table.
 
     Reference: Vaswani et al., Attention Is All You Need, arXiv:1706.03762;
     https://kexue.fm/archives/4765.
@@ -97,6 +99,10 @@ class Softmax(Attention):
             scores = scores if bias is None else scores + bias.to(scores.dtype)
             weights = masked_softmax(scores, mask.dense(n, m, q.device))
             return F.dropout(weights, self.dropout, self.training) @ v
+        dropout = self.dropout if self.training else 0.0
+        local = local_part(mask)
+        if local is not None and bias is None and n == m > 3 * local.block:
+            return local_attention(q, k, v, mask, local, dropout, self.scale)
         table, blind, is_causal = None, None, False
         if bias is None and n == m and mask.is_only(Causal):
             is_causal = n > 1
@@ -114,7 +120,7 @@ class Softmax(Attention):
             k,
             v,
             attn_mask=table,
-            dropout_p=self.dropout if self.training else 0.0,
+            dropout_p=dropout,
             is_causal=is_causal,
             scale=self.scale,
         )

@@ -11,9 +11,9 @@ class Recall(Data):
     r"""Keys $k_i \sim N(0, I)$, n of them, each with a label; which has $q = k_j + \sigma\epsilon$?
 
     The answer is the label of $k_j$. A batch holds ``x`` (B, n + 1, key_dim + num_classes) in
-    float32: rows $(k_i, \mathrm{onehot}(y_i))$ in random order and last $(q, 0)$; and ``label`` (B,). Every
-    text of the training split is read once at most: its numbers are drawn when it is read, from a
-    generator seeded by its index. Places tell nothing; use position=none and model.pool=last.
+    float32, rows $(k_i, \mathrm{onehot}(y_i))$ and last $(q, 0)$, and ``label`` (B,). A text is
+    drawn when it is read, from a generator seeded by its number. Places tell nothing; use
+    position=none and model.pool=last.
 
     References: associative recall of Graves et al., Neural Turing Machines, arXiv:1410.5401,
     section 4.3; how attention dilutes with n, https://kexue.fm/archives/8823 and

@@ -9,7 +9,7 @@ from suexp.mask.base import Mask
 class Blockwise(Mask):
     r"""$A_{ij} = [j \le i]\,[\lfloor i/c \rfloor - \lfloor j/c \rfloor \le 1]$, with c = size / 2.
 
-    A query sees its own block up to itself and the whole block before: size / 2 to size tokens. XPOS
+    A query sees its own block up to itself and the whole block before: half of size or more. XPOS
     calls it blockwise causal attention. Shapes: query positions (n, 1), key positions (1, m), table
     (n, m).
 
@@ -30,7 +30,12 @@ class Blockwise(Mask):
             raise ValueError(f"size is two blocks: it must be even and at least 2, not {size}")
         self.size = size
 
+    @property
+    def block(self) -> int:
+        """The length of blocks of which a query sees its own and the one before at most."""
+        return self.size // 2
+
     def allowed(self, query: Int[Tensor, "n 1"], key: Int[Tensor, "1 m"]) -> Bool[Tensor, "n m"]:
         """Return True for keys up to the query in its block and the one before."""
-        block = self.size // 2
+        block = self.block
         return (key <= query) & (query // block - key // block <= 1)

@@ -30,6 +30,11 @@ class Window(Mask):
         self.size = size
         self.causal = causal
 
+    @property
+    def block(self) -> int:
+        """The length of blocks of which a query sees its own and its neighbours at most."""
+        return max(self.size - 1, 1)
+
     def allowed(self, query: Int[Tensor, "n 1"], key: Int[Tensor, "1 m"]) -> Bool[Tensor, "n m"]:
         """Return True for keys less than ``size`` away (and not later, if causal)."""
         distance = query - key
