@@ -199,3 +199,38 @@ def test_a_trained_model_is_tested_with_noise_the_same_each_time(tmp_path: Path)
     assert losses[0]["val/loss"] == losses[1]["val/loss"] != trained
     off = [*overrides, "attention.noise_std=0"]
     assert execute(resolve(off).config)["metrics"]["val/loss"] == pytest.approx(trained, abs=1e-6)
+
+
+@pytest.mark.peer
+def test_a_checkpoint_of_bert_is_tested_with_noise(tmp_path: Path) -> None:
+    """The paper scale's form, on a checkpoint and a text of our own."""
+    peer = pytest.importorskip("transformers")
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{x}" for x in letters)]
+    settings = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = peer.BertConfig(
+        vocab_size=len(words), intermediate_size=64, max_position_embeddings=20, **settings
+    )
+    folder = tmp_path / "bert"
+    peer.BertForMaskedLM(config).save_pretrained(folder)
+    (folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    for split in ("train", "val"):
+        text = "the quick brown fox jumps over the lazy dog\n" * 40
+        (tmp_path / f"{split}.txt").write_text(f"{split} {text}", encoding="utf-8")
+    overrides = [
+        *("task=masked_lm", "data=files", f"data.train={tmp_path}/train.txt"),
+        *(f"data.validation={tmp_path}/val.txt", "data.tokenizer=wordpiece", "data.block_size=12"),
+        *(f"data.vocab={folder}", "position=learned", "position.max_length=20", "norm.eps=1e-12"),
+        *("model.dim=16", "model.num_heads=2", "model.norm_order=post", "model.bias=true"),
+        *("model.head=mlm", "model.num_segments=2", "model.embedding_norm=true"),
+        *("transform=pretrained", f"transform.source={folder}", "trainer.max_steps=0"),
+        *(f"out={tmp_path}", "trainer=cpu", "trainer.enable_progress_bar=false", "threads=1"),
+    ]
+    noisy = ["attention=noisy_softmax", "attention.when=test", "attention.noise_std=2"]
+    losses = []
+    for extra in ([], noisy, [*noisy, "attention.denominator=clean"]):
+        summary = execute(resolve([*overrides, *extra]).config)
+        assert summary["status"] == "finished", summary["error"]
+        losses.append(summary["metrics"]["val/loss"])
+    assert len(set(losses)) == 3
+    assert all(math.isfinite(loss) for loss in losses)
