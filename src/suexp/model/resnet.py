@@ -41,12 +41,14 @@ class BasicBlock(nn.Module):
 
 
 class ResNet(nn.Module, Component):
-    r"""A 3 x 3 convolution, stages of residual blocks, the mean over places, a linear map.
+    r"""Residual blocks $h_l = \mathrm{relu}(S_l h_{l-1} + f_l(h_{l-1}))$ on square images.
 
-    Every stage after the first halves the side and doubles the channels. With ``blocks`` [2, 2, 2,
-    2] and width 64 it is ResNet-18 as CIFAR's 32 x 32 pixels have it: no stride and no pooling at
-    the start. Shapes: images flat (b, channels * side * side), the channels first; logits
-    (b, num_outputs).
+    $h_0$ is a 3 x 3 convolution with BatchNorm and relu, f_l two of them (the last without relu),
+    S_l the identity or, where the size changes, a 1 x 1 convolution; the logits are a linear map of
+    the last block's mean over places. Every stage of blocks after the first halves the side and
+    doubles the channels. With ``blocks`` [2, 2, 2, 2] and width 64 it is ResNet-18 as CIFAR's 32 x
+    32 pixels have it: no stride and no pooling at the start. Shapes: images flat
+    (b, channels * side * side), the channels first; logits (b, num_outputs).
 
     Convolutions are drawn as by He et al., arXiv:1502.01852, by their outputs.
 
