@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import suexp
 from suexp.errors import UserError
 from suexp.position import Hierarchical
 from suexp.runner.compose import resolve
-from suexp.transform import ExtendPositions
+from suexp.transform import ExtendPositions, Pretrained
 from suexp.transform.extend_positions import KINDS, interpolate
 
 SMALL = ("data.tokenizer=bytes", "model.dim=8", "model.num_heads=2", "task=masked_lm")
@@ -138,3 +139,37 @@ def test_lengthening_hierarchical_positions_further_is_a_copy() -> None:
     longer.load_state_dict(short.state_dict())
     assert isinstance(longer.position, Hierarchical)
     assert torch.equal(longer(TEXT[:, :12]), short(TEXT[:, :12]))
+
+
+def test_a_checkpoint_reads_longer_texts_and_short_ones_as_before(tmp_path: Path) -> None:
+    """BERT's table goes straight into hierarchical positions, or through a stage into others."""
+    transformers = pytest.importorskip("transformers")
+    config = transformers.BertConfig(
+        vocab_size=259,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=6,
+        type_vocab_size=2,
+    )
+    torch.manual_seed(3)
+    bert = transformers.BertForMaskedLM(config).eval()
+    bert.save_pretrained(tmp_path)
+    like = ("model.dim=16", "model.num_layers=1", "model.bias=true", "model.norm_order=post")
+    like += (
+        "model.embedding_norm=true",
+        "model.num_segments=2",
+        "model.head=mlm",
+        "norm.eps=1e-12",
+    )
+    hierarchical = shared(*like)
+    Pretrained(str(tmp_path)).load(hierarchical)
+    short, long = model("position=learned", SHORT, *like), child(*like)
+    Pretrained(str(tmp_path)).load(short)
+    ExtendPositions().apply(short, long)
+    with torch.no_grad():
+        theirs = bert(TEXT[:, :6]).logits
+        for ours in (hierarchical, long):
+            torch.testing.assert_close(ours(TEXT[:, :6]), theirs, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(hierarchical(TEXT), long(TEXT), atol=1e-5, rtol=1e-5)
