@@ -145,8 +145,11 @@ class Cost(EstimationTask):
         if not self.measure:
             if first and self.count:
                 # Shapes without numbers: a layer of any size takes neither time nor memory.
-                with torch.random.fork_rng(), FakeTensorMode(allow_non_fake_inputs=True):
+                with torch.random.fork_rng(), torch.device("meta"):
                     bench = self._make(device=torch.device("cpu"), autocast=None)
+                for network in bench.models.values():
+                    network.to_empty(device="cpu")
+                with FakeTensorMode(allow_non_fake_inputs=True):
                     counts = [(i, j, bench.flops(name, n)) for i, j, name, n in self._cells()]
                 for i, j, value in counts:
                     out["facts"][i, j, 0] = value
