@@ -25,6 +25,7 @@ SMALLER: dict[str, list[dict[str, Any]]] = {
     "permutation": [{"order": [3, 0, 7, 1, 10, 2, 5, 11, 4, 9, 6, 8]}],
     "prefix": [{"length": 4}],
     "window": [{"size": 3}, {"size": 3, "causal": False}],
+    "blockwise": [{"size": 4}],
 }
 BASE = {"norm": "layer", "init": "default", "model": "transformer", "data": "pydoc"}
 
