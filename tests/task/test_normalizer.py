@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from suexp.catalogue import conf_dir
 from suexp.errors import UserError
 from suexp.normalizer import Softmax, Taylor
 from suexp.runner.compose import resolve
@@ -87,3 +88,17 @@ def test_a_run_of_digits(tmp_path: Path) -> None:
 def test_where_there_is_nothing_to_normalise(overrides: list[str], line: str) -> None:
     with pytest.raises(UserError, match=line):
         resolve([*overrides, "normalizer=taylor"])
+
+
+@pytest.mark.parametrize("task", sorted(path.stem for path in (conf_dir() / "task").glob("*.yaml")))
+def test_every_task_uses_it_or_refuses_it(task: str) -> None:
+    """A task whose loss takes no normaliser must not swallow one in silence."""
+    reason = ""
+    try:
+        normalizer = resolve([f"task={task}", "normalizer=taylor"]).config["loss"]["normalizer"]
+    except UserError as error:
+        reason = str(error)
+    if reason:
+        assert "cannot be combined with" in reason or " needs " in reason
+    else:
+        assert normalizer["_target_"] == "suexp.normalizer.taylor.Taylor"
