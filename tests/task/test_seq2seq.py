@@ -118,7 +118,7 @@ def test_generated_texts_are_what_a_row_alone_gives() -> None:
         (["mask.length=4"], "the prefix is the source, of another length in each row; set mask.le"),
         (["mask=bidirectional"], "a token must not see the one it predicts; use mask=prefix"),
         (["mask=permutation"], "a token must not see the one it predicts"),
-        (["attention=linear"], "sums over all keys or all earlier ones"),
+        (["attention=linear"], "all others or all earlier ones"),
         (["data=pydoc", "data.block_size=32"], "its rows have a source and a target"),
         (["task.loss_on=all"], "a source token sees the one it predicts"),
         (["position=learned", "position.max_length=8"], "position.max_length=8 is shorter than"),

@@ -48,8 +48,8 @@ def local_attention(
 
     def rows(x: Tensor) -> Tensor:
         """Return the blocks of queries, (b * blocks, h, c, d)."""
-        x = F.pad(x, (0, 0, 0, rest)).unflatten(2, (blocks, c))
-        return x.transpose(1, 2).flatten(0, 1)
+        x = F.pad(x, (0, 0, 0, rest))
+        return x.view(b, -1, blocks, c, x.shape[-1]).transpose(1, 2).flatten(0, 1)
 
     def spans(x: Tensor) -> Tensor:
         """Return what each block looks at, (b * blocks, h, span, d)."""
@@ -61,11 +61,12 @@ def local_attention(
     out = F.scaled_dot_product_attention(
         rows(q), spans(k), spans(v), attn_mask=table | blind, dropout_p=dropout, scale=scale
     ).masked_fill(blind, 0)
-    return out.unflatten(0, (b, blocks)).transpose(1, 2).flatten(2, 3)[:, :, :n]
+    out = out.view(b, blocks, -1, c, out.shape[-1])
+    return out.transpose(1, 2).flatten(2, 3)[:, :, :n]
 
 
 def _table(
-    mask: Mask, local: Mask, b: int, n: int, c: int, span: int, device: torch.device
+    mask: Mask, local: Window | Blockwise, b: int, n: int, c: int, span: int, device: torch.device
 ) -> Bool[Tensor, "blocks 1 c span"]:
     """Return what each block's queries may look at, for each text of the batch."""
     # Both local rules are the same for all blocks; the second block stands for them.

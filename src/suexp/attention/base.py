@@ -42,7 +42,8 @@ class Attention(nn.Module, Component):
     ``pattern`` (a mask that is neither bidirectional nor causal nor padding).
 
     Attributes:
-        carries: whether it hands scores to the next layer: `forward` then takes ``carried``, too.
+        carries: whether it hands scores to the next layer: `forward` and `decode` then take
+            ``carried``, too.
         costs, features, mapping, saved, state: formulas of what it costs, see `suexp.costs`.
     """
 
@@ -72,7 +73,6 @@ class Attention(nn.Module, Component):
         mask: Mask,
         bias: Float[Tensor, "*b h n m"] | None = None,
         state: Any = None,
-        **carried: Carried,
     ) -> tuple[Float[Tensor, "b h n e"], Any]:
         """Attend from n new tokens to all so far; ``state`` carries what is kept of the past.
 
@@ -82,7 +82,7 @@ class Attention(nn.Module, Component):
         """
         if state is not None:
             k, v = torch.cat([state[0], k], -2), torch.cat([state[1], v], -2)
-        return self(q, k, v, mask, bias, **carried), (k, v)
+        return self(q, k, v, mask, bias), (k, v)
 
     def flops(
         self, n: int, m: int, num_heads: int, head_dim: int, value_dim: int, causal: bool = False

@@ -1,6 +1,6 @@
 """RealFormer: the residual runs through the attention's scores."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -89,6 +89,21 @@ class Realformer(Softmax):
                 self.weights(q, k, mask, bias, carried), self.dropout, self.training
             )
             return (weights @ v.to(precision(v))).to(v.dtype)
+
+    def decode(
+        self,
+        q: Float[Tensor, "b h n d"],
+        k: Float[Tensor, "b h n d"],
+        v: Float[Tensor, "b h n e"],
+        mask: Mask,
+        bias: Float[Tensor, "*b h n m"] | None = None,
+        state: Any = None,
+        carried: Carried | None = None,
+    ) -> tuple[Float[Tensor, "b h n e"], Any]:
+        """Attend from n new tokens to all so far, as `Attention.decode` does."""
+        if state is not None:
+            k, v = torch.cat([state[0], k], -2), torch.cat([state[1], v], -2)
+        return self(q, k, v, mask, bias, carried), (k, v)
 
     def scores(
         self,

@@ -72,7 +72,7 @@ class Lengths(Callback, Component):
         except ValueError as error:
             raise UserError(f"callback Lengths: {error}") from error
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure, once training is over."""
         if trainer.max_steps not in (-1, trainer.global_step):
             return
@@ -114,7 +114,7 @@ class Lengths(Callback, Component):
             target[:, : length - self.score_last] = task.loss.ignore_index
         sums = torch.zeros(3, dtype=torch.float64)
         size = max(self.batch_tokens // length, 1)
-        for x, y in zip(inputs.split(size), target.split(size), strict=True):
+        for x, y in zip(torch.split(inputs, size), torch.split(target, size), strict=True):
             x, y = x.to(task.device), y.to(task.device)
             at = y != task.loss.ignore_index
             logits, y = task.model(x, at=at).float(), y[at]

@@ -52,7 +52,7 @@ class RecallLengths(Callback, Component):
             raise UserError("callback RecallLengths: use data=recall, or leave it out")
 
     @torch.no_grad()
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure, once training is over."""
         if trainer.max_steps not in (-1, trainer.global_step):
             return

@@ -48,7 +48,7 @@ class Init(Component):
         for module in model.modules():
             if isinstance(module, nn.Linear):
                 rows = module.blocks if isinstance(module, FusedLinear) else [len(module.weight)]
-                for block in module.weight.split(rows):
+                for block in torch.split(module.weight, rows):
                     self.matrix(block)
                 if isinstance(module, ResidualLinear):
                     module.weight.mul_(self.residual_gain(branches))

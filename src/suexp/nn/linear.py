@@ -19,7 +19,7 @@ class FusedLinear(nn.Linear):
 
     def __init__(self, in_features: int, blocks: Sequence[int], bias: bool = True) -> None:
         super().__init__(in_features, sum(blocks), bias)
-        self.blocks = tuple(blocks)
+        self.blocks = list(blocks)
 
 
 class ResidualLinear(nn.Linear):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -104,7 +105,7 @@ class MultiHeadAttention(nn.Module):
         """Return the keys and values of a context, which may answer many times."""
         asked, *answered = self.qkv.blocks
         bias = None if self.qkv.bias is None else self.qkv.bias[asked:]
-        k, v = F.linear(context, self.qkv.weight[asked:], bias).split(answered, dim=-1)
+        k, v = torch.split(F.linear(context, self.qkv.weight[asked:], bias), answered, -1)
         return self._heads(k), self._heads(v)
 
     def look_up(

@@ -71,16 +71,15 @@ def _enlarged(
             "set model.key_dim to more than the parent's"
         )
     factor = _score_factor(old.attention, new.attention, size, wide) ** 0.5
-    parts = []
-    for block, fresh in zip(
-        weight.split(old.qkv.blocks)[:2], drawn.split(new.qkv.blocks)[:2], strict=True
-    ):
-        room = fresh.detach().clone().unflatten(0, (heads, wide))
-        room[:, :size] = block.unflatten(0, (heads, size)) * factor
+    q, k, v = torch.split(weight, old.qkv.blocks)
+    parts: list[Tensor] = []
+    for block, fresh in zip((q, k), torch.split(drawn, new.qkv.blocks)[:2], strict=True):
+        room = fresh.detach().clone().view(heads, wide, *fresh.shape[1:])
+        room[:, :size] = block.view(heads, size, *block.shape[1:]) * factor
         if not parts or weight.ndim == 1:
             room[:, size:] = 0
         parts.append(room.flatten(0, 1))
-    return torch.cat([*parts, weight.split(old.qkv.blocks)[2]])
+    return torch.cat([*parts, v])
 
 
 def _score_factor(old: Attention, new: Any, size: int, wide: int) -> float:
