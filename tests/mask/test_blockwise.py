@@ -18,10 +18,12 @@ def test_a_query_sees_its_block_and_the_one_before() -> None:
 
 def test_a_short_text_is_seen_whole_and_decoding_sees_the_last_rows() -> None:
     short, causal = Blockwise(8).dense(8, 8), Causal().dense(8, 8)
-    assert short is not None and causal is not None
+    assert short is not None
+    assert causal is not None
     assert (short == causal).all()
     whole, last = Blockwise(4).dense(7, 7), Blockwise(4).dense(2, 7)
-    assert whole is not None and last is not None
+    assert whole is not None
+    assert last is not None
     assert (whole[-2:] == last).all()
 
 

@@ -48,7 +48,7 @@ def test_cross_attention_uses_the_same_projections(bias: bool) -> None:
     torch.testing.assert_close(same, layer(x, Bidirectional()))
 
 
-def test_rotation_reaches_queries_and_keys_but_no_context() -> None:
+def test_rotation_reaches_queries_and_keys() -> None:
     layer, x = build(), torch.randn(1, 3, 8)
     seen = []
 
@@ -59,8 +59,8 @@ def test_rotation_reaches_queries_and_keys_but_no_context() -> None:
     layer(x, Causal(), rotate)
     layer.decode(x, Causal(), rotate)
     assert seen == [((1, 2, 3, 4), False), ((1, 2, 3, 4), True)] * 2
-    layer(x, Bidirectional(), rotate, context=x)
-    assert len(seen) == 4
+    layer(x, Bidirectional(), rotate, context=torch.randn(1, 5, 8))
+    assert seen[4:] == [((1, 2, 3, 4), False), ((1, 2, 5, 4), True)]
 
 
 def test_bias_is_added_to_the_scores() -> None:

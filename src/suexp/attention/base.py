@@ -37,9 +37,10 @@ class Carried:
 class Attention(nn.Module, Component):
     """Head-split tensors in, head-split tensors out; projections and positions belong to the shell.
 
-    Options that never form the n x m scores cannot take a bias or an arbitrary pattern; they say so
-    in `refuses` with the features ``score_bias`` (a position that adds to the scores) and
-    ``pattern`` (a mask that is neither bidirectional nor causal nor padding).
+    Options that never form the n x m scores cannot take a bias or choose among keys; they say so in
+    `refuses` with the features ``score_bias`` (a position that adds to the scores), ``pattern`` (a
+    mask that is neither bidirectional nor causal nor padding) and ``key_subsets`` (one under which
+    a query sees neither all keys nor all others nor all earlier ones).
 
     Attributes:
         carries: whether it hands scores to the next layer: `forward` and `decode` then take

@@ -19,7 +19,7 @@ from suexp.nn.block import Block
 from suexp.nn.clone import clone
 from suexp.nn.feed_forward import FeedForward
 from suexp.nn.mlm_head import MLMHead
-from suexp.nn.multi_head import MultiHeadAttention, Rotate
+from suexp.nn.multi_head import MultiHeadAttention, Rotate, head_sizes
 from suexp.position.base import Position
 
 
@@ -99,18 +99,9 @@ class EncoderDecoder(nn.Module, Component):
         for name, size in sizes.items():
             if size < 1:
                 raise ValueError(f"{name} must be at least 1, not {size}")
-        if head_dim is None:
-            if dim % num_heads:
-                raise ValueError(
-                    f"dim {dim} does not divide by num_heads {num_heads}; set head_dim"
-                )
-            head_dim = dim // num_heads
-        key_dim = head_dim if key_dim is None else key_dim
-        for name, part in (("attention", attention), ("position", position)):
-            if getattr(part, "head_dim", key_dim) != key_dim:
-                raise ValueError(
-                    f"{name}.head_dim is {part.head_dim}, but the model's heads have {key_dim}"
-                )
+        head_dim, key_dim = head_sizes(
+            dim, num_heads, head_dim, key_dim, attention=attention, position=position
+        )
         if head not in ("plain", "mlm"):
             raise ValueError(f"head must be plain or mlm, not {head}")
 

@@ -19,7 +19,7 @@ from suexp.nn.block import Block
 from suexp.nn.clone import clone
 from suexp.nn.feed_forward import FeedForward
 from suexp.nn.mlm_head import MLMHead
-from suexp.nn.multi_head import MultiHeadAttention, Rotate
+from suexp.nn.multi_head import MultiHeadAttention, Rotate, head_sizes
 from suexp.position.base import Position
 
 
@@ -129,18 +129,9 @@ class Transformer(nn.Module, Component):
         for name, size in (sizes | {"ffn_multiplier": ffn_multiplier}).items():
             if size < 1:
                 raise ValueError(f"{name} must be at least 1, not {size}")
-        if head_dim is None:
-            if dim % num_heads:
-                raise ValueError(
-                    f"dim {dim} does not divide by num_heads {num_heads}; set head_dim"
-                )
-            head_dim = dim // num_heads
-        key_dim = head_dim if key_dim is None else key_dim
-        for name, part in (("attention", attention), ("position", position)):
-            if getattr(part, "head_dim", key_dim) != key_dim:
-                raise ValueError(
-                    f"{name}.head_dim is {part.head_dim}, but the model's heads have {key_dim}"
-                )
+        head_dim, key_dim = head_sizes(
+            dim, num_heads, head_dim, key_dim, attention=attention, position=position
+        )
         if pool not in ("mean", "first", "last"):
             raise ValueError(f"pool must be mean, first or last, not {pool}")
         if head not in ("plain", "mlm"):

@@ -17,40 +17,14 @@ from suexp.nn.block import Block
 from suexp.nn.clone import clone
 from suexp.nn.feed_forward import FeedForward
 from suexp.nn.mlm_head import MLMHead
-from suexp.nn.multi_head import MultiHeadAttention, Rotate
+from suexp.nn.multi_head import MultiHeadAttention, Rotate, head_sizes
 from suexp.position.base import Position
 
 Relations = tuple[Rotate, Tensor | None, Carried | None]
 
 
-class Gather(MultiHeadAttention):
-    """Attention to the tokens of the same text in their first form: queries and keys have places.
-
-    The arguments are those of `MultiHeadAttention`.
-    """
-
-    def gather(
-        self,
-        x: Float[Tensor, "b n c"],
-        source: Float[Tensor, "b n c"],
-        mask: Mask,
-        relations: Relations,
-    ) -> Float[Tensor, "b n c"]:
-        """Return what each query gathers from the source."""
-        rotate, bias, carried = relations
-        k, v = self.read(source)
-        asked = self.qkv.blocks[0]
-        own = None if self.qkv.bias is None else self.qkv.bias[:asked]
-        q = self._heads(F.linear(x, self.qkv.weight[:asked], own))
-        given = {} if carried is None else {"carried": carried}
-        q, k = rotate(q), rotate(k, is_key=True)
-        return self._join(self.attention(q, k, v, mask, bias, **given))
-
-
 class Reader(Block):
     """A block whose queries read a source, not each other; the arguments are those of `Block`."""
-
-    attention: Gather
 
     def forward(  # type: ignore[override]
         self,
@@ -60,9 +34,7 @@ class Reader(Block):
         relations: Relations,
     ) -> Float[Tensor, "b n c"]:
         """Return the queries after both branches."""
-        x = self.add(
-            x, lambda y: self.attention.gather(y, source, mask, relations), self.attention_norm
-        )
+        x = self.add(x, lambda y: self.attention(y, mask, *relations, source), self.attention_norm)
         return self.add(x, self.feed_forward, self.feed_forward_norm)
 
 
@@ -155,18 +127,9 @@ class TTA(nn.Module, Component):
         for name, size in (sizes | {"ffn_multiplier": ffn_multiplier}).items():
             if size < 1:
                 raise ValueError(f"{name} must be at least 1, not {size}")
-        if head_dim is None:
-            if dim % num_heads:
-                raise ValueError(
-                    f"dim {dim} does not divide by num_heads {num_heads}; set head_dim"
-                )
-            head_dim = dim // num_heads
-        key_dim = head_dim if key_dim is None else key_dim
-        for name, part in (("attention", attention), ("position", position)):
-            if getattr(part, "head_dim", key_dim) != key_dim:
-                raise ValueError(
-                    f"{name}.head_dim is {part.head_dim}, but the model's heads have {key_dim}"
-                )
+        head_dim, key_dim = head_sizes(
+            dim, num_heads, head_dim, key_dim, attention=attention, position=position
+        )
         for name, value, known in (
             ("query_init", query_init, ("mask", "position", "token")),
             ("head", head, ("plain", "mlm")),
@@ -185,7 +148,9 @@ class TTA(nn.Module, Component):
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
             Reader(
-                Gather(dim, num_heads, head_dim, clone(attention), bias, dropout, key_dim),
+                MultiHeadAttention(
+                    dim, num_heads, head_dim, clone(attention), bias, dropout, key_dim
+                ),
                 FeedForward(dim, ffn_multiplier * dim, ffn, bias, dropout),
                 norm,
                 norm_order,

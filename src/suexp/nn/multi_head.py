@@ -69,6 +69,12 @@ class MultiHeadAttention(nn.Module):
         q, k, v = self.qkv(x).split(self.qkv.blocks, dim=-1)
         return self._heads(q), self._heads(k), self._heads(v)
 
+    def _ask(self, x: Tensor) -> Tensor:
+        """Return the queries alone."""
+        asked = self.qkv.blocks[0]
+        own = None if self.qkv.bias is None else self.qkv.bias[:asked]
+        return self._heads(F.linear(x, self.qkv.weight[:asked], own))
+
     def _join(self, y: Tensor) -> Tensor:
         return self.dropout(self.output(y.transpose(1, 2).flatten(2)))
 
@@ -87,14 +93,12 @@ class MultiHeadAttention(nn.Module):
             x: the tokens that ask.
             mask: what they may look at.
             rotate: acts on queries and, with ``is_key=True``, on keys, head by head (b, h, n, d);
-                not on those of a context, whose places are another text's.
+                None where a context's places are another text's.
             bias: added to the scores.
             carried: the scores of the layers before, where the attention carries them on.
             context: the tokens that answer; None: x itself.
         """
-        if context is not None:
-            return self.look_up(x, self.read(context), mask, bias, carried)
-        q, k, v = self._project(x)
+        q, k, v = self._project(x) if context is None else (self._ask(x), *self.read(context))
         if rotate is not None:
             q, k = rotate(q), rotate(k, is_key=True)
         return self._join(self.attention(q, k, v, mask, bias, **_given(carried)))
@@ -117,10 +121,7 @@ class MultiHeadAttention(nn.Module):
         carried: Carried | None = None,
     ) -> Float[Tensor, "b n c"]:
         """Return what each token gathers from a context that was `read`."""
-        asked = self.qkv.blocks[0]
-        own = None if self.qkv.bias is None else self.qkv.bias[:asked]
-        q = self._heads(F.linear(x, self.qkv.weight[:asked], own))
-        return self._join(self.attention(q, *context, mask, bias, **_given(carried)))
+        return self._join(self.attention(self._ask(x), *context, mask, bias, **_given(carried)))
 
     def decode(
         self,
@@ -142,3 +143,31 @@ class MultiHeadAttention(nn.Module):
 def _given(carried: Carried | None) -> dict[str, Carried]:
     """Return the argument that only an attention which carries scores knows."""
     return {} if carried is None else {"carried": carried}
+
+
+def head_sizes(
+    dim: int, num_heads: int, head_dim: int | None, key_dim: int | None, **parts: nn.Module
+) -> tuple[int, int]:
+    """Return the sizes of a head's values, and of its queries and keys.
+
+    Args:
+        dim: size of the tokens.
+        num_heads: number of heads.
+        head_dim: size of the values; None: dim / num_heads.
+        key_dim: size of queries and keys; None: that of the values.
+        parts: by name, what may have a ``head_dim`` of its own, that of queries and keys.
+
+    Raises:
+        ValueError: sizes that do not fit.
+    """
+    if head_dim is None:
+        if dim % num_heads:
+            raise ValueError(f"dim {dim} does not divide by num_heads {num_heads}; set head_dim")
+        head_dim = dim // num_heads
+    key_dim = head_dim if key_dim is None else key_dim
+    for name, part in parts.items():
+        if getattr(part, "head_dim", key_dim) != key_dim:
+            raise ValueError(
+                f"{name}.head_dim is {part.head_dim}, but the model's heads have {key_dim}"
+            )
+    return head_dim, key_dim
