@@ -9,17 +9,31 @@ import argparse
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from suexp.catalogue import Catalogue
 from suexp.errors import UserError
-from suexp.runner.readable import duration, number
+from suexp.runner.readable import count, duration, number, plus_minus, size
 from suexp.runner.report import load_results, markdown_report, markdown_verdict_table
+from suexp.runner.statistics import mean_interval
 from suexp.runner.store import write_atomic
 
 START, END = "<!-- verdicts -->", "<!-- /verdicts -->"
 GROUPS_START, GROUPS_END = "<!-- groups -->", "<!-- /groups -->"
+WHICH_START, WHICH_END = "<!-- which -->", "<!-- /which -->"
+# The tables of "Which one should I take?": experiment, title, ending of the arms' names, columns.
+MATRICES = (
+    ("attention_matrix", "Attention, texts of 128 bytes", "", ("val/loss",)),
+    ("attention_matrix", "The same tokens in texts of 1024 bytes", "_long", ("val/loss",)),
+    (
+        "position_matrix",
+        "Positions, trained on 64 bytes of source code, tested on 64, 128 and 512",
+        "",
+        ("val/loss_n64", "val/loss_n128", "val/loss_n512"),
+    ),
+)
 
 
 def record(source: Path, target: Path, allow_dirty: bool) -> None:
@@ -93,9 +107,45 @@ def with_table(readme: str, experiments: Path) -> str:
     """Return the README with its generated parts: verdicts and, where it has a place, groups."""
     recorded = [load_results(path.parent) for path in sorted(experiments.glob("*/results.json"))]
     readme = between(readme, START, END, markdown_verdict_table(recorded))
+    if WHICH_START in readme:
+        readme = between(readme, WHICH_START, WHICH_END, which_tables(experiments))
     if GROUPS_START in readme:
         readme = between(readme, GROUPS_START, GROUPS_END, group_table())
     return readme
+
+
+def which_tables(experiments: Path) -> str:
+    """Return the comparisons of components, the best by the first column on top."""
+    parts = []
+    for slug, title, ending, columns in MATRICES:
+        folder = experiments / slug
+        if (folder / "results.json").is_file():
+            parts += [f"**{title}** ([card](experiments/{slug}/README.md))", ""]
+            parts += [*_comparison(load_results(folder), ending, columns), ""]
+    return "\n".join(parts)
+
+
+def _comparison(results: dict[str, Any], ending: str, columns: Sequence[str]) -> list[str]:
+    """Return the rows of one table: means over seeds, with half of their 95 % intervals."""
+    endings = ("_long", "_code")
+    rows = {}
+    for arm in results["arms"]:
+        if arm.endswith(ending) if ending else not arm.endswith(endings):
+            runs = [run for run in results["runs"] if run["arm"] == arm]
+            values = [mean_interval([run["metrics"][name] for run in runs]) for name in columns]
+            mean = {
+                name: sum(run["cost"].get(name) or 0 for run in runs) / len(runs)
+                for name in ("train_seconds", "peak_memory_bytes", "flops_per_step")
+            }
+            rows[arm.removesuffix(ending)] = (values, mean)
+    header = ["", *columns, "training", "memory", "FLOPs a step"]
+    lines = [f"| {' | '.join(header)} |", f"| --- |{' --: |' * (len(header) - 1)}"]
+    for arm, (values, mean) in sorted(rows.items(), key=lambda item: item[1][0][0].mean):
+        cells = [plus_minus(value.mean, value.low, value.high) for value in values]
+        cells += [duration(mean["train_seconds"]), size(mean["peak_memory_bytes"])]
+        name = arm.replace("_", "\\_")
+        lines.append(f"| {name} | {' | '.join([*cells, count(mean['flops_per_step'])])} |")
+    return lines
 
 
 def between(text: str, start: str, end: str, content: str) -> str:

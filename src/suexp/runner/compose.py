@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from suexp.catalogue import conf_dir
 from suexp.errors import UserError
 from suexp.runner.check import check, check_combination
+from suexp.runner.repository import Remembered
 from suexp.runner.suggest import explain
 
 # What an experiment says of its runs; a single run does not depend on it.
@@ -71,12 +72,20 @@ def compose(overrides: Sequence[str] = (), config_dir: str | None = None) -> Dic
     return cfg
 
 
-def _compose(overrides: tuple[str, ...], config_dir: str | None = None) -> DictConfig:
+def _compose(
+    overrides: tuple[str, ...], config_dir: str | None = None, without: tuple[str, ...] = ()
+) -> DictConfig:
+    """Return the composed config; files of experiments lose the keys ``without``."""
     with _told(overrides), _loader(config_dir) as loader:
-        # The experiment sweeper composes one run at a time, so the mode is always RUN here.
-        config: DictConfig = loader.load_configuration(
-            config_name="config", overrides=list(overrides), run_mode=RunMode.RUN
-        )
+        own = loader.repository
+        loader.repository = Remembered(own, without)
+        try:
+            # The experiment sweeper composes one run at a time, so the mode is always RUN here.
+            config: DictConfig = loader.load_configuration(
+                config_name="config", overrides=list(overrides), run_mode=RunMode.RUN
+            )
+        finally:
+            loader.repository = own
     return config
 
 
@@ -145,7 +154,8 @@ def _chosen(
     overrides: tuple[str, ...], config_dir: str | None
 ) -> tuple[DictConfig, dict[str, str]]:
     """Return the config of the chosen options, and the choices."""
-    cfg = _compose(overrides, config_dir)
+    told = {key_of(item).split(".")[0] for item in overrides} & {*EXPERIMENT_KEYS}
+    cfg = _compose(overrides, config_dir, () if told else EXPERIMENT_KEYS)
     choices = {
         group: option if isinstance(option, str) else ",".join(option)
         for group, option in cfg.hydra.runtime.choices.items()

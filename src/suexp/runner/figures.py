@@ -7,7 +7,7 @@ line     y against x, one line for each `by`, mean over seeds with a band (`band
          | none`); `theory: column` is drawn dashed, `points: true` shows dots with error bars
          instead of lines, `guide: -0.5` adds the slope of a power law
 bar      a final metric y of each arm: mean, 95 % interval, and the seeds as dots
-scatter  y against x, one dot a row
+scatter  y against x, one dot a row; `area: column` draws circles of that area around them
 hist     distribution of x
 image    z over x and y, one panel for each `by`
 tuning   the tuned metric against the tuned value, the chosen one ringed (a line from: tuning)
@@ -34,7 +34,7 @@ COMMON = (
 OWN = {
     "line": ("band", "theory", "points", "guide"),
     "bar": (),
-    "scatter": ("theory", "equal"),
+    "scatter": ("theory", "equal", "area"),
     "hist": ("bins",),
     "image": ("z",),
     "tuning": ("band",),

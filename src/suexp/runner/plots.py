@@ -15,6 +15,7 @@ from suexp.runner.statistics import mean_interval
 from suexp.runner.theme import INK, PAPER, colours
 
 Definition = Mapping[str, Any]
+LARGEST = 900.0  # area of the largest circle of a scatter, in square points
 
 
 def line(axes: Axes, rows: list[Row], figure: Definition) -> None:
@@ -80,8 +81,10 @@ def bar(axes: Axes, rows: list[Row], figure: Definition) -> None:
 
 
 def scatter(axes: Axes, rows: list[Row], figure: Definition) -> None:
-    """One dot a row; `theory` is a dashed line through its values."""
+    """One dot a row, a circle of an area where one is named; `theory` is a dashed line."""
     x, y, by = str(figure["x"]), str(figure["y"]), figure.get("by", "arm")
+    area = str(figure.get("area", ""))
+    most = max((float(row[area]) for row in rows if area in row), default=0.0)
     where, groups = _positions(axes, rows, x), group(rows, by)
     for label, (colour, marker) in colours(rows, by).items():
         xs, ys = [where(row[x]) for row in groups[label]], [row[y] for row in groups[label]]
@@ -89,6 +92,9 @@ def scatter(axes: Axes, rows: list[Row], figure: Definition) -> None:
             xs, ys, linestyle="none", marker=marker, markersize=4, color=colour, alpha=0.8,
             label=_text(label),
         )  # fmt: skip
+        if most > 0:
+            sizes = [LARGEST * max(float(row.get(area, 0.0)), 0.0) / most for row in groups[label]]
+            axes.scatter(xs, ys, s=sizes, facecolor=(colour, 0.12), edgecolor=colour, linewidth=0.8)
     theory = figure.get("theory")
     if theory:
         law = _by_x([row for row in rows if theory in row], x, theory, where)
