@@ -14,13 +14,15 @@ from tests.runner.tiny import tiny
 PLACES = (
     "+callbacks.places._target_=suexp.callback.places.Places",
     "+callbacks.places.split_at=6",
-    "+callbacks.places.rows=8",
+    "+callbacks.places.rows=100000",  # all that there are, as validation reads
 )
 COSINES = "+callbacks.cosines._target_=suexp.callback.position_cosine.PositionCosine"
 
 
 def run(tmp_path: Path, *overrides: str) -> tuple[dict[str, Any], Run]:
-    settings = tiny(tmp_path, "data.eval_batch_size=8", "trainer.limit_val_batches=1", *overrides)
+    settings = tiny(
+        tmp_path, "data.val_fraction=0.001", "trainer.limit_val_batches=1.0", *overrides
+    )
     if "task=masked_lm" in overrides:
         settings.remove("task.sample_tokens=0")
     config = resolve(settings).config

@@ -22,7 +22,8 @@ class Lengths(Callback, Component):
     ``score_last`` every T is scored on the same tokens, the last of each window, of which the model
     reads T - 1 and itself: only the context differs. Without, each window is cut into pieces of T,
     and all tokens count: the same text at every T. Masked language models hide the same tokens
-    at every T. The table ``lengths`` has the same figures, by length.
+    at every T. The table ``lengths`` has the same figures, by length. With targets S that count the
+    loss is $-\frac1{|S|} \sum_{t \in S} \log p(x_t | \cdot)$. Shapes: windows (w, max T + 1).
 
     References: https://kexue.fm/archives/9431; Press et al., ALiBi, arXiv:2108.12409.
 

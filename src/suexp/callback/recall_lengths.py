@@ -18,9 +18,10 @@ class RecallLengths(Callback, Component):
     r"""At the last validation: ``val/accuracy_nN`` and ``val/entropy_nN`` among N keys.
 
     Accuracy is that of data=recall with ``data.length`` N, other draws for each N; the entropy of
-    attention, in nats, is the mean over its heads and all queries of the first texts. The table
-    ``recall`` has one row for each N, and the final metric ``val/entropy_slope`` is how fast the
-    entropy grows with log N (least squares).
+    attention, $-\sum_j p_j \log p_j$ in nats, is the mean over its heads and all queries of the
+    first texts. The table ``recall`` has one row for each N, and the final metric
+    ``val/entropy_slope`` is how fast the entropy grows with log N (least squares). Shapes: texts
+    (B, N + 1, input_dim), logits (B, num_classes).
 
     References: https://kexue.fm/archives/8823; Chiang and Cholak, arXiv:2202.12172.
 

@@ -55,7 +55,7 @@ class ByFormula(TorchFunctionMode):
         model: whose passes they are.
 
     Attributes:
-        flops: part -> operations.
+        flops: part -> operations; of a sharded model, those of the attentions alone.
         saved_bytes: what the attentions keep for the backward pass beside q, k, v and the output.
         state_bytes: what they keep of these texts when they decode.
     """
@@ -115,7 +115,7 @@ class ByFormula(TorchFunctionMode):
 
 
 def _owners(model: nn.Module) -> dict[int, str]:
-    """Return storage -> part for every matrix of the model."""
+    """Return storage -> part for every matrix of the model that is not sharded."""
     found: dict[int, str] = {}
     for module in model.modules():
         part = next(
@@ -133,7 +133,7 @@ def _owners(model: nn.Module) -> dict[int, str]:
         for weight in module.parameters(
             recurse=isinstance(module, MultiHeadAttention | FeedForward)
         ):
-            if weight.ndim == 2:
+            if weight.ndim == 2 and not hasattr(weight, "to_local"):
                 key = weight.untyped_storage().data_ptr()
                 if key and (part != "linear" or key not in found):
                     found[key] = part
