@@ -1,5 +1,6 @@
 """What a report shows of results.json, before it is known whether as Markdown or as HTML."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -282,6 +283,8 @@ def _mean(values: list[Any]) -> str:
         return (
             readable.NONE if not numbers else f"{readable.NONE} ({len(numbers)} of {len(values)})"
         )
+    if not all(math.isfinite(value) for value in numbers):  # a crossover that some seed never saw
+        return readable.number(sum(numbers) / len(numbers))
     estimate = mean_interval([float(value) for value in numbers])
     return readable.plus_minus(estimate.mean, estimate.low, estimate.high)
 
