@@ -7,7 +7,7 @@ from typing import Any
 
 from hydra._internal.config_repository import ConfigRepository, IConfigRepository
 from hydra.core.object_type import ObjectType
-from omegaconf import open_dict
+from omegaconf import DictConfig, open_dict
 
 _READ: dict[tuple[Any, ...], Any] = {}  # by file, its time, and what is left out
 
@@ -40,8 +40,9 @@ class Remembered(ConfigRepository):
         if key not in _READ:
             found = super().load_config(config_path)
             if found is not None and config_path.startswith("experiment/"):
+                assert isinstance(found.config, DictConfig)
                 with open_dict(found.config):
-                    for name in self.without:
-                        found.config.pop(name, None)
+                    for left_out in self.without:
+                        found.config.pop(left_out, None)
             _READ[key] = found
         return copy.deepcopy(_READ[key])
