@@ -14,6 +14,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 
 from suexp.attention.base import Attention, precision
+from suexp.callback._last import is_last
 from suexp.component import Component
 from suexp.errors import UserError
 from suexp.mask.base import Mask
@@ -87,7 +88,7 @@ class AttentionStats(Callback, Component):
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure once training is over, and write everything down."""
-        if trainer.max_steps not in (-1, trainer.global_step):
+        if not is_last(trainer):
             return
         assert isinstance(pl_module, Task)
         measured = {"start": self._start, "end": self._measure(trainer, pl_module)}

@@ -9,6 +9,7 @@ from jaxtyping import Int
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
+from suexp.callback._last import is_last
 from suexp.component import Component
 from suexp.errors import UserError
 from suexp.mask.prefix import Prefix
@@ -75,7 +76,7 @@ class Lengths(Callback, Component):
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure, once training is over."""
-        if trainer.max_steps not in (-1, trainer.global_step):
+        if not is_last(trainer):
             return
         assert isinstance(pl_module, Task)
         generator = torch.Generator().manual_seed(0)

@@ -7,6 +7,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
+from suexp.callback._last import is_last
 from suexp.component import Component
 from suexp.errors import UserError
 from suexp.task._clock import shortest_seconds
@@ -52,9 +53,9 @@ class LikelihoodTime(Callback, Component):
             raise UserError(f"callback LikelihoodTime: {error}") from error
 
     @torch.no_grad()
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure, once training is over."""
-        if trainer.max_steps not in (-1, trainer.global_step):
+        if not is_last(trainer):
             return
         task: Any = pl_module
         generator = torch.Generator().manual_seed(0)

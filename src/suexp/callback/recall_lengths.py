@@ -7,6 +7,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
+from suexp.callback._last import is_last
 from suexp.callback.attention_stats import watch
 from suexp.component import Component
 from suexp.data.recall import Recall
@@ -55,7 +56,7 @@ class RecallLengths(Callback, Component):
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure, once training is over."""
-        if trainer.max_steps not in (-1, trainer.global_step):
+        if not is_last(trainer):
             return
         assert isinstance(pl_module, Task)
         rows = [self._measure(pl_module, length) for length in self.lengths]

@@ -8,6 +8,7 @@ from jaxtyping import Int
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
+from suexp.callback._last import is_last
 from suexp.component import Component
 from suexp.errors import UserError
 
@@ -49,9 +50,9 @@ class Reranking(Callback, Component):
             )
 
     @torch.no_grad()
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure, once training is over."""
-        if trainer.max_steps not in (-1, trainer.global_step):
+        if not is_last(trainer):
             return
         task: Any = pl_module
         texts = torch.as_tensor(task.data.splits()["validation"][:]["tokens"]).long()[:, 1:]

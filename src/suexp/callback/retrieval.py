@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
+from suexp.callback._last import is_last
 from suexp.component import Component
 from suexp.data.base import Data
 from suexp.errors import UserError
@@ -59,9 +60,9 @@ class Retrieval(Callback, Component):
             raise UserError(f"callback Retrieval: {error}") from error
 
     @torch.no_grad()
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure, once training is over."""
-        if trainer.max_steps not in (-1, trainer.global_step):
+        if not is_last(trainer):
             return
         task: Any = pl_module
         rows = self.data.splits()["validation"]

@@ -263,12 +263,16 @@ class CrossBlock(nn.Module):
         context: tuple[Tensor, Tensor],
         mask: Mask,
         real: Mask,
-        *relation: Any,
+        rotate: Rotate,
+        bias: Tensor | None,
+        carried: Carried | None,
     ) -> Tensor:
         """Return the tokens after the three branches."""
         block = self.block
-        x = block.add(x, lambda y: block.attention(y, mask, *relation), block.attention_norm)
-        x = self._cross(x, context, real, *relation)
+        x = block.add(
+            x, lambda y: block.attention(y, mask, rotate, bias, carried), block.attention_norm
+        )
+        x = self._cross(x, context, real, carried)
         return block.add(x, block.feed_forward, block.feed_forward_norm)
 
     def decode(
@@ -291,7 +295,7 @@ class CrossBlock(nn.Module):
             return y
 
         x = block.add(x, attend, block.attention_norm)
-        x = self._cross(x, context, real, rotate, bias, carried)
+        x = self._cross(x, context, real, carried)
         return block.add(x, block.feed_forward, block.feed_forward_norm), past
 
     def _cross(
@@ -299,12 +303,9 @@ class CrossBlock(nn.Module):
         x: Tensor,
         context: tuple[Tensor, Tensor],
         real: Mask,
-        rotate: Rotate,
-        bias: Tensor | None,
         carried: Carried | None,
     ) -> Tensor:
         """Return the tokens after the second branch; its scores are carried on by themselves."""
-        del rotate, bias
         other = None if carried is None else carried.cross
 
         def look(y: Tensor) -> Tensor:
