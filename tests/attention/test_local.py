@@ -2,14 +2,14 @@ import pytest
 import torch
 
 from suexp.attention import EntropyInvariant, Softmax
-from suexp.attention._local import local_attention, local_part
+from suexp.attention._local import blocks_of, count_local_keys, local_attention
 from suexp.attention.softmax import naive
 from suexp.mask import Bidirectional, Blockwise, Causal, ExcludeSelf, Padding, Window
 from suexp.mask.base import Mask
 
-LENGTH = 150  # several blocks, and no multiple of any
-KEEP = torch.arange(LENGTH) < torch.tensor([[LENGTH], [70]])
-LEFT = torch.arange(LENGTH) >= torch.tensor([[0], [90]])  # whole blocks are blind
+LENGTH = 290  # several blocks, and no multiple of any
+KEEP = torch.arange(LENGTH) < torch.tensor([[LENGTH], [150]])
+LEFT = torch.arange(LENGTH) >= torch.tensor([[0], [190]])  # whole blocks are blind
 MASKS = [
     Window(1),
     Window(2),
@@ -33,9 +33,9 @@ def draw(dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
 @pytest.mark.parametrize("mask", MASKS, ids=lambda m: "-".join(type(p).__name__ for p in m.parts))
 def test_equals_the_definition_with_its_gradients(mask: Mask) -> None:
     inputs = draw()
-    local = local_part(mask)
-    assert local is not None
-    out = local_attention(*inputs, mask, local, 0.0, 0.4)
+    blocks = blocks_of(mask)
+    assert blocks is not None
+    out = local_attention(*inputs, mask, blocks, 0.0, 0.4)
     expected = naive(*inputs, mask.dense(LENGTH, LENGTH), scale=0.4)
     torch.testing.assert_close(out, expected)
     g = torch.randn_like(out)
@@ -50,10 +50,18 @@ def test_it_is_what_softmax_does_under_a_window(attention: Softmax) -> None:
     with torch.profiler.profile(record_shapes=True) as profile:
         out = attention(q, k, v, mask)
     shapes = [s for event in profile.events() for s in event.input_shapes if len(s) >= 2]
-    if type(attention) is Softmax:
-        assert not any(s[-1] == s[-2] == LENGTH for s in shapes)  # no scores of all pairs
+    assert not any(s[-1] == s[-2] == LENGTH for s in shapes)  # no scores of all pairs
     whole = attention(q, k, v, mask, torch.zeros(3, LENGTH, LENGTH))  # a bias takes the other way
     torch.testing.assert_close(out, whole)
+
+
+@pytest.mark.parametrize("mask", MASKS, ids=lambda m: "-".join(type(p).__name__ for p in m.parts))
+def test_counts_keys_without_the_table(mask: Mask) -> None:
+    blocks, table = blocks_of(mask), mask.dense(LENGTH, LENGTH)
+    assert blocks is not None
+    assert table is not None
+    counts = count_local_keys(mask, blocks, LENGTH, torch.device("cpu"))
+    assert torch.equal(counts, table.sum(-1))
 
 
 def test_a_window_larger_than_the_text_changes_nothing() -> None:
@@ -74,4 +82,4 @@ def test_dropout_and_half_precision() -> None:
 
 def test_other_masks_are_not_local() -> None:
     for mask in (Causal(), Bidirectional(), Window(3) & ExcludeSelf(), Window(3) & Blockwise(4)):
-        assert local_part(mask) is None
+        assert blocks_of(mask) is None

@@ -143,3 +143,19 @@ def test_materialised_in_half_precision_with_dropout() -> None:
 def test_refuses_an_unknown_kernel() -> None:
     with pytest.raises(ValueError, match="kernel must be one of sdpa, materialised, not 'flash'"):
         Softmax(kernel="flash")
+
+
+@pytest.mark.parametrize("sizes", [(4, 4, 16), (16, 16, 4)])
+@pytest.mark.parametrize("mask", [Causal(), Bidirectional()])
+def test_values_of_another_size_need_no_scores_of_all_pairs(
+    mask: Mask, sizes: tuple[int, ...]
+) -> None:
+    inputs = [torch.randn(1, 2, 40, d, requires_grad=True) for d in sizes]
+    kept: list[int] = []
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda x: kept.append(x.numel()) or x, lambda x: x
+    ):
+        out = Softmax()(*inputs, mask)
+    assert kept
+    assert max(kept) < 2 * 40 * 40
+    torch.testing.assert_close(out, naive(*inputs, mask.dense(40, 40)))

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from suexp.attention._local import blocks_of, count_local_keys
 from suexp.attention.base import precision
 from suexp.attention.softmax import Softmax
 from suexp.mask.base import Mask
@@ -69,8 +70,11 @@ class EntropyInvariant(Softmax):
     ) -> Float[Tensor, "*batch n 1"]:
         r"""Return $\lambda_i \sqrt d$ for the last n of m places, in at least float32."""
         n, device = q.shape[-2], q.device
+        blocks = blocks_of(mask)
         if mask.is_only(Causal):
             count = torch.arange(m - n + 1, m + 1, device=device)
+        elif blocks is not None and n == m and blocks.pay(n):
+            count = count_local_keys(mask, blocks, n, device)
         else:
             table = mask.dense(n, m, device)
             count = torch.full((n,), m, device=device) if table is None else table.sum(-1)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from suexp.attention._local import local_attention, local_part
+from suexp.attention._local import blocks_of, local_attention
 from suexp.attention.base import Attention, precision
 from suexp.mask.base import Mask
 from suexp.mask.bidirectional import Bidirectional
@@ -99,10 +99,15 @@ class Softmax(Attention):
             scores = scores if bias is None else scores + bias.to(scores.dtype)
             weights = masked_softmax(scores, mask.dense(n, m, q.device))
             return F.dropout(weights, self.dropout, self.training) @ v
-        dropout = self.dropout if self.training else 0.0
-        local = local_part(mask)
-        if local is not None and bias is None and n == m > 3 * local.block:
-            return local_attention(q, k, v, mask, local, dropout, self.scale)
+        dropout, scale, size = self.dropout if self.training else 0.0, self.scale, v.shape[-1]
+        if size != q.shape[-1] and n > 1 and q.device.type == "cpu":
+            # The CPU's fused kernel wants equal sizes; without it, n x m scores would be formed.
+            scale = q.shape[-1] ** -0.5 if scale is None else scale
+            width = max(size, q.shape[-1])
+            q, k, v = (F.pad(x, (0, width - x.shape[-1])) for x in (q, k, v))
+        blocks = blocks_of(mask)
+        if blocks is not None and bias is None and n == m and blocks.pay(n):
+            return local_attention(q, k, v, mask, blocks, dropout, scale)[..., :size]
         table, blind, is_causal = None, None, False
         if bias is None and n == m and mask.is_only(Causal):
             is_causal = n > 1
@@ -122,8 +127,8 @@ class Softmax(Attention):
             attn_mask=table,
             dropout_p=dropout,
             is_causal=is_causal,
-            scale=self.scale,
-        )
+            scale=scale,
+        )[..., :size]
         return out if blind is None else out.masked_fill(blind, 0)
 
     def scores(
