@@ -1,40 +1,174 @@
-"""Forward and backward of attention: ours against performer-pytorch and nanoGPT-shaped code.
+"""Forward and backward of every attention: ours against its peers in one run.
 
-The contestants take turns, so that a busy machine is equally busy for all; ratios are of medians.
-Performers get equal features: the same projection, of the default number of directions. Then the
-exponents of time and memory against the length: least squares on logarithms, memory being the peak
-of what torch's allocator holds beyond the inputs.
+The contestants take turns, so that a busy machine is equally busy for all; ratios are of medians,
+that of the fastest peer counts. Then the exponents of time and memory against the length: least
+squares on logarithms, memory being the peak of what torch's allocator holds beyond the inputs.
 
-The peer builds (n, m, d) tensors a 128th of the text at a time, so its speed depends much on
-whether these fit a cache: the ratios grow with the batch.
+Peers do what ours does, but for these: linear-attention-transformer's causal form sees whole
+buckets of 64 before one's own, not one's own; local-attention's window has a token more; its
+bidirectional linear form and that of ours have different feature maps. Performers get equal
+features: the same projection, of the default number of directions. performer-pytorch builds
+(n, m, d) tensors a 128th of the text at a time, so its speed depends much on whether these fit a
+cache: the ratio grows with the batch.
 """
 
 import argparse
 import contextlib
+import functools
+import importlib
 import io
 import json
-import math
-import os
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from suexp.attention import Performer, Softmax
-from suexp.mask import Bidirectional, Causal
+from suexp.attention import (
+    EntropyInvariant,
+    Linear,
+    NoisySoftmax,
+    Performer,
+    Realformer,
+    Softmax,
+    TalkingHeads,
+    Taylor,
+)
+from suexp.attention.base import Attention, Carried
+from suexp.mask import Bidirectional, Blockwise, Causal, Window
 from suexp.mask.base import Mask
 from suexp.nn.multi_head import MultiHeadAttention
+from suexp.position import T5, Alibi
+from suexp.position.base import Position
+from suexp.task._peak import peak_bytes
 
 MASKS: dict[str, Mask] = {"causal": Causal(), "bidirectional": Bidirectional()}
-PEER = "performer-pytorch"
-LIMIT = {"causal": 15.0, "bidirectional": 1.5}
+WINDOW = 64
+TABLE = 4096  # the longest text whose n x m numbers are worth the wait
+Call = Callable[[Tensor, Tensor, Tensor], Tensor]
 Rows = list[dict[str, Any]]
+
+
+@dataclass
+class Contest:
+    """What is compared.
+
+    Attributes:
+        name: what ours is.
+        ours: makes the output of q, k and v.
+        others: the peers by name, None where one is not installed.
+        limit: how many times as fast as the fastest peer ours should be.
+        tables: whether ours needs n x m numbers.
+        grows: the length up to which its growth is measured.
+    """
+
+    name: str
+    ours: Call
+    others: Mapping[str, Call | None] = field(default_factory=dict)
+    limit: float = 1.0
+    tables: bool = False
+    projected: int | None = None  # the size of tokens, where these come instead of q, k and v
+
+    @property
+    def installed(self) -> dict[str, Call]:
+        """The peers that are there."""
+        return {name: call for name, call in self.others.items() if call is not None}
+
+
+def module(name: str) -> Any:
+    """Return a peer's module, or None where it is not installed."""
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")  # performer-pytorch prints that it has no CUDA
+            return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+def attending(
+    attention: Attention, mask: Mask, position: Position | None = None, depth: int = 1
+) -> Call:
+    """Return an attention of ours as a function, ``depth`` times where it carries scores."""
+
+    def call(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        places = torch.arange(q.shape[-2])
+        bias = None if position is None else position.bias(places, places)
+        if not attention.carries:
+            return attention(q, k, v, mask, bias)
+        carried = Carried()
+        for _ in range(depth):
+            v = attention(q, k, v, mask, bias, carried=carried)
+        return v
+
+    return call
+
+
+def fused(causal: bool, factor: Tensor | None = None) -> Call:
+    """Return torch's fused attention, with its queries multiplied by a number for each."""
+
+    def call(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        q = q if factor is None else q * factor[: q.shape[-2], None]
+        return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+
+    return call
+
+
+def tabled(table: Callable[[int], Tensor]) -> Call:
+    """Return torch's attention under a mask that is a table."""
+    made = functools.lru_cache(1)(table)
+    return lambda q, k, v: F.scaled_dot_product_attention(q, k, v, attn_mask=made(q.shape[-2]))
+
+
+def attend(bias: nn.Module | None = None, depth: int = 1, **options: Any) -> Call | None:
+    """Return x-transformers' core, with a bias of its own; ``depth`` times with residual scores."""
+    if module("x_transformers") is None:
+        return None
+    core = module("x_transformers.attend").Attend(**options)
+
+    def call(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        n, before = q.shape[-2], None
+        added = None if bias is None else bias(n, n)
+        for _ in range(depth):
+            v, kept = core(q, k, v, attn_bias=added, prev_attn=before)
+            before = kept.qk_similarities if depth > 1 else None
+        return v
+
+    return call
+
+
+def theirs(name: str, **options: Any) -> nn.Module | None:
+    """Return one of x-transformers' position biases."""
+    kinds = module("x_transformers.x_transformers")
+    return None if kinds is None else getattr(kinds, name)(**options)
+
+
+def performer_peer(ours: Performer, causal: bool) -> Call | None:
+    """Return performer-pytorch's attention with our projection."""
+    kinds = module("performer_pytorch")
+    if kinds is None:
+        return None
+    m, d = ours.projection.shape
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        peer = kinds.FastAttention(d, m, causal=causal)
+    peer.projection_matrix.copy_(ours.projection)
+    return peer
+
+
+def local_peer(causal: bool, exact: bool) -> Call | None:
+    """Return local-attention's window, or blocks."""
+    kinds = module("local_attention")
+    size = WINDOW if exact else WINDOW // 2
+    if kinds is None:
+        return None
+    return kinds.LocalAttention(size, causal=causal, exact_windowsize=exact, autopad=True)
 
 
 class PlainAttention(nn.Module):
@@ -55,27 +189,124 @@ class PlainAttention(nn.Module):
         return self.c_proj(y.transpose(1, 2).contiguous().view(b, n, c))
 
 
-def peer_attention(ours: Performer, causal: bool) -> nn.Module | None:
-    """Return performer-pytorch's attention with our projection, if it is installed."""
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            from performer_pytorch import FastAttention
+def softmaxes(heads: int) -> Iterator[Contest]:
+    """Yield the contests of softmax attention, and of what is added to its scores."""
+    for name, mask in MASKS.items():
+        causal = name == "causal"
+        others = {
+            "torch SDPA": fused(causal),
+            "x-transformers": attend(flash=True, causal=causal),
+        }
+        yield Contest(f"softmax, {name}", attending(Softmax(), mask), others)
+    count = torch.arange(1, 2**15).clamp_min(16).log() / torch.tensor(512.0).log()
+    yield Contest(
+        "entropy_invariant, causal",
+        attending(EntropyInvariant(), MASKS["causal"]),
+        {"torch SDPA, queries scaled": fused(True, count)},
+    )
+    biases: dict[str, tuple[Position, nn.Module | None]] = {
+        "alibi": (Alibi(heads), theirs("AlibiPositionalBias", heads=heads)),
+        "t5": (T5(heads), theirs("RelativePositionBias", scale=1.0, causal=True, heads=heads)),
+    }
+    for name, (position, bias) in biases.items():
+        others = {
+            f"x-transformers, {how}": None
+            if bias is None
+            else attend(bias, flash=how == "fused", causal=True, heads=heads)
+            for how in ("fused", "explicit")
+        }
+        ours = attending(Softmax(), MASKS["causal"], position)
+        yield Contest(f"softmax with {name}", ours, others, tables=True)
 
-            m, d = ours.projection.shape
-            peer = FastAttention(d, m, causal=causal)  # prints that it has no CUDA extension
-    except ImportError:
-        return None
-    peer.projection_matrix.copy_(ours.projection)
-    return peer
+
+def near() -> Iterator[Contest]:
+    """Yield the contests of windows and blocks."""
+    for name, mask, exact in (
+        ("window, causal", Window(WINDOW), True),
+        ("window, bidirectional", Window(WINDOW, causal=False), True),
+        ("blockwise", Blockwise(WINDOW), False),
+    ):
+        others = {"local-attention": local_peer("bidirectional" not in name, exact)}
+        others["torch SDPA, table"] = tabled(lambda n, mask=mask: mask.dense(n, n))
+        yield Contest(name, attending(Softmax(), mask), others)
 
 
-def train(call: Callable[..., Tensor], *inputs: Tensor) -> Callable[[], None]:
+def explicit(heads: int) -> Iterator[Contest]:
+    """Yield the contests of attention that forms its weights."""
+    talk = {"pre_talking_heads": True, "post_talking_heads": True, "heads": heads}
+    contestants: dict[str, tuple[Attention, dict[str, Any], int]] = {
+        "talking_heads": (TalkingHeads(heads), talk, 1),
+        "realformer, two layers": (Realformer(), {"heads": heads}, 2),
+        "softmax, materialised": (Softmax(kernel="materialised"), {"heads": heads}, 1),
+        "noisy_softmax": (NoisySoftmax(), {"heads": heads, "gumbel_softmax": True}, 1),
+    }
+    for name, (attention, options, depth) in contestants.items():
+        ours = attending(attention, MASKS["causal"], depth=depth)
+        peer = attend(depth=depth, causal=True, **options)
+        label = "x-transformers, gumbel" if "gumbel_softmax" in options else "x-transformers"
+        yield Contest(f"{name}, causal", ours, {label: peer}, tables=True)
+
+
+def linears(heads: int, size: int, features: int | None) -> Iterator[Contest]:
+    """Yield the contests of attention that never forms its weights."""
+    kinds = module("linear_attention_transformer.linear_attention_transformer")
+    for name, mask in MASKS.items():
+        causal = name == "causal"
+        peer = kinds and (kinds.causal_linear_attn if causal else kinds.linear_attn)
+        others = {"linear-attention-transformer": peer}
+        yield Contest(f"linear, {name}", attending(Linear(), mask), others)
+    for name, mask in MASKS.items():
+        causal = name == "causal"
+        ours = Performer(size, features)
+        others = {"performer-pytorch": performer_peer(ours, causal)}
+        limit = 15.0 if causal else 1.5
+        yield Contest(f"performer, {name}", attending(ours, mask), others, limit)
+    # Features of the second order pay for heads of 16.
+    kinds = module("taylor_series_linear_attention")
+    dim = heads * 16
+    taylor = kinds and kinds.TaylorSeriesLinearAttn(dim, dim_head=16, heads=heads)
+    ours = MultiHeadAttention(dim, heads, 16, Taylor(16))
+    for name, mask in MASKS.items():
+        causal = name == "causal"
+        slow = MultiHeadAttention(dim, heads, 16, Taylor(16, implementation="quadratic"))
+        others = {"our weights, formed": lambda x, slow=slow, mask=mask: slow(x, mask)}
+        if not causal:  # theirs is for CUDA alone
+            others = {"taylor-series-linear-attention": taylor}
+        call = lambda x, mask=mask: ours(x, mask)  # noqa: E731
+        yield Contest(f"taylor with projections, {name}", call, others, projected=dim)
+
+
+def contests(options: argparse.Namespace) -> Iterator[Contest]:
+    """Yield everything that is compared."""
+    heads, size = options.heads, options.head_dim
+    yield from softmaxes(heads)
+    yield from near()
+    yield from explicit(heads)
+    yield from linears(heads, size, options.features)
+    dim = heads * size
+    whole = MultiHeadAttention(dim, heads, size, Softmax())
+    yield Contest(
+        "softmax with projections",
+        lambda x: whole(x, MASKS["causal"]),
+        {"nanoGPT-shaped": PlainAttention(dim, heads)},
+        projected=dim,
+    )
+
+
+def inputs(contest: Contest, batch: int, n: int, options: argparse.Namespace) -> list[Tensor]:
+    """Return what it is called with."""
+    if contest.projected is not None:
+        return [torch.randn(batch, n, contest.projected, requires_grad=True)]
+    shape = (batch, options.heads, n, options.head_dim)
+    return [torch.randn(shape, requires_grad=True) for _ in range(3)]
+
+
+def train(call: Call, given: list[Tensor]) -> Callable[[], None]:
     """Return a function that runs forward and backward."""
 
     def run() -> None:
-        call(*inputs).sum().backward()
-        for x in inputs:
+        call(*given).sum().backward()
+        for x in given:
             x.grad = None
 
     return run
@@ -83,132 +314,85 @@ def train(call: Callable[..., Tensor], *inputs: Tensor) -> Callable[[], None]:
 
 def take_turns(runs: Sequence[Callable[[], None]], repeats: int) -> list[float]:
     """Return each one's median seconds, after two runs each that do not count."""
+    # The processor's time, where there is one thread, does not run on while others have their turn.
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     seconds: list[list[float]] = [[] for _ in runs]
     for repeat in range(repeats + 2):
         for run, samples in zip(runs, seconds, strict=True):
-            start = time.perf_counter()
+            start = clock()
             run()
             if repeat >= 2:  # the allocator's first large blocks are slow
-                samples.append(time.perf_counter() - start)
+                samples.append(clock() - start)
     return [statistics.median(samples) for samples in seconds]
 
 
-def against_peer(batch: int, n: int, options: argparse.Namespace) -> Rows:
-    """Return rows for the causal and the bidirectional Performer."""
-    rows: Rows = []
-    shape = (batch, options.heads, n, options.head_dim)
-    q, k, v = (torch.randn(shape, requires_grad=True) for _ in range(3))
-    for name, mask in MASKS.items():
-        ours = Performer(options.head_dim, options.features)
-        peer = peer_attention(ours, name == "causal")
-        runs = [train(lambda q, k, v, ours=ours, mask=mask: ours(q, k, v, mask), q, k, v)]
-        runs += [train(peer, q, k, v)] if peer is not None else []
-        seconds = take_turns(runs, options.repeats)
-        other = seconds[1] if peer is not None else None
-        rows.append(
-            {
-                "what": f"performer, {name}",
-                "against": PEER,
-                "batch": batch,
-                "n": n,
-                "ms": seconds[0] * 1e3,
-                "other_ms": None if other is None else other * 1e3,
-                "ratio": None if other is None else other / seconds[0],
-                "limit": LIMIT[name],
-            }
-        )
-    return rows
+def against_peers(contest: Contest, batch: int, n: int, options: argparse.Namespace) -> Rows:
+    """Return a row for each peer."""
+    given = inputs(contest, batch, n, options)
+    calls = [contest.ours, *contest.installed.values()]
+    own, *rest = take_turns([train(call, given) for call in calls], options.repeats)
+    fastest = min(rest, default=None)
+    row = {"what": contest.name, "batch": batch, "n": n, "ms": own * 1e3, "limit": contest.limit}
+    return [
+        row
+        | {"against": name, "other_ms": other * 1e3, "ratio": other / own}
+        | {"fastest": other == fastest}
+        for name, other in zip(contest.installed, rest, strict=True)
+    ]
 
 
-def against_plain(batch: int, n: int, options: argparse.Namespace) -> Rows:
-    """Return a row for softmax attention with its projections, against minimal GPT code."""
-    dim = options.heads * options.head_dim
-    ours = MultiHeadAttention(dim, options.heads, options.head_dim, Softmax())
-    plain = PlainAttention(dim, options.heads)
-    x = torch.randn(batch, n, dim, requires_grad=True)
-    causal = MASKS["causal"]
-    a, b = take_turns([train(lambda x: ours(x, causal), x), train(plain, x)], options.repeats)
-    row = {"what": "softmax with projections", "against": "nanoGPT-shaped", "batch": batch, "n": n}
-    return [row | {"ms": a * 1e3, "other_ms": b * 1e3, "ratio": b / a, "limit": 1.0}]
-
-
-def peak_bytes(run: Callable[[], None]) -> int:
-    """Return the most that torch's allocator held during the run beyond what it held before."""
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else the profiler prints when it starts
-    activities = [torch.profiler.ProfilerActivity.CPU]
-    with torch.profiler.profile(activities=activities, profile_memory=True) as profiler:
-        run()
-    results: Any = profiler.profiler
-    events = [e for e in results.kineto_results.events() if e.name() == "[memory]"]
-    live = peak = 0
-    for event in sorted(events, key=lambda e: e.start_ns()):
-        live += event.nbytes()
-        peak = max(peak, live)
-    return peak
-
-
-def slope(x: Sequence[float], y: Sequence[float]) -> float:
+def exponent(x: Sequence[float], y: Sequence[float]) -> float:
     """Return the exponent of y against x."""
-    a, b = [math.log(z) for z in x], [math.log(z) for z in y]
-    mean = statistics.mean(a)
-    return sum((p - mean) * q for p, q in zip(a, b, strict=True)) / sum((p - mean) ** 2 for p in a)
+    return float(np.polyfit(np.log(x), np.log(y), 1)[0])
 
 
-def growth(options: argparse.Namespace) -> Rows:
-    """Return time and memory of the Performer at growing lengths, and their exponents."""
-    rows: Rows = []
-    for name, mask in MASKS.items():
-        ours = Performer(options.head_dim, options.features)
-        runs = []
-        for n in options.slope_lengths:
-            shape = (1, options.heads, n, options.head_dim)
-            qkv = [torch.randn(shape, requires_grad=True) for _ in range(3)]
-            runs.append(train(lambda q, k, v, ours=ours, mask=mask: ours(q, k, v, mask), *qkv))
-        seconds, memory = take_turns(runs, options.repeats), [peak_bytes(run) for run in runs]
-        rows.append(
-            {
-                "what": f"performer, {name}",
-                "n": options.slope_lengths,
-                "ms": [s * 1e3 for s in seconds],
-                "mib": [b / 2**20 for b in memory],
-                "time_slope": slope(options.slope_lengths, seconds),
-                "memory_slope": slope(options.slope_lengths, memory),
-            }
-        )
-    return rows
+def growth(contest: Contest, options: argparse.Namespace) -> dict[str, Any]:
+    """Return time and memory at growing lengths, and their exponents."""
+    lengths = [n for n in options.slope_lengths if not contest.tables or n <= TABLE]
+    runs = [train(contest.ours, inputs(contest, 1, n, options)) for n in lengths]
+    seconds = take_turns(runs, min(options.repeats, 3))
+    memory = [peak_bytes(run, torch.device("cpu")) for run in runs]
+    return {
+        "what": contest.name,
+        "tables": contest.tables,
+        "n": lengths,
+        "ms": [s * 1e3 for s in seconds],
+        "mib": [b / 2**20 for b in memory],
+        "time_exponent": exponent(lengths, seconds),
+        "memory_exponent": exponent(lengths, memory),
+    }
 
 
 def show_header() -> None:
-    columns = f"{'batch':>5} {'n':>6} {'ms':>9} {'other ms':>9} {'times':>6} {'limit':>5}  other"
-    print(f"{'forward + backward':26} {columns}", flush=True)
+    columns = f"{'batch':>5} {'n':>6} {'ms':>9} {'other ms':>9} {'times':>7} {'limit':>5}  other"
+    print(f"{'forward + backward':32} {columns}", flush=True)
 
 
 def show(rows: Rows) -> None:
     for row in rows:
-        other = "-" if row["other_ms"] is None else f"{row['other_ms']:.1f}"
-        ratio = "-" if row["ratio"] is None else f"{row['ratio']:.2f}"
+        mark = " (fastest)" if row["fastest"] and len(rows) > 1 else ""
         print(
-            f"{row['what']:26} {row['batch']:5} {row['n']:6} {row['ms']:9.1f} {other:>9} "
-            f"{ratio:>6} {row['limit']:5}  {row['against']}",
+            f"{row['what']:32} {row['batch']:5} {row['n']:6} {row['ms']:9.1f} "
+            f"{row['other_ms']:9.1f} {row['ratio']:7.2f} {row['limit']:5}  {row['against']}{mark}",
             flush=True,
         )
 
 
-def show_growth(rows: Rows) -> None:
-    for row in rows:
-        exponents = f"time ~ n^{row['time_slope']:.2f}, memory ~ n^{row['memory_slope']:.2f}"
-        print(f"\n{row['what']}: {exponents}")
-        for n, ms, mib in zip(row["n"], row["ms"], row["mib"], strict=True):
-            print(f"  n {n:6}  {ms:9.1f} ms  {mib:9.1f} MiB")
+def show_growth(row: Mapping[str, Any]) -> None:
+    exponents = f"time ~ n^{row['time_exponent']:.2f}, memory ~ n^{row['memory_exponent']:.2f}"
+    print(f"{row['what']:32} {exponents}{', needs n x m' if row['tables'] else ''}")
+    for n, ms, mib in zip(row["n"], row["ms"], row["mib"], strict=True):
+        print(f"  n {n:6}  {ms:9.1f} ms  {mib:9.1f} MiB", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--lengths", type=int, nargs="+", default=[1024, 4096])
+    parser.add_argument("--lengths", type=int, nargs="*", default=[512, 2048])
     parser.add_argument(
-        "--slope-lengths", type=int, nargs="*", default=[2**p for p in range(10, 15)]
+        "--slope-lengths", type=int, nargs="*", default=[2**p for p in range(9, 15)]
     )
-    parser.add_argument("--batch", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--only", nargs="+", default=[""], help="parts of the contests' names")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1])
     parser.add_argument("--heads", type=int, default=8)
     parser.add_argument("--head-dim", type=int, default=64)
     parser.add_argument("--features", type=int, help="directions; default int(d ln d)")
@@ -223,17 +407,22 @@ def main() -> None:
 
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
+    chosen = [c for c in contests(options) if any(part in c.name for part in options.only)]
     rows: Rows = []
     show_header()
-    for batch in options.batch:
-        for n in options.lengths:
-            found = against_peer(batch, n, options) + against_plain(batch, n, options)
-            show(found)
-            rows += found
-    if any(row["ratio"] is None for row in rows):
-        print(f"{PEER} is not installed (extra `peers`): no ratios to it")
-    growths = growth(options) if options.slope_lengths else []
-    show_growth(growths)
+    for contest in chosen:
+        for batch in options.batch:
+            for n in options.lengths:
+                found = against_peers(contest, batch, n, options)
+                show(found)
+                rows += found
+    missing = {name for c in chosen for name, call in c.others.items() if call is None}
+    if missing:
+        print(f"not installed (extra `peers`): {', '.join(sorted(missing))}")
+    growths = []
+    for contest in chosen if options.slope_lengths else []:
+        growths.append(growth(contest, options))
+        show_growth(growths[-1])
     if options.json:
         settings = {k: v for k, v in vars(options).items() if k != "json"}
         result = {"settings": settings, "rows": rows, "growth": growths}

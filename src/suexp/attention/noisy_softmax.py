@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from suexp.attention.softmax import Softmax
+from suexp.attention.softmax import Softmax, gather
 from suexp.mask.base import Mask
 
 Law = Literal["normal", "uniform", "laplace", "cauchy", "constant", "proportional"]
@@ -180,7 +180,11 @@ class NoisySoftmax(Softmax):
         if not self.noisy:
             return super().forward(q, k, v, mask, bias)
         with torch.autocast(q.device.type, enabled=False):
-            weights = F.dropout(self.weights(q, k, mask, bias), self.dropout, self.training)
+            if self.denominator == "noisy":
+                scores = self.scores(q, k, mask, bias)
+                allowed = mask.dense(q.shape[-2], k.shape[-2], q.device)
+                return gather(scores + self._noise(scores), v, allowed, self.dropping)
+            weights = F.dropout(self.weights(q, k, mask, bias), self.dropping)
             return (weights @ v.to(weights.dtype)).to(v.dtype)
 
     def weights(
@@ -194,11 +198,12 @@ class NoisySoftmax(Softmax):
         if not self.noisy:
             return super().weights(q, k, mask, bias)
         scores = self.scores(q, k, mask, bias)
+        allowed = mask.dense(q.shape[-2], k.shape[-2], q.device)
+        return noisy_weights(scores, self._noise(scores), allowed, self.denominator)
+
+    def _noise(self, scores: Tensor) -> Tensor:
         generator = None if self.training else self.source.generator(scores.device)
-        noise = draw_noise(self.law, self.noise_std, scores, generator)
-        return noisy_weights(
-            scores, noise, mask.dense(q.shape[-2], k.shape[-2], q.device), self.denominator
-        )
+        return draw_noise(self.law, self.noise_std, scores, generator)
 
     def extra_repr(self) -> str:
         """Return what the constructor was given."""

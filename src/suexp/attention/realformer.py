@@ -3,12 +3,11 @@
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from suexp.attention.base import Carried, precision
-from suexp.attention.softmax import Softmax, masked_softmax
+from suexp.attention.base import Carried
+from suexp.attention.softmax import Softmax, gather, masked_softmax
 from suexp.mask.base import Mask
 
 RESIDUALS = ("sum", "mean", "scaled", "last")
@@ -85,10 +84,9 @@ class Realformer(Softmax):
             carried.summed = self._joined(own, carried)
             carried.scores = own if self.residual == "last" else carried.summed
             carried.layers += 1
-            weights = F.dropout(
-                self.weights(q, k, mask, bias, carried), self.dropout, self.training
-            )
-            return (weights @ v.to(precision(v))).to(v.dtype)
+            scores = self.scores(q, k, mask, bias, carried)
+            allowed = mask.dense(q.shape[-2], k.shape[-2], q.device)
+            return gather(scores, v, allowed, self.dropping)
 
     def decode(
         self,

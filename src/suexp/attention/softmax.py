@@ -1,5 +1,6 @@
 """The usual attention, through the fastest kernel that the mask permits."""
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -24,6 +25,32 @@ def masked_softmax(
         return scores.softmax(-1)
     weights = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min).softmax(-1)
     return weights.masked_fill(~allowed, 0)
+
+
+def gather(
+    scores: Float[Tensor, "b h n m"],
+    v: Float[Tensor, "b h m e"],
+    allowed: Bool[Tensor, "*batch n m"] | None,
+    dropout: float = 0.0,
+    mix: Callable[[Tensor], Tensor] | None = None,
+) -> Float[Tensor, "b h n e"]:
+    """Return the values gathered by weights that are formed, in the scores' type.
+
+    Args:
+        scores: what the softmax is taken of.
+        v: values.
+        allowed: what queries may look at; None: everything. One that sees nothing gets zeros.
+        dropout: probability of dropping a weight now.
+        mix: what is done to the weights then; rows of zeros must stay so.
+    """
+    if allowed is not None:
+        scores = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min)
+    weights = F.dropout(scores.softmax(-1), dropout)
+    weights = weights if mix is None else mix(weights)
+    out = weights @ v.to(weights.dtype)
+    if allowed is not None:  # cheaper here than on the weights
+        out = out.masked_fill(~allowed.any(-1, keepdim=True), 0)
+    return out.to(v.dtype)
 
 
 def naive(
@@ -69,7 +96,7 @@ class Softmax(Attention):
         "values": "h * e * (n * m if kernel == 'materialised' else pairs)",
     }
     saved: ClassVar[str] = (
-        "h * n if kernel == 'sdpa' else (2 * h + 1 / 2) * n * m if causal else h * n * m"
+        "h * n if kernel == 'sdpa' else (h + 1 / 4) * n * m + n / 4 if causal else h * n * m"
     )
 
     def __init__(
@@ -84,6 +111,11 @@ class Softmax(Attention):
         self.scale = scale
         self.kernel = kernel
 
+    @property
+    def dropping(self) -> float:
+        """The probability of dropping an attention weight as things stand."""
+        return self.dropout if self.training else 0.0
+
     def forward(
         self,
         q: Float[Tensor, "b h n d"],
@@ -97,9 +129,8 @@ class Softmax(Attention):
         if self.kernel == "materialised":
             scores = (q @ k.mT).mul_(q.shape[-1] ** -0.5 if self.scale is None else self.scale)
             scores = scores if bias is None else scores + bias.to(scores.dtype)
-            weights = masked_softmax(scores, mask.dense(n, m, q.device))
-            return F.dropout(weights, self.dropout, self.training) @ v
-        dropout, scale, size = self.dropout if self.training else 0.0, self.scale, v.shape[-1]
+            return gather(scores, v, mask.dense(n, m, q.device), self.dropping)
+        scale, size = self.scale, v.shape[-1]
         if size != q.shape[-1] and n > 1 and q.device.type == "cpu":
             # The CPU's fused kernel wants equal sizes; without it, n x m scores would be formed.
             scale = q.shape[-1] ** -0.5 if scale is None else scale
@@ -107,7 +138,7 @@ class Softmax(Attention):
             q, k, v = (F.pad(x, (0, width - x.shape[-1])) for x in (q, k, v))
         blocks = blocks_of(mask)
         if blocks is not None and bias is None and n == m and blocks.pay(n):
-            return local_attention(q, k, v, mask, blocks, dropout, scale)[..., :size]
+            return local_attention(q, k, v, mask, blocks, self.dropping, scale)[..., :size]
         table, blind, is_causal = None, None, False
         if bias is None and n == m and mask.is_only(Causal):
             is_causal = n > 1
@@ -125,7 +156,7 @@ class Softmax(Attention):
             k,
             v,
             attn_mask=table,
-            dropout_p=dropout,
+            dropout_p=self.dropping,
             is_causal=is_causal,
             scale=scale,
         )[..., :size]

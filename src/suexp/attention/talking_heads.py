@@ -1,5 +1,6 @@
 """Softmax attention whose heads mix their scores, and their weights."""
 
+import functools
 from typing import ClassVar
 
 import torch
@@ -7,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from suexp.attention.base import Attention, precision
-from suexp.attention.softmax import masked_softmax
+from suexp.attention.softmax import gather, masked_softmax
 from suexp.mask.base import Mask
 
 INITS = ("identity", "random")
@@ -44,7 +45,7 @@ class TalkingHeads(Attention):
     }
     saved: ClassVar[str] = (
         "h * n * d + h * n * m * (1 + (1 if pre else 0) + (1 if post else 0))"
-        " + ((h + 1 / 2) * n * m if causal else 0)"
+        " + ((n * m + n) / 4 if causal else 0)"
     )
 
     def __init__(
@@ -85,8 +86,10 @@ class TalkingHeads(Attention):
     ) -> Float[Tensor, "b h n e"]:
         """Return the attended values; zeros for a query that may look at nothing."""
         with torch.autocast(q.device.type, enabled=False):
-            weights = self.weights(q, k, mask, bias)
-            return (weights @ v.to(weights.dtype)).to(v.dtype)
+            allowed = mask.dense(q.shape[-2], k.shape[-2], q.device)
+            dropout = self.dropout if self.training else 0.0
+            mix = functools.partial(_mix, self.mix_weights)
+            return gather(self.scores(q, k, mask, bias), v, allowed, dropout, mix)
 
     def scores(
         self,
@@ -109,10 +112,9 @@ class TalkingHeads(Attention):
         mask: Mask,
         bias: Float[Tensor, "*b h n m"] | None = None,
     ) -> Float[Tensor, "b h n m"]:
-        """Return the mixed weights that the values are multiplied by."""
+        """Return the mixed weights that the values are multiplied by, without dropout."""
         allowed = mask.dense(q.shape[-2], k.shape[-2], q.device)
         weights = masked_softmax(self.scores(q, k, mask, bias), allowed)
-        weights = nn.functional.dropout(weights, self.dropout, self.training)
         return _mix(self.mix_weights, weights)
 
     def extra_repr(self) -> str:
