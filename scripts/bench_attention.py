@@ -66,7 +66,7 @@ class Contest:
         others: the peers by name, None where one is not installed.
         limit: how many times as fast as the fastest peer ours should be.
         tables: whether ours needs n x m numbers.
-        grows: the length up to which its growth is measured.
+        projected: the size of tokens, where these are given instead of q, k and v.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Contest:
     others: Mapping[str, Call | None] = field(default_factory=dict)
     limit: float = 1.0
     tables: bool = False
-    projected: int | None = None  # the size of tokens, where these come instead of q, k and v
+    projected: int | None = None
 
     @property
     def installed(self) -> dict[str, Call]:
@@ -95,16 +95,14 @@ def module(name: str) -> Any:
 def attending(
     attention: Attention, mask: Mask, position: Position | None = None, depth: int = 1
 ) -> Call:
-    """Return an attention of ours as a function, ``depth`` times where it carries scores."""
+    """Return layers of an attention of ours as a function; they share the position's bias."""
 
     def call(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         places = torch.arange(q.shape[-2])
         bias = None if position is None else position.bias(places, places)
-        if not attention.carries:
-            return attention(q, k, v, mask, bias)
-        carried = Carried()
+        carried = {"carried": Carried()} if attention.carries else {}
         for _ in range(depth):
-            v = attention(q, k, v, mask, bias, carried=carried)
+            v = attention(q, k, v, mask, bias, **carried)
         return v
 
     return call
@@ -126,18 +124,20 @@ def tabled(table: Callable[[int], Tensor]) -> Call:
     return lambda q, k, v: F.scaled_dot_product_attention(q, k, v, attn_mask=made(q.shape[-2]))
 
 
-def attend(bias: nn.Module | None = None, depth: int = 1, **options: Any) -> Call | None:
-    """Return x-transformers' core, with a bias of its own; ``depth`` times with residual scores."""
+def attend(
+    bias: nn.Module | None = None, depth: int = 1, residual: bool = False, **options: Any
+) -> Call | None:
+    """Return layers of x-transformers' core, each of which asks for the bias anew."""
     if module("x_transformers") is None:
         return None
     core = module("x_transformers.attend").Attend(**options)
 
     def call(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         n, before = q.shape[-2], None
-        added = None if bias is None else bias(n, n)
         for _ in range(depth):
+            added = None if bias is None else bias(n, n)
             v, kept = core(q, k, v, attn_bias=added, prev_attn=before)
-            before = kept.qk_similarities if depth > 1 else None
+            before = kept.qk_similarities if residual else None
         return v
 
     return call
@@ -212,11 +212,11 @@ def softmaxes(heads: int) -> Iterator[Contest]:
         others = {
             f"x-transformers, {how}": None
             if bias is None
-            else attend(bias, flash=how == "fused", causal=True, heads=heads)
+            else attend(bias, 2, flash=how == "fused", causal=True, heads=heads)
             for how in ("fused", "explicit")
         }
-        ours = attending(Softmax(), MASKS["causal"], position)
-        yield Contest(f"softmax with {name}", ours, others, tables=True)
+        ours = attending(Softmax(), MASKS["causal"], position, depth=2)
+        yield Contest(f"softmax with {name}, two layers", ours, others, tables=True)
 
 
 def near() -> Iterator[Contest]:
@@ -236,7 +236,7 @@ def explicit(heads: int) -> Iterator[Contest]:
     talk = {"pre_talking_heads": True, "post_talking_heads": True, "heads": heads}
     contestants: dict[str, tuple[Attention, dict[str, Any], int]] = {
         "talking_heads": (TalkingHeads(heads), talk, 1),
-        "realformer, two layers": (Realformer(), {"heads": heads}, 2),
+        "realformer, two layers": (Realformer(), {"heads": heads, "residual": True}, 2),
         "softmax, materialised": (Softmax(kernel="materialised"), {"heads": heads}, 1),
         "noisy_softmax": (NoisySoftmax(), {"heads": heads, "gumbel_softmax": True}, 1),
     }
@@ -365,14 +365,14 @@ def growth(contest: Contest, options: argparse.Namespace) -> dict[str, Any]:
 
 def show_header() -> None:
     columns = f"{'batch':>5} {'n':>6} {'ms':>9} {'other ms':>9} {'times':>7} {'limit':>5}  other"
-    print(f"{'forward + backward':32} {columns}", flush=True)
+    print(f"{'forward + backward':37} {columns}", flush=True)
 
 
 def show(rows: Rows) -> None:
     for row in rows:
         mark = " (fastest)" if row["fastest"] and len(rows) > 1 else ""
         print(
-            f"{row['what']:32} {row['batch']:5} {row['n']:6} {row['ms']:9.1f} "
+            f"{row['what']:37} {row['batch']:5} {row['n']:6} {row['ms']:9.1f} "
             f"{row['other_ms']:9.1f} {row['ratio']:7.2f} {row['limit']:5}  {row['against']}{mark}",
             flush=True,
         )
@@ -380,7 +380,7 @@ def show(rows: Rows) -> None:
 
 def show_growth(row: Mapping[str, Any]) -> None:
     exponents = f"time ~ n^{row['time_exponent']:.2f}, memory ~ n^{row['memory_exponent']:.2f}"
-    print(f"{row['what']:32} {exponents}{', needs n x m' if row['tables'] else ''}")
+    print(f"{row['what']:37} {exponents}{', needs n x m' if row['tables'] else ''}")
     for n, ms, mib in zip(row["n"], row["ms"], row["mib"], strict=True):
         print(f"  n {n:6}  {ms:9.1f} ms  {mib:9.1f} MiB", flush=True)
 

@@ -17,7 +17,7 @@ class Elu(FeatureMap):
 
     def __call__(self, x: Float[Tensor, "B n d"]) -> tuple[Float[Tensor, "B n d"], None]:
         """Return the features; their size needs no care."""
-        return F.elu(x) + 1, None
+        return F.elu(x).add_(1), None
 
     def vjp(
         self, x: Float[Tensor, "B n d"], features: Float[Tensor, "B n d"], grad: Tensor
@@ -79,8 +79,8 @@ class Linear(FeatureAttention):
     features: ClassVar[str] = "feature_multiplier * d"
     mapping: ClassVar[str] = "h * (n + m) * d * f if feature_multiplier > 1 else 0"
     saved: ClassVar[str] = (
-        "h * ((n + m) * f * (2 if feature_multiplier > 1 else 1) + m * (e + 2) + n + f * (e + 1)"
-        " + (2 * squares(n, chunk_size) + n if causal else 0))"
+        "h * ((n + m) * f * (2 if feature_multiplier > 1 else 1) + m * (e + 1) + n + f * (e + 1)"
+        " + (squares(n, chunk_size) if causal else 0))"
     )
 
     def __init__(

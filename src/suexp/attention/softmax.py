@@ -149,8 +149,14 @@ class Softmax(Attention):
             blind = ~table.any(-1, keepdim=True)
             table = table | blind
         if bias is not None:
-            bias = bias.to(q.dtype)
-            table = bias if table is None else bias.masked_fill(~table, -torch.inf)
+            bias = bias.to(q.dtype).view(
+                -1, *bias.shape[-3:]
+            )  # three dimensions have no fast kernel
+            if table is not None:
+                bias = bias + torch.zeros_like(table, dtype=bias.dtype).masked_fill_(
+                    ~table, -torch.inf
+                )
+            table = bias
         out = F.scaled_dot_product_attention(
             q,
             k,

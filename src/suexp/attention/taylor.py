@@ -110,8 +110,8 @@ class Taylor(FeatureAttention):
     saved: ClassVar[str] = (
         "h * n * ((order + 2) * m + e + 1) + (n * m / 4 if causal else 0)"
         " if implementation == 'quadratic'"
-        " else h * ((n + m) * f + m * (e + 2) + n + f * (e + 1)"
-        " + (2 * squares(n, chunk_size) + n if causal else 0))"
+        " else h * ((n + m) * f + m * (e + 1) + n + f * (e + 1)"
+        " + (squares(n, chunk_size) if causal else 0))"
     )
     state: ClassVar[str] = (
         "h * m * (d + e) if implementation == 'quadratic' else h * (f * (e + 1) + 1)"
