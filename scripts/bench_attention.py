@@ -4,12 +4,11 @@ The contestants take turns, so that a busy machine is equally busy for all; rati
 that of the fastest peer counts. Then the exponents of time and memory against the length: least
 squares on logarithms, memory being the peak of what torch's allocator holds beyond the inputs.
 
-Peers do what ours does, but for these: linear-attention-transformer's causal form sees whole
-buckets of 64 before one's own, not one's own; local-attention's window has a token more; its
-bidirectional linear form and that of ours have different feature maps. Performers get equal
-features: the same projection, of the default number of directions. performer-pytorch builds
-(n, m, d) tensors a 128th of the text at a time, so its speed depends much on whether these fit a
-cache: the ratio grows with the batch.
+Peers do what ours does, but for these: linear-attention-transformer takes softmaxes for features,
+which saves its bidirectional form the denominators, and its causal form sees no token of one's own
+64; local-attention's window has a token more. Performers get equal features: the same projection,
+of the default number of directions. performer-pytorch builds (n, m, d) tensors a 128th of the text
+at a time, so its speed depends much on whether these fit a cache: the ratio grows with the batch.
 """
 
 import argparse
@@ -171,6 +170,23 @@ def local_peer(causal: bool, exact: bool) -> Call | None:
     return kinds.LocalAttention(size, causal=causal, exact_windowsize=exact, autopad=True)
 
 
+def textbook(causal: bool, size: int = 64) -> Call:
+    """Return linear attention with elu + 1 in plain torch code, in buckets if it is causal."""
+
+    def call(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        q, k = F.elu(q) + 1, F.elu(k) + 1
+        if not causal:
+            return (q @ (k.mT @ v)) / (q @ k.sum(-2, keepdim=True).mT)
+        q, k, v = (x.unflatten(2, (-1, size)) for x in (q, k, v))
+        sums, total = (k.mT @ v).cumsum(2), k.sum(-2, keepdim=True).cumsum(2)
+        sums, total = (F.pad(x[:, :, :-1], (0, 0, 0, 0, 1, 0)) for x in (sums, total))
+        own = (q @ k.mT).tril()
+        below = own.sum(-1, keepdim=True) + q @ total.mT
+        return ((own @ v + q @ sums) / below).flatten(2, 3)
+
+    return call
+
+
 class PlainAttention(nn.Module):
     """Causal self attention as minimal GPT code writes it."""
 
@@ -253,7 +269,7 @@ def linears(heads: int, size: int, features: int | None) -> Iterator[Contest]:
     for name, mask in MASKS.items():
         causal = name == "causal"
         peer = kinds and (kinds.causal_linear_attn if causal else kinds.linear_attn)
-        others = {"linear-attention-transformer": peer}
+        others = {"linear-attention-transformer": peer, "plain torch": textbook(causal)}
         yield Contest(f"linear, {name}", attending(Linear(), mask), others)
     for name, mask in MASKS.items():
         causal = name == "causal"
