@@ -51,7 +51,7 @@ from suexp.task._peak import peak_bytes
 MASKS: dict[str, Mask] = {"causal": Causal(), "bidirectional": Bidirectional()}
 WINDOW = 64
 TABLE = 4096  # the longest text whose n x m numbers are worth the wait
-Call = Callable[[Tensor, Tensor, Tensor], Tensor]
+Call = Callable[..., Tensor]
 Rows = list[dict[str, Any]]
 
 

@@ -9,7 +9,7 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,15 @@ MATRICES = (
         ("val/loss_n64", "val/loss_n128", "val/loss_n512"),
     ),
 )
+
+
+COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "train_seconds": ("training", duration),
+    "peak_memory_bytes": ("memory", size),
+    "flops_per_step": ("FLOPs a step", count),
+    "attention_state_bytes": ("decoding state", size),
+}
+SPEED = "attention_matrix/speed.json"  # bench_attention.py --json
 
 
 def record(source: Path, target: Path, allow_dirty: bool) -> None:
@@ -122,7 +131,36 @@ def which_tables(experiments: Path) -> str:
         if (folder / "results.json").is_file():
             parts += [f"**{title}** ([card](experiments/{slug}/README.md))", ""]
             parts += [*_comparison(load_results(folder), ending, columns), ""]
+    path = experiments / SPEED
+    if path.is_file():
+        measured = json.loads(path.read_text(encoding="utf-8"))
+        heads = "{heads} heads of {head_dim}".format_map(measured["settings"])
+        parts += [
+            f"**Forward and backward of the core alone** ({heads}, one text, one thread; ×: times "
+            "as fast as the fastest peer in the same run; growth from 512 to 16k tokens, to 4096 "
+            "where n x m numbers are needed; `python scripts/bench_attention.py`)",
+            "",
+            *_speed(measured),
+            "",
+        ]
     return "\n".join(parts)
+
+
+def _speed(measured: dict[str, Any]) -> list[str]:
+    """Return the rows of `bench_attention.py`: times of one pass, and as fast as which peer."""
+    settings, growth = measured["settings"], {row["what"]: row for row in measured["growth"]}
+    lengths = settings["lengths"]
+    header = ["", *(f"n = {n}" for n in lengths), "fastest peer", "time", "memory"]
+    lines = [f"| {' | '.join(header)} |", f"| --- |{' --: |' * (len(header) - 1)}"]
+    fastest = [row for row in measured["rows"] if row["fastest"]]
+    for name in dict.fromkeys(row["what"] for row in fastest):
+        rows = {row["n"]: row for row in fastest if row["what"] == name}
+        cells = [f"{rows[n]['ms']:.0f} ms, {rows[n]['ratio']:.2f} ×" for n in lengths]
+        cells.append(", ".join(dict.fromkeys(row["against"] for row in rows.values())))
+        if name in growth:
+            cells += [f"n^{growth[name][f'{what}_exponent']:.2f}" for what in ("time", "memory")]
+        lines.append(f"| {name.replace('_', chr(92) + '_')} | {' | '.join(cells)} |")
+    return lines
 
 
 def _comparison(results: dict[str, Any], ending: str, columns: Sequence[str]) -> list[str]:
@@ -134,17 +172,15 @@ def _comparison(results: dict[str, Any], ending: str, columns: Sequence[str]) ->
             runs = [run for run in results["runs"] if run["arm"] == arm]
             values = [mean_interval([run["metrics"][name] for run in runs]) for name in columns]
             mean = {
-                name: sum(run["cost"].get(name) or 0 for run in runs) / len(runs)
-                for name in ("train_seconds", "peak_memory_bytes", "flops_per_step")
+                name: sum(run["cost"].get(name) or 0 for run in runs) / len(runs) for name in COSTS
             }
             rows[arm.removesuffix(ending)] = (values, mean)
-    header = ["", *columns, "training", "memory", "FLOPs a step"]
+    header = ["", *columns, *(title for title, _ in COSTS.values())]
     lines = [f"| {' | '.join(header)} |", f"| --- |{' --: |' * (len(header) - 1)}"]
     for arm, (values, mean) in sorted(rows.items(), key=lambda item: item[1][0][0].mean):
         cells = [plus_minus(value.mean, value.low, value.high) for value in values]
-        cells += [duration(mean["train_seconds"]), size(mean["peak_memory_bytes"])]
-        name = arm.replace("_", "\\_")
-        lines.append(f"| {name} | {' | '.join([*cells, count(mean['flops_per_step'])])} |")
+        cells += [show(mean[name]) for name, (_, show) in COSTS.items()]
+        lines.append(f"| {arm.replace('_', chr(92) + '_')} | {' | '.join(cells)} |")
     return lines
 
 
