@@ -1,7 +1,7 @@
 """From overrides to a checked, resolved config."""
 
-import copy
 import functools
+import pickle
 import re
 import shlex
 import threading
@@ -131,7 +131,7 @@ def _composed(
     """Return what `resolve` starts from: the config, the choices, the seed."""
     values = _values(overrides)
     cfg, choices = _chosen(tuple(item for item in overrides if item not in values), config_dir)
-    cfg = copy.deepcopy(cfg)
+    cfg = pickle.loads(pickle.dumps(cfg))  # faster than a deep copy
     with _told(overrides):
         parsed = OverridesParser.create().parse_overrides(values)
         ConfigLoaderImpl._apply_overrides_to_config(parsed, cfg)
