@@ -1,4 +1,4 @@
-"""The command ``suexp``: argv -> list, show, check, report, or Hydra.
+"""The command ``suexp``: argv -> list, show, check, report, runs, rerun, or Hydra.
 
 Imports are made where they are used, so that a listing or a misspelling is answered without
 hydra, and nothing here ever imports torch by itself.
@@ -44,6 +44,10 @@ def _dispatch(argv: list[str]) -> int:
         from suexp.cli.checking import run
     elif command == "report":
         from suexp.cli.reporting import run
+    elif command == "runs":
+        from suexp.cli.runs import run
+    elif command == "rerun":
+        from suexp.cli.rerunning import run
     elif argv == ["--version"]:
         print(f"suexp {__version__}")
         return 0

@@ -21,7 +21,7 @@ from suexp.runner.suggest import (
     unreadable,
 )
 
-SUBCOMMANDS = ("list", "show", "check", "report")
+SUBCOMMANDS = ("list", "show", "check", "report", "runs", "rerun")
 
 # Hydra's flags; those in the second table are followed by a value.
 _PLAIN = {

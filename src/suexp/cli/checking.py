@@ -5,7 +5,7 @@ from typing import Any
 
 from suexp.catalogue import Catalogue
 from suexp.cli import argv as command_line
-from suexp.cli.terminal import show_rows, show_text
+from suexp.cli.terminal import counted, show_rows, show_text
 from suexp.errors import UserError
 
 USAGE = """usage: suexp check [-m] [--config-dir DIR] [OVERRIDES ...]
@@ -47,13 +47,13 @@ def show_plan(item: Any) -> None:
     if item.header is None:
         chosen = " ".join(f"{k}={v}" for k, v in sorted(first.choices.items()) if "@" not in k)
         changes = [text for text in item.user if text.split("=")[0] not in first.choices]
-        show_text(f"{_count(len(runs), 'run')}, {steps} steps", "bold")
+        show_text(f"{counted(len(runs), 'run')}, {steps} steps", "bold")
         seeds = " ".join(str(run.seed) for run in runs)
         rows = [("choices", chosen), ("with", " ".join(changes)), ("seeds", seeds)]
         show_rows(("", ""), [row for row in rows if row[1]])
         return
     arms = item.header["arms"]
-    counts = f"{_count(len(arms), 'arm')} x {_count(len(item.seeds), 'seed')}"
+    counts = f"{counted(len(arms), 'arm')} x {counted(len(item.seeds), 'seed')}"
     show_text(f"experiment={item.slug} ({item.scale}): {counts} = {len(runs)} runs", "bold")
     show_rows(("arm", "overrides"), [(arm, " ".join(items)) for arm, items in arms.items()])
     facts = [
@@ -63,11 +63,7 @@ def show_plan(item: Any) -> None:
     tuning = sum(len(runs) for runs in item.tuning().values())
     if tuning:
         parameter = item.header["tune"]["parameter"]
-        facts.append(("tuning", f"{_count(tuning, 'run')} to choose {parameter}"))
+        facts.append(("tuning", f"{counted(tuning, 'run')} to choose {parameter}"))
     if item.user:
         facts.append(("with", " ".join(item.user)))
     show_rows(("", ""), facts)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -37,7 +37,11 @@ def answer(argv: Sequence[str]) -> bool:
 
 
 def _names(command: str) -> list[str]:
-    """Return what may follow a subcommand; a folder after ``report`` is the shell's business."""
+    """Return what may follow a subcommand; folders and ids are the shell's business."""
+    if command == "runs":
+        from suexp.runner.inventory import STATUSES
+
+        return [*STATUSES, "experiment=", "arm=", "seed=", "--metric", "--prune", "--sort"]
     groups = Catalogue().groups if command in ("list", "show") else {}
     if command == "list":
         return [*groups, "--json"]

@@ -12,6 +12,8 @@ suexp runs the posts of https://kexue.fm as experiments.
   suexp show NAME           what an option or experiment is: equation, parameters, post, verdict
   suexp check OVERRIDES     compose and check everything, train nothing
   suexp report DIR          write an experiment's report again
+  suexp runs [WORDS]        what was run: status, metric, time, size; --prune removes
+  suexp rerun RUN           repeat a run from its folder and compare all metrics
 
   suexp                                             one run: a language model on real English
   suexp attention=performer optimizer=lion          the same with other parts

@@ -64,3 +64,8 @@ def show_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     for row in cells:
         table.add_row(*(Text(text) for text in row))
     Console().print(table)
+
+
+def counted(number: int, what: str) -> str:
+    """Return ``1 run``, ``2 runs``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -24,6 +24,7 @@ VIEWS = (
     "runner/expression.py",
     "runner/figure",
     "runner/grammar.py",
+    "runner/inventory.py",
     "runner/plots.py",
     "runner/progress.py",
     "runner/readable.py",

@@ -1,0 +1,124 @@
+"""``suexp rerun RUN``: run it again from its folder, and compare what comes out."""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from suexp.cli.terminal import parser, show_rows, show_text
+from suexp.errors import UserError
+from suexp.runner.inventory import Stored, chosen, stored
+from suexp.runner.readable import number
+
+MACHINES_OWN = re.compile("second|memory")  # metrics of the machine's, which no run repeats
+
+
+def run(argv: Sequence[str]) -> int:
+    """Repeat a run and return 0 if all its metrics come out the same, else 1.
+
+    Raises:
+        UserError: no such run, several, or one that never finished.
+    """
+    arguments = parser("rerun", "Run a run again from its folder, and compare all metrics.")
+    arguments.add_argument("run", help="a run's id, its beginning, or its folder")
+    arguments.add_argument("--out", type=Path, default=Path("outputs"), help="default: outputs")
+    arguments.add_argument("--into", type=Path, help="where to; default: OUT/reruns")
+    arguments.add_argument(
+        "--tolerance", type=float, default=0.0, help="greatest relative difference; default: 0"
+    )
+    given = arguments.parse_args(argv)
+    old = find(given.run, given.out)
+    into = given.into or old.folder.parents[1] / "reruns"
+    from suexp.runner.job import execute
+    from suexp.runner.versions import provenance
+
+    for line in changes(old.summary, provenance()):
+        show_text(line)
+    new = execute(moved(old.config, into.absolute()))
+    if new["status"] != "finished":
+        raise UserError(f"rerun {old.id}: it failed this time: {new['error']}")
+    show_text(f"run {new['id']} in {into / 'runs' / new['id']}")
+    if new["id"] != old.id:
+        show_text(f"its source or its data are not what they were: then it was {old.id}")
+    return report(compare(old.metrics, new["metrics"]), given.tolerance)
+
+
+def find(name: str, out: Path) -> Stored:
+    """Return the one finished run that a name means.
+
+    Raises:
+        UserError: there is none, or more than one, or it never finished.
+    """
+    if (Path(name) / "config.yaml").is_file():
+        found = [Stored(Path(name).absolute())]
+    else:
+        found = [item for item in chosen(stored(out), []) if item.id.startswith(name)]
+    if len(found) != 1:
+        known = "no run's id begins" if not found else f"{len(found)} runs' ids begin"
+        raise UserError(f"rerun {name}: {known} so in {out}; see suexp runs --out {out}")
+    if found[0].status != "finished":
+        raise UserError(f"rerun {name}: it is {found[0].status}; only a finished run compares")
+    return found[0]
+
+
+def moved(config: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """Return the config with another place for its results, run anew and logged nowhere else."""
+    changed = {**config, "out": str(out), "rerun": True, "logger": None}
+    if config.get("parent"):
+        changed["parent"] = moved(config["parent"], out)
+    return changed
+
+
+def changes(old: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return what is not as it was: versions, commit, machine."""
+    before, after = old.get("versions") or {}, now["versions"]
+    lines = [
+        f"{name} was {before.get(name)}, is {after.get(name)}"
+        for name in sorted({*before, *after})
+        if before.get(name) != after.get(name)
+    ]
+    if old.get("commit") != now["commit"]:
+        lines.append(f"the commit was {_short(old.get('commit'))}, is {_short(now['commit'])}")
+    for name, states in (("then", old), ("now", now)):
+        if states.get("dirty"):
+            lines.append(f"suexp has changes that are in no commit ({name})")
+    if old.get("machine") != now["machine"]:
+        lines.append("it is another machine")
+    return lines
+
+
+def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any, float]]:
+    """Return (metric, then, now, relative difference), the machine's own left out."""
+    rows = []
+    for name in dict.fromkeys((*old, *new)):
+        if not MACHINES_OWN.search(name):
+            then, now = old.get(name), new.get(name)
+            rows.append((name, then, now, difference(then, now)))
+    return rows
+
+
+def difference(then: Any, now: Any) -> float:
+    """Return $|a - b| / max(|a|, |b|)$; infinite where only one is there or finite."""
+    if then == now or json.dumps(then) == json.dumps(now):  # NaN equals itself here
+        return 0.0
+    numbers = all(isinstance(x, (int, float)) and math.isfinite(x) for x in (then, now))
+    return abs(then - now) / max(abs(then), abs(now)) if numbers else math.inf
+
+
+def report(rows: Sequence[tuple[str, Any, Any, float]], tolerance: float) -> int:
+    """Print what differs; return 0 where nothing does by more than the tolerance."""
+    differing = [row for row in rows if row[3] > 0]
+    if not differing:
+        show_text(f"all {len(rows)} metrics are equal, bit for bit")
+        return 0
+    cells = [(name, number(a, 9), number(b, 9), f"{gap:.2g}") for name, a, b, gap in differing]
+    show_rows(("metric", "then", "now", "relative difference"), cells)
+    worst = max(gap for *_, gap in differing)
+    show_text(f"{len(differing)} of {len(rows)} metrics differ, by {worst:.2g} at most")
+    return 0 if worst <= tolerance else 1
+
+
+def _short(commit: str | None) -> str:
+    return "unknown" if commit is None else commit[:12]

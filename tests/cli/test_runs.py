@@ -1,0 +1,185 @@
+"""What the run store lists, filters and removes; a run repeated from its folder."""
+
+import io
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from filelock import FileLock
+
+from suexp.cli import rerunning, runs
+from suexp.errors import UserError
+from suexp.runner.compose import resolve
+from suexp.runner.inventory import Stored, chosen, stored
+from suexp.runner.job import execute
+from suexp.runner.store import Run
+from tests.runner.tiny import tiny
+
+NOW = datetime.now(UTC)
+
+
+def put(out: Path, name: str, arm: str, status: str | None, loss: float | None = None) -> Path:
+    folder = out / "runs" / name
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints" / "step=3.ckpt").write_bytes(b"0" * 1000)
+    config = {
+        "seed": len(list(folder.parent.iterdir())) - 1,
+        "optimizer": {"lr": 1e-3, "decoupled": True},
+        "run": {"experiment": "lion", "arm": arm},
+        "scheduler": None,
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    if status:
+        summary = {
+            "status": status,
+            "started": (NOW - timedelta(days=config["seed"])).isoformat(),  # type: ignore[operator]
+            "error": "loss is NaN" if status == "failed" else None,
+            "metrics": {} if loss is None else {"train/loss": 9.0, "val/loss": loss},
+            "cost": {"steps": 3, "wall_seconds": 65.0},
+        }
+        (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    put(tmp_path, "aa11", "adamw", "finished", 2.5)
+    put(tmp_path, "ab22", "lion", "finished", 2.0)
+    put(tmp_path, "bc33", "lion", "failed")
+    stopped = put(tmp_path, "cd44", "adamw", None)
+    (stopped / "summary.json").write_text('{"status": "fini', encoding="utf-8")  # half-written
+    return tmp_path
+
+
+def ids(items: list[Stored]) -> list[str]:
+    return sorted(item.id for item in items)
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ([], ["aa11", "ab22", "bc33", "cd44"]),
+        (["finished"], ["aa11", "ab22"]),
+        (["stopped"], ["cd44"]),
+        (["arm=lion"], ["ab22", "bc33"]),
+        (["arm=lion", "failed"], ["bc33"]),
+        (["seed=1"], ["ab22"]),
+        (["optimizer.lr=0.001", "experiment=lion"], ["aa11", "ab22", "bc33", "cd44"]),
+        (["optimizer.lr=1e-2"], []),
+        (["optimizer.decoupled=true", "scheduler=null"], ["aa11", "ab22", "bc33", "cd44"]),
+        (["a"], ["aa11", "ab22"]),
+    ],
+)
+def test_words_choose(out: Path, words: list[str], wanted: list[str]) -> None:
+    assert ids(chosen(stored(out), words)) == wanted
+
+
+def test_a_held_run_is_running(out: Path) -> None:
+    with FileLock(out / "runs" / "cd44" / ".lock"):
+        assert ids(chosen(stored(out), ["running"])) == ["cd44"]
+        assert runs.run(["--out", str(out), "cd", "--prune", "--yes"]) == 0
+        with pytest.raises(UserError, match="being run"):
+            Stored(out / "runs" / "cd44").remove()
+    assert (out / "runs" / "cd44" / "checkpoints").is_dir()
+
+
+def test_the_list(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert runs.run(["--out", str(out), "--sort", "val/loss"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[:2]] == ["ab22", "aa11"]
+    assert "lion lion" in lines[0]
+    assert "val/loss 2 " in lines[0]
+    assert "1 min 5 s" in lines[0]
+    assert any("loss is NaN" in line for line in lines)
+    assert lines[-1].startswith("4 runs (2 finished, ")
+
+
+def test_the_list_for_machines(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs.run(["--out", str(out), "--json", "finished", "--metric", "train/loss"])
+    rows: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+    assert [(row["id"], row["value"], row["seed"]) for row in rows] == [
+        ("ab22", 9.0, 1),
+        ("aa11", 9.0, 0),
+    ]
+    assert min(row["bytes"] for row in rows) > 1000
+
+
+def test_removing_needs_to_be_told_which_and_agreed_to(
+    out: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match="say which"):
+        runs.run(["--out", str(out), "--prune"])
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    with pytest.raises(UserError, match="1 run would go; add --yes"):
+        runs.run(["--out", str(out), "--prune", "failed"])
+    assert len(stored(out)) == 4
+    assert runs.run(["--out", str(out), "--prune", "--yes", "failed"]) == 0
+    assert runs.run(["--out", str(out), "--prune", "--yes", "--older", "12h", "finished"]) == 0
+    assert ids(stored(out)) == ["aa11", "cd44"]
+    assert "removed 1 run" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["optimiser.lr=1"], "no run's config has this key; did you mean optimizer.lr?"),
+        (["finishd"], "did you mean finished?"),
+        (["--sort", "val/los"], "no run has a metric val/los; did you mean val/loss?"),
+        (["--older", "3w"], "say 90m, 12h or 30d"),
+    ],
+)
+def test_mistakes_are_one_line(out: Path, argv: list[str], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        runs.run(["--out", str(out), *argv])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_store(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no runs here"):
+        runs.run(["--out", str(tmp_path)])
+
+
+def test_a_run_is_repeated_bit_for_bit_and_a_changed_one_is_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = resolve(tiny(tmp_path, "trainer.max_steps=4", "trainer.val_check_interval=2")).config
+    execute(config)
+    run = Run(config)
+    assert rerunning.run([run.id[:6], "--out", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "bit for bit" in text
+    assert (tmp_path / "reruns" / "runs" / run.id / "summary.json").is_file()
+    summary = json.loads((run.folder / "summary.json").read_text(encoding="utf-8"))
+    true = summary["metrics"]["val/loss"]
+    summary["metrics"]["val/loss"] = true * (1 + 1e-3)
+    summary["versions"]["torch"] = "1.0"
+    (run.folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    assert rerunning.run([str(run.folder)]) == 1
+    text = capsys.readouterr().out
+    assert "torch was 1.0" in text
+    assert "1 of" in text
+    assert rerunning.run([str(run.folder), "--tolerance", "0.01"]) == 0
+
+
+def test_differences() -> None:
+    then = {"val/loss": 2.0, "gone": 1.0, "nan": float("nan"), "train/elements_per_second": 5.0}
+    rows = rerunning.compare(then, {"val/loss": 1.0, "nan": float("nan"), "new": 3})
+    assert {name: gap for name, _, _, gap in rows} == {
+        "val/loss": 0.5,
+        "gone": float("inf"),
+        "nan": 0.0,
+        "new": float("inf"),
+    }
+
+
+def test_only_one_finished_run_is_repeated(out: Path) -> None:
+    with pytest.raises(UserError, match="2 runs' ids begin"):
+        rerunning.find("a", out)
+    with pytest.raises(UserError, match="it is failed"):
+        rerunning.find("bc", out)
+    with pytest.raises(UserError, match="no run's id begins"):
+        rerunning.find("zz", out)
