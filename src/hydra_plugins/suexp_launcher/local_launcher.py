@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+
+from hydra_plugins.suexp_launcher._returns import job_returns
 
 
 @dataclass
@@ -40,15 +41,7 @@ class LocalLauncher(Launcher):
         from suexp.runner.local import run_all
 
         del initial_job_idx
-        summaries = run_all(job_overrides, self.jobs)
-        returns = []
-        for overrides, summary in zip(job_overrides, summaries, strict=True):
-            job = JobReturn(overrides=list(overrides))
-            done = summary is not None and summary["status"] == "finished"
-            job.status = JobStatus.COMPLETED if done else JobStatus.FAILED
-            job.return_value = summary
-            returns.append(job)
-        return returns
+        return job_returns(job_overrides, run_all(job_overrides, self.jobs))
 
 
 ConfigStore.instance().store(

@@ -1,4 +1,4 @@
-"""Runs on this machine, one or several at a time."""
+"""Runs, one or several at a time: in this process, its children, or where an engine puts them."""
 
 import multiprocessing
 import os
@@ -7,9 +7,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 from suexp.errors import UserError
 from suexp.runner.compose import resolve
@@ -17,6 +17,20 @@ from suexp.runner.signature import source_hash
 from suexp.runner.store import Run
 
 Summary = dict[str, Any] | None
+
+
+class Process(Protocol):
+    """A run under way somewhere, with two of subprocess.Popen's verbs."""
+
+    def wait(self) -> int:
+        """Return its exit code once it has ended, however it did."""
+
+    def terminate(self) -> None:
+        """Ask it to stop after its step, with a checkpoint."""
+
+
+# Starts a run that has a folder of its own, from its resolved config.
+Begin = Callable[[dict[str, Any], Run], Process]
 
 # What the fork server imports once, for all runs; most of a tiny run's time otherwise.
 PRELOAD = ["suexp.runner.job", "datasets", "suexp.task.causal_lm", "suexp.model.transformer"]
@@ -41,6 +55,22 @@ def run_all(batch: Sequence[Sequence[str]], jobs: int | None) -> list[Summary]:
     if jobs == 0 and not any(many_devices(config) for config in todo):
         return _in_process(configs)
     return _in_children(configs, max(jobs, 1), max(cores // max(jobs, 1), 1))
+
+
+def run_elsewhere(
+    batch: Sequence[Sequence[str]], jobs: int, threads: int, begin: Begin, retries: int
+) -> list[Summary]:
+    """Run each list of overrides by an engine; return the summaries (None: it never wrote one).
+
+    Args:
+        batch: overrides of each run.
+        jobs: runs at a time.
+        threads: of each run that does not say itself.
+        begin: starts a run.
+        retries: how often a run whose process died is begun again, from its last checkpoint.
+    """
+    configs = [resolve(tuple(overrides)).config for overrides in batch]
+    return _in_processes(configs, max(jobs, 1), threads, begin, retries)
 
 
 def run_one(config: dict[str, Any]) -> Summary:
@@ -99,11 +129,32 @@ def _in_process(configs: list[dict[str, Any]]) -> list[Summary]:
 
 
 def _in_children(configs: list[dict[str, Any]], jobs: int, threads: int) -> list[Summary]:
-    os.environ["SUEXP_SOURCE"] = source_hash()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
-    running: list[Any] = []
+
+    def begin(own: dict[str, Any], run: Run) -> Process:
+        if many_devices(own):
+            return _fresh(own, run)
+        return _Forked(context.Process(target=_child, args=(own, os.getpid())))
+
+    return _in_processes(configs, jobs, threads, begin)
+
+
+def _in_processes(
+    configs: list[dict[str, Any]], jobs: int, threads: int, begin: Begin, retries: int = 0
+) -> list[Summary]:
+    os.environ["SUEXP_SOURCE"] = source_hash()
+    running: list[Process] = []
     stop = threading.Event()
+
+    def attempt(config: dict[str, Any], run: Run) -> Summary:
+        before = run.summary()
+        process = begin(_as_child(config, threads), run)
+        running.append(process)
+        code = process.wait()
+        running.remove(process)
+        summary = run.summary()
+        return None if code and summary == before else summary
 
     def one(config: dict[str, Any]) -> Summary:
         run = Run(config)
@@ -113,24 +164,18 @@ def _in_children(configs: list[dict[str, Any]], jobs: int, threads: int) -> list
             return run.summary()
         if many_devices(config) and config.get("parent"):
             one(config["parent"])  # in processes of its own: a run's processes join one training
-        began, before = time.perf_counter(), run.summary()
-        own = _as_child(config, threads)
-        process = _fresh(own, run) if many_devices(own) else _forked(own)
-        running.append(process)
-        code = process.wait()
-        running.remove(process)
-        summary = run.summary()
-        if code and summary == before:
-            summary = None
+        began = time.perf_counter()
+        summary = attempt(config, run)
+        for _ in range(retries):
+            if summary is None and not stop.is_set():
+                tell(f"{describe(config, summary, 0.0)}; it goes on from its last checkpoint")
+                summary = attempt({**config, "rerun": False}, run)
         if stop.is_set():
             return summary
         tell(describe(config, summary, time.perf_counter() - began))
         if (summary is None or summary["status"] != "finished") and config["on_error"] == "stop":
             stop.set()
         return summary
-
-    def _forked(own: dict[str, Any]) -> "_Forked":
-        return _Forked(context.Process(target=_child, args=(own, os.getpid())))
 
     with ThreadPoolExecutor(jobs) as pool:
         futures = {place: pool.submit(one, configs[place]) for place in _order(configs)}

@@ -1,0 +1,56 @@
+"""A run that waits in its folder for a worker of another machine to take it."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from suexp.runner.signature import source_hash
+from suexp.runner.store import Run
+
+
+@dataclass
+class SavedRun:
+    """Runs a saved config when it is called, in this process; returns the exit code.
+
+    Engines send it to their workers, which see the same output folder and the same suexp.
+
+    Attributes:
+        config: the run's config.yaml.
+        source: hash of the source of the process that began the sweep.
+        devices: whether the run wants processes of its own, as one on several devices does.
+    """
+
+    config: Path
+    source: str
+    devices: bool
+
+    def __call__(self) -> int:
+        """Run, resume or find it."""
+        os.environ["SUEXP_SOURCE"] = self.source
+        if self.devices:
+            # Lightning starts the processes itself; by this name it leaves Slurm's tasks alone.
+            env = {**os.environ, "SLURM_JOB_NAME": "interactive"}
+            command = [sys.executable, "-m", "suexp.runner.job", str(self.config)]
+            return subprocess.run(command, env=env, check=False).returncode
+        from suexp.runner.job import main
+
+        return main([str(self.config)])
+
+    def checkpoint(self) -> Any:
+        """Go into the queue once more when time is up, to go on from the last checkpoint."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+def save(config: dict[str, Any]) -> SavedRun:
+    """Write a run's config into its folder."""
+    from suexp.runner.local import many_devices
+
+    run = Run(config)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    run.start()
+    return SavedRun(run.folder / "config.yaml", source_hash(), many_devices(config))
