@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from suexp.errors import UserError
 from suexp.runner.compose import resolve
@@ -19,6 +19,7 @@ from suexp.runner.store import Run
 Summary = dict[str, Any] | None
 
 
+@runtime_checkable
 class Process(Protocol):
     """A run under way somewhere, with two of subprocess.Popen's verbs."""
 
