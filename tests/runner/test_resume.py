@@ -45,10 +45,10 @@ def wait_for_step(run: Run, step: int, process: "subprocess.Popen[bytes]") -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("attention", ["softmax", "performer"])
-def test_killed_and_restarted_equals_uninterrupted(tmp_path: Path, attention: str) -> None:
+def test_killed_and_restarted_equals_uninterrupted(tmp_path: Path) -> None:
+    # A Performer has random features beside all that softmax attention has.
     # 60,000 bytes are a few epochs of 4-row batches away: the kills fall within an epoch.
-    extra = ["trainer.max_steps=60", "trainer.checkpoint_seconds=0", f"attention={attention}"]
+    extra = ["trainer.max_steps=60", "trainer.checkpoint_seconds=0", "attention=performer"]
     config = resolve(tiny(tmp_path / "killed", *extra)).config
     whole = resolve(tiny(tmp_path / "whole", *extra)).config
     run = Run(config)
