@@ -135,9 +135,10 @@ def which_tables(experiments: Path) -> str:
     if path.is_file():
         measured = json.loads(path.read_text(encoding="utf-8"))
         heads = "{heads} heads of {head_dim}".format_map(measured["settings"])
+        longest = max(n for row in measured["growth"] for n in row["n"])
         parts += [
             f"**Forward and backward of the core alone** ({heads}, one text, one thread; ×: times "
-            "as fast as the fastest peer in the same run; growth from 512 to 16k tokens, to 4096 "
+            f"as fast as the fastest peer in the same run; growth up to {longest} tokens, to 4096 "
             "where n x m numbers are needed; `python scripts/bench_attention.py`)",
             "",
             *_speed(measured),
