@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hydra.core.utils import JobStatus
 
-from hydra_plugins.suexp_launcher._returns import job_returns
+from hydra_plugins.suexp_launcher._base import job_returns
 from hydra_plugins.suexp_launcher.ray_launcher import RayLauncher
 from hydra_plugins.suexp_launcher.submitit_launcher import SubmititLauncher
 from suexp.errors import UserError

@@ -5,11 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
 
-from hydra_plugins.suexp_launcher._returns import job_returns
+from hydra_plugins.suexp_launcher._base import RunLauncher
 
 
 @dataclass
@@ -24,24 +21,17 @@ class LocalLauncherConf:
     jobs: int | None = None
 
 
-class LocalLauncher(Launcher):
+class LocalLauncher(RunLauncher):
     """A run that fails or is killed does not touch the others (unless on_error=stop)."""
 
     def __init__(self, jobs: int | None) -> None:
         self.jobs = jobs
 
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
-        """Nothing to keep: a run is a function of its resolved config."""
-        del hydra_context, task_function, config
-
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Any:
+    def run_all(self, batch: Sequence[Sequence[str]]) -> Sequence[dict[str, Any] | None]:
         """Run all, return when all have ended."""
         from suexp.runner.local import run_all
 
-        del initial_job_idx
-        return job_returns(job_overrides, run_all(job_overrides, self.jobs))
+        return run_all(batch, self.jobs)
 
 
 ConfigStore.instance().store(

@@ -5,11 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
 
-from hydra_plugins.suexp_launcher._returns import job_returns
+from hydra_plugins.suexp_launcher._base import RunLauncher
 from suexp.errors import UserError
 
 
@@ -32,7 +29,7 @@ class RayLauncherConf:
     init: dict[str, Any] = field(default_factory=dict)
 
 
-class RayLauncher(Launcher):
+class RayLauncher(RunLauncher):
     """A worker that dies touches no other run, and its run is resumed by another."""
 
     def __init__(
@@ -47,13 +44,7 @@ class RayLauncher(Launcher):
         self.address, self.jobs, self.cpus, self.gpus = address, jobs, cpus, gpus
         self.retries, self.init = retries, init
 
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
-        """Nothing to keep: a run is a function of its resolved config."""
-        del hydra_context, task_function, config
-
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Any:
+    def run_all(self, batch: Sequence[Sequence[str]]) -> Sequence[dict[str, Any] | None]:
         """Hand all to the cluster, return when all have ended.
 
         Raises:
@@ -66,7 +57,6 @@ class RayLauncher(Launcher):
         from suexp.runner.local import run_elsewhere
         from suexp.runner.saved import save
 
-        del initial_job_idx
         ours = not ray.is_initialized()
         if ours:
             options = {"include_dashboard": False, "log_to_driver": False, **self.init}
@@ -85,11 +75,10 @@ class RayLauncher(Launcher):
 
         threads = max(int(self.cpus), 1)
         try:
-            summaries = run_elsewhere(job_overrides, self.jobs, threads, begin, self.retries)
+            return run_elsewhere(batch, self.jobs, threads, begin, self.retries)
         finally:
             if ours:
                 ray.shutdown()
-        return job_returns(job_overrides, summaries)
 
 
 class _Task:

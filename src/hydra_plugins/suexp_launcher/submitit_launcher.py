@@ -6,11 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
 
-from hydra_plugins.suexp_launcher._returns import job_returns
+from hydra_plugins.suexp_launcher._base import RunLauncher
 from suexp.errors import UserError
 
 
@@ -44,20 +41,14 @@ class SubmititLocalLauncherConf(SubmititLauncherConf):
     jobs: int = 2
 
 
-class SubmititLauncher(Launcher):
+class SubmititLauncher(RunLauncher):
     """A job that dies touches no other, and its run is resumed by the next one."""
 
     def __init__(self, cluster: str, jobs: int, cpus: int, retries: int, **rest: Any) -> None:
         self.cluster, self.jobs, self.cpus, self.retries = cluster, jobs, cpus, retries
         self.rest = rest
 
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
-        """Nothing to keep: a run is a function of its resolved config."""
-        del hydra_context, task_function, config
-
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Any:
+    def run_all(self, batch: Sequence[Sequence[str]]) -> Sequence[dict[str, Any] | None]:
         """Submit all, return when all have ended.
 
         Raises:
@@ -72,7 +63,6 @@ class SubmititLauncher(Launcher):
         from suexp.runner.local import run_elsewhere
         from suexp.runner.saved import save
 
-        del initial_job_idx
         rest = dict(self.rest)
         folder, extra = Path(rest.pop("folder")).absolute(), rest.pop("parameters")
         try:
@@ -91,10 +81,7 @@ class SubmititLauncher(Launcher):
         def begin(config: dict[str, Any], _: Any) -> _Submitted:
             return _Submitted(executor.submit(save(config)))
 
-        return job_returns(
-            job_overrides,
-            run_elsewhere(job_overrides, self.jobs, self.cpus, begin, self.retries),
-        )
+        return run_elsewhere(batch, self.jobs, self.cpus, begin, self.retries)
 
 
 class _Submitted:
