@@ -276,10 +276,15 @@ def _outcome(run: Run, task: Recorded, trainer: pl.Trainer, loading: Loading) ->
     }
 
 
+@functools.cache
+def _spare_collections() -> None:
+    """Keep what was imported out of garbage collections, which else go through it in every run."""
+    gc.freeze()
+
+
 def _prepare_process() -> None:
-    """Keep Lightning's advice for newcomers off the screen, and the imports out of collections."""
-    if not gc.get_freeze_count():
-        gc.freeze()
+    """Keep Lightning's advice for newcomers off the screen, and imports out of collections."""
+    _spare_collections()
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.ERROR)
     for pattern in (
