@@ -7,6 +7,17 @@ from pathlib import Path
 
 import pytest
 
+# Imported from within a checked module, it would be compiled anew, not cached.
+import pytorch_lightning  # noqa: F401
+from jaxtyping import install_import_hook
+
+SOURCE = Path(__file__).parents[1] / "src" / "suexp"
+# Shapes and types are checked at run time where there are tensors; for the rest mypy does.
+install_import_hook(
+    [f"suexp.{p.name}" for p in SOURCE.iterdir() if p.is_dir() and p.name not in ("runner", "cli")],
+    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
+)
+
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["WANDB_MODE"] = "offline"
 os.environ["WANDB_ERROR_REPORTING"] = "false"

@@ -1,19 +1,34 @@
 """Every experiment runs whole at smoke scale, and its report says what came out."""
 
 import json
+import os
+import sys
+import warnings
 from pathlib import Path
 
 import pytest
 
-from hydra_plugins.suexp_launcher.local_launcher import LocalLauncher
 from suexp.catalogue import conf_dir
-from suexp.runner.conduct import conduct
+from tests.runner.processes import exit_code, fork
 
 EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
 
 
+def conduct_quietly(arguments: list[str], log: Path) -> None:
+    """Conduct an experiment as `suexp` does; a warning is an error here, too."""
+    with log.open("w") as file:
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
+    warnings.simplefilter("error")
+    warnings.filterwarnings("ignore", "method=grad_cache with replay_rng=false")  # an arm does so
+    warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")  # Lightning's own
+    from hydra_plugins.suexp_launcher.local_launcher import LocalLauncher
+    from suexp.runner.conduct import conduct
+
+    raise SystemExit(conduct(arguments, LocalLauncher(0)))
+
+
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:method=grad_cache with replay_rng=false")  # an arm does so
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_runs_whole_at_smoke_scale(experiment: str, tmp_path: Path) -> None:
     arguments = [
@@ -22,7 +37,8 @@ def test_runs_whole_at_smoke_scale(experiment: str, tmp_path: Path) -> None:
         f"out={tmp_path}",
         "trainer.enable_progress_bar=false",
     ]
-    assert conduct(arguments, LocalLauncher(0)) == 0
+    log = tmp_path / "log"
+    assert exit_code(fork(conduct_quietly, arguments, log)) == 0, log.read_text()
     folder = tmp_path / experiment / "smoke"
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     assert {run["status"] for run in results["runs"]} == {"finished"}

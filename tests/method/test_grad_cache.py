@@ -16,11 +16,11 @@ from suexp.method import GradCache, NaiveAccumulation
 from suexp.method._chunked import RandomState, direct_gradient
 from suexp.runner.compose import resolve
 from suexp.runner.job import execute
-from suexp.runner.local import run_one
 from suexp.runner.recorder import Recorder
 from suexp.runner.resume import Interrupted
 from suexp.runner.store import Run
 from tests.method.toy import COSINE, cosine, error, gradient, toy
+from tests.runner.processes import two_processes
 
 LOSSES = [
     {},
@@ -273,13 +273,11 @@ def test_an_interrupted_run_goes_on_bit_by_bit(
 @pytest.mark.parametrize("method", [CACHE, []], ids=["grad_cache", "direct"])
 def test_two_processes_contrast_the_batch_of_both(tmp_path: Path, method: list[str]) -> None:
     single = resolve([*RUN, f"out={tmp_path / 'one'}"]).config
-    assert run_one(single)["status"] == "finished"  # type: ignore[index]
+    assert execute(single)["status"] == "finished"
     two = [item for item in RUN if item != "trainer=cpu"]
     ddp = ["trainer=ddp", "trainer.accelerator=cpu", f"out={tmp_path / 'two'}"]
     several = resolve([*two, *ddp, *method]).config
-    summary = run_one(several)
-    assert summary is not None
-    assert summary["status"] == "finished", summary["error"]
+    assert two_processes(several)["status"] == "finished"
     for name, value in weights(single).items():
         torch.testing.assert_close(weights(several)[name], value, atol=1e-5, rtol=1e-5)
 

@@ -25,10 +25,10 @@ from suexp.optimizer import AdamW
 from suexp.position import Learned, Rope
 from suexp.runner.compose import resolve
 from suexp.runner.job import execute
-from suexp.runner.local import run_one
 from suexp.runner.store import Run
 from suexp.task.classification import Classification
-from tests.runner.test_resume import assert_equal, start, wait_for_step
+from tests.runner.processes import start, stop_at, two_processes
+from tests.runner.test_resume import assert_equal
 
 
 def model(layers: int, seed: int = 0, **changes: Any) -> Transformer:
@@ -442,10 +442,7 @@ def test_killed_and_restarted_equals_uninterrupted(tmp_path: Path) -> None:
     ]
     execute(configs[0]["parent"])
     run = Run(configs[0])
-    process = start(configs[0], tmp_path)
-    wait_for_step(run, 17, process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    stop_at(17, run, start(configs[0]), signal.SIGKILL)
     assert not run.finished
     assert execute(configs[0])["status"] == "finished"
     assert execute(configs[1])["status"] == "finished"
@@ -466,10 +463,8 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
         f'parent=["model.num_layers=2",{",".join(trainer)}]',
     ]
     runs = [resolve(overrides).config for overrides in (common, several)]
-    for config in runs:
-        summary = run_one(config)
-        assert summary is not None
-        assert summary["status"] == "finished", summary["error"]
+    assert execute(runs[0])["status"] == "finished"
+    assert two_processes(runs[1])["status"] == "finished"
     assert Run(runs[0]["parent"]).id == Run(runs[1]["parent"]).id
     one, two = (
         torch.load(Run(config).checkpoints()[0], weights_only=True)["state_dict"] for config in runs

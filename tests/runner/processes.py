@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import socket
 import time
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -11,13 +12,18 @@ from suexp.runner.local import PRELOAD
 from suexp.runner.store import Run
 
 
-def start(config: dict[str, Any], **environment: str) -> BaseProcess:
-    """Begin a run; ``environment`` is set in its process."""
+def fork(function: Callable[..., None], *arguments: Any) -> BaseProcess:
+    """Call a function in a process where annotations are not checked."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
-    process = context.Process(target=_run, args=(config, environment))
+    process = context.Process(target=function, args=arguments)
     process.start()
     return process
+
+
+def start(config: dict[str, Any], **environment: str) -> BaseProcess:
+    """Begin a run; ``environment`` is set in its process."""
+    return fork(_run, config, environment)
 
 
 def exit_code(process: BaseProcess) -> int | None:

@@ -1,18 +1,13 @@
-import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-import yaml
 
 from suexp.runner.compose import resolve
 from suexp.runner.job import execute
 from suexp.runner.store import Run
+from tests.runner.processes import exit_code, start, stop_at
 from tests.runner.tiny import tiny
 
 
@@ -30,20 +25,6 @@ def assert_equal(a: Run, b: Run) -> None:
     assert lines[0] == lines[1]
 
 
-def start(config: dict[str, Any], folder: Path) -> "subprocess.Popen[bytes]":
-    path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump(config))
-    return subprocess.Popen([sys.executable, "-m", "suexp.runner.job", str(path)])
-
-
-def wait_for_step(run: Run, step: int, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        if run.checkpoints() and int(run.checkpoints()[0].stem.removeprefix("step=")) >= step:
-            return
-        time.sleep(0.005)
-
-
 @pytest.mark.slow
 def test_killed_and_restarted_equals_uninterrupted(tmp_path: Path) -> None:
     # A Performer has random features beside all that softmax attention has.
@@ -53,13 +34,9 @@ def test_killed_and_restarted_equals_uninterrupted(tmp_path: Path) -> None:
     whole = resolve(tiny(tmp_path / "whole", *extra)).config
     run = Run(config)
     for step in (7, 23, 41):
-        process = start(config, tmp_path)
-        wait_for_step(run, step, process)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        stop_at(step, run, start(config), signal.SIGKILL)
         assert not run.finished
-    process = start(config, tmp_path)
-    assert process.wait() == 0
+    assert exit_code(start(config)) == 0
     assert run.finished
     assert execute(whole)["status"] == "finished"
     assert_equal(run, Run(whole))
@@ -67,18 +44,16 @@ def test_killed_and_restarted_equals_uninterrupted(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_ctrl_c_stops_after_a_step_and_resumes(tmp_path: Path) -> None:
-    extra = ["trainer.max_steps=400", "trainer.checkpoint_seconds=0.05"]
+    extra = ["trainer.max_steps=150", "trainer.checkpoint_seconds=0.05"]
     config = resolve(tiny(tmp_path / "stopped", *extra)).config
     run = Run(config)
-    process = start(config, tmp_path)
-    wait_for_step(run, 3, process)
-    os.kill(process.pid, signal.SIGINT)
-    assert process.wait() == 130
+    process = start(config)
+    stop_at(3, run, process, signal.SIGINT)
+    assert process.exitcode == 130
     summary = run.summary()
     assert summary is not None
     assert summary["status"] == "interrupted"
-    process = start(config, tmp_path)
-    assert process.wait() == 0
+    assert exit_code(start(config)) == 0
     whole = resolve(tiny(tmp_path / "whole", *extra)).config
     execute(whole)
     assert_equal(run, Run(whole))

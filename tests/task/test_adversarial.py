@@ -1,6 +1,5 @@
 """Two networks, two optimizers: steps are counted, clipped, scheduled and resumed as one run."""
 
-import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,10 @@ from suexp.errors import UserError
 from suexp.runner.compose import resolve
 from suexp.runner.instantiate import instantiate
 from suexp.runner.job import build, execute
-from suexp.runner.local import run_one
 from suexp.runner.store import Run
 from suexp.task.adversarial import Adversarial
-from tests.runner.test_resume import assert_equal, start, wait_for_step, weights
+from tests.runner.processes import exit_code, start, stop_at, two_processes
+from tests.runner.test_resume import assert_equal, weights
 
 SMALL = (
     "task=adversarial",
@@ -148,18 +147,14 @@ def test_resumed_from_the_middle_equals_uninterrupted(method: str, tmp_path: Pat
 def test_killed_and_restarted_equals_uninterrupted(tmp_path: Path) -> None:
     extra = (
         *("method=gradient_normalization", "task.n_critic=2", "task.ema_decay=0.9"),
-        *("scheduler=linear", "trainer.checkpoint_seconds=0", "trainer.max_steps=400"),
+        *("scheduler=linear", "trainer.checkpoint_seconds=0", "trainer.max_steps=150"),
     )
     parts, whole = config(tmp_path / "parts", *extra), config(tmp_path / "whole", *extra)
     run = Run(parts)
     for number, step in ((signal.SIGKILL, 30), (signal.SIGINT, 90)):
-        process = start(parts, tmp_path)
-        wait_for_step(run, step, process)
-        os.kill(process.pid, number)
-        process.wait()
+        stop_at(step, run, start(parts), number)
         assert not run.finished
-    process = start(parts, tmp_path)
-    assert process.wait() == 0
+    assert exit_code(start(parts)) == 0
     assert execute(whole)["status"] == "finished"
     assert_equal(run, Run(whole))
 
@@ -292,8 +287,6 @@ def test_two_processes_share_the_batch(method: str, tmp_path: Path) -> None:
     several += ["trainer=ddp", "trainer.accelerator=cpu", "task.n_critic=2", "task.ema_decay=0.9"]
     several += ["data.eval_batch_size=10"]  # a share of the validation split for each
     chosen = resolve([*several, f"method={method}", f"out={tmp_path}"]).config
-    summary = run_one(chosen)
-    assert summary is not None
-    assert summary["status"] == "finished", summary["error"]
+    summary = two_processes(chosen)
     assert summary["cost"]["steps"] == 20
     assert summary["metrics"]["val/w1"] < 3
