@@ -1,7 +1,6 @@
 import functools
 import json
 import os
-import signal
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from suexp.runner.job import execute
 from suexp.task._bench import Bench, OutOfMemoryError, crossing
 from suexp.task._child import MALLOC, Child, DiedError
 from suexp.task.cost import Cost
+from tests.task.failing import Broken, Hungry, Killed, Worker
 
 
 def model(dim=16, heads=2, position=None, mask=None, **changes):
@@ -55,42 +55,6 @@ CORES = {
 def cost(cores=CORES, network=None, **changes):
     options = {"lengths": [8, 16], "rounds": 1, "warmup": 0, "least_seconds": 0.0}
     return Cost(network or model(), cores, **{**options, **changes})
-
-
-class Hungry(Softmax):
-    """Runs out of memory beyond eight tokens."""
-
-    def forward(self, q, k, v, mask, bias=None):
-        if q.shape[-2] > 8:
-            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 1 PB")
-        return super().forward(q, k, v, mask, bias)
-
-
-class Broken(Softmax):
-    """Does not work."""
-
-    def forward(self, q, k, v, mask, bias=None):
-        raise RuntimeError("broken")
-
-
-class Killed(Softmax):
-    """Is killed by the system beyond eight tokens."""
-
-    def forward(self, q, k, v, mask, bias=None):
-        if q.shape[-2] > 8:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().forward(q, k, v, mask, bias)
-
-
-class Worker:
-    def settings(self, names):
-        return [os.environ[name] for name in names]
-
-    def divide(self, a, b):
-        return a / b
-
-    def die(self):
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 # Known answers.
