@@ -3,8 +3,6 @@
 import copy
 import importlib
 import io
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from suexp.attention.base import Attention
 from suexp.mask import Bidirectional, Causal, ExcludeSelf, Padding, Prefix, Window
 from suexp.mask.base import Mask
 from tests.attention.reference import by_definition
+from tests.runner.processes import apart
 
 CONF = Path(__file__).parents[2] / "conf" / "attention"
 SIZES = {"${model.key_dim}": 8, "${model.dim}": 24, "${model.num_heads}": 3, "${seed}": 0}
@@ -243,36 +242,29 @@ def test_without_gradients_it_computes_the_same(attention: Attention, mask: Mask
     attention(*inputs, mask).sum().backward()  # nothing made above hinders training
 
 
-COMPILED = """
-import sys, torch
-from tests.attention.test_contract import build, keep_some, qkv
-from suexp.mask import Bidirectional, Causal, Padding
-torch.manual_seed(0)
-attention = build(sys.argv[1]).eval()
-compiled = torch.compile(attention, backend="aot_eager", fullgraph=True)
-inputs = qkv(40)
-for mask in (Causal(), Bidirectional(), Causal() & Padding(keep_some(40))):
-    out, expected = compiled(*inputs, mask), attention(*inputs, mask)
-    torch.testing.assert_close(out, expected, rtol=1e-5, atol=1e-5)
-    grads, wanted = (torch.autograd.grad(x.square().sum(), inputs) for x in (out, expected))
-    torch.testing.assert_close(grads, wanted, rtol=1e-4, atol=1e-4)
-attention.train()
-compiled = torch.compile(attention, backend="aot_eager")
-outs = []
-for module in (compiled, attention):
-    torch.manual_seed(1)  # of noise
-    outs.append(module(*inputs, Causal()))
-torch.testing.assert_close(*outs)
-"""
+def compiled_equals(option: str) -> None:
+    torch.manual_seed(0)
+    attention = build(option).eval()
+    compiled = torch.compile(attention, backend="aot_eager", fullgraph=True)
+    inputs = qkv(40)
+    for mask in (Causal(), Bidirectional(), Causal() & Padding(keep_some(40))):
+        out, expected = compiled(*inputs, mask), attention(*inputs, mask)
+        torch.testing.assert_close(out, expected, rtol=1e-5, atol=1e-5)
+        grads, wanted = (torch.autograd.grad(x.square().sum(), inputs) for x in (out, expected))
+        torch.testing.assert_close(grads, wanted, rtol=1e-4, atol=1e-4)
+    attention.train()
+    compiled = torch.compile(attention, backend="aot_eager")
+    outs = []
+    for module in (compiled, attention):
+        torch.manual_seed(1)  # of noise
+        outs.append(module(*inputs, Causal()))
+    torch.testing.assert_close(*outs)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("option", OPTIONS)
 def test_compiled_it_computes_the_same(option: str) -> None:
-    # In a process of its own, since the compiler cannot read functions that check their types.
-    command = [sys.executable, "-c", COMPILED, option]
-    run = subprocess.run(command, cwd=CONF.parents[1], capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr[-2000:]
+    apart(compiled_equals, option)  # the compiler cannot read functions that check their types
 
 
 def test_heads_in_the_shells_memory_order(attention: Attention) -> None:

@@ -1,7 +1,5 @@
 import inspect
 import io
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -14,6 +12,7 @@ from suexp.mask import Bidirectional, Causal, Prefix
 from suexp.model import Transformer
 from suexp.norm import RMS, Layer
 from suexp.position import NONE, Alibi, Learned, Rope
+from tests.runner.processes import apart
 
 
 def build(**changes) -> Transformer:
@@ -170,25 +169,14 @@ def test_state_dict_round_trip() -> None:
     assert torch.equal(other(tokens()), model(tokens()))
 
 
-TRACE = """
-import torch
-from suexp.attention import Linear, Softmax
-from suexp.init import Default
-from suexp.mask import Causal
-from suexp.model import Transformer
-from suexp.norm import Layer
-from suexp.position import Rope
-
-model = Transformer(11, Softmax(), Rope(8), Layer(16), Causal(), Default(), dim=16, num_heads=2)
-tokens = torch.randint(11, (2, 6))
-compiled = torch.compile(model, backend="eager", fullgraph=True)
-torch.testing.assert_close(compiled(tokens), model(tokens))
-"""
+def traced_equals() -> None:
+    model = build()
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(tokens()), model(tokens()))
 
 
 def test_traces_into_one_graph() -> None:
-    # In a process of its own: the run-time checks of annotations do not trace.
-    subprocess.run([sys.executable, "-c", TRACE], check=True)
+    apart(traced_equals)  # the run-time checks of annotations do not trace
 
 
 def test_a_longer_text_than_positions_is_one_line() -> None:

@@ -5,25 +5,28 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from suexp.runner.local import PRELOAD
 from suexp.runner.store import Run
 
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(PRELOAD)
 
-def fork(function: Callable[..., None], *arguments: Any) -> BaseProcess:
-    """Call a function in a process where annotations are not checked."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOAD)
-    process = context.Process(target=function, args=arguments)
-    process.start()
-    return process
+
+def apart(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function in a process of its own, where annotations are not checked."""
+    with ProcessPoolExecutor(1, FORKS) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def start(config: dict[str, Any], **environment: str) -> BaseProcess:
     """Begin a run; ``environment`` is set in its process."""
-    return fork(_run, config, environment)
+    process = FORKS.Process(target=_run, args=(config, environment))
+    process.start()
+    return process
 
 
 def exit_code(process: BaseProcess) -> int | None:
