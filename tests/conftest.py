@@ -12,9 +12,10 @@ import pytorch_lightning  # noqa: F401
 from jaxtyping import install_import_hook
 
 SOURCE = Path(__file__).parents[1] / "src" / "suexp"
-# Shapes and types are checked at run time where there are tensors; for the rest mypy does.
+# Types and shapes are checked at run time where there are tensors; for the rest mypy does.
+CHECKED = {p.name for p in SOURCE.iterdir() if p.is_dir()} - {"cli", "data", "logger", "runner"}
 install_import_hook(
-    [f"suexp.{p.name}" for p in SOURCE.iterdir() if p.is_dir() and p.name not in ("runner", "cli")],
+    [f"suexp.{name}" for name in CHECKED],
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
 )
 
