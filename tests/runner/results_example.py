@@ -14,6 +14,24 @@ ARMS = {
     "signum": ["optimizer=signum", "optimizer.lr=1e-3"],
     "lion_wild": ["optimizer=lion", "optimizer.lr=0.1"],
 }
+EVIL = (
+    "<script>ran()</script> | `x` $a$ ${b} *b* [c](javascript:ran()) & \"q\" 'r' ]]> --> "
+    "\u202edrawkcab\n# line <img src=x onerror=ran()>"
+)
+EVIL_SVG = """<?xml version="1.0"?>
+<!DOCTYPE svg [<!ENTITY e "ran()">]>
+<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"
+  width="1pt" height="2pt" viewBox="0 0 100 50" onload="ran()">
+  <!--><script>ran()</script>-->
+  <script>&e;</script><style>@import "https://evil.example/a.css";</style>
+  <?x ><script>ran()</script>?>
+  <a href="javascript:ran()"><text>click</text></a>
+  <foreignObject><meta http-equiv="refresh" content="0;url=https://evil.example"/></foreignObject>
+  <image href="https://evil.example/a.png" width="9" height="9"/>
+  <g id="a" onclick="ran()"><![CDATA[<script>ran()</script>]]>
+    <path d="M0 0H100V50" style="stroke: #0072b2; clip-path: url(#c)"/>
+    <use xlink:href="#a" x="1"/></g>
+</svg>"""
 FINAL = {"adamw": 1.623, "lion": 1.684, "lion_adamw_lr": 2.052, "signum": 1.71}
 CLAIMS = {
     "C1": {
@@ -204,3 +222,33 @@ def write_histories(results: dict, runs_dir: Path) -> None:
         stale = [{"step": 100, "val/loss": 1e6}]  # written again by a resumed run: the last counts
         text = "".join(json.dumps(line) + "\n" for line in stale + lines)
         (folder / "metrics.jsonl").write_text(text, encoding="utf-8")
+
+
+def evil() -> dict:
+    """Return results with markup, quotes and a direction mark in every text that is shown."""
+    results = json.loads(json.dumps(example()).replace("lion_wild", "WILD"))
+    post = dict.fromkeys(("title", "title_zh", "claim", "paper", "date"), EVIL)
+    results["post"] = {**post, "url": "javascript:ran()", "limits": [EVIL]}
+    for name in ("experiment", "command", "commit", "scale", "created"):
+        results[name] = EVIL
+    results["seeds"] = [EVIL]
+    results["machine"] = dict.fromkeys(("cpu", "gpu", "cores", "threads"), EVIL)
+    results["versions"] = {EVIL: EVIL}
+    results["arms"] = {EVIL if a == "WILD" else a: [EVIL] for a in results["arms"]}
+    for run in results["runs"]:
+        run["id"] = run["seed"] = run["commit"] = EVIL
+        run["arm"] = EVIL if run["arm"] == "WILD" else run["arm"]
+        run["error"] = run["error"] and EVIL
+        run["metrics"] |= {EVIL: 1.0} if run["metrics"] else {}
+    results["runs"][-1]["status"] = EVIL
+    for claim in results["claims"]:
+        claim["text"] = claim["reason"] = EVIL
+    results["claims"][0] |= {"id": EVIL, "test": EVIL}
+    results["claims"][-1]["verdict"] = EVIL
+    results["tuning"] |= {"parameter": EVIL, "metric": EVIL, "seed": EVIL}
+    results["tuning"]["grid"][EVIL] = [{"value": EVIL, "metric": 1.0, "run": EVIL}]
+    results["figures"] = [
+        {"name": EVIL, "file": "../../x.svg", "caption": EVIL},
+        {"name": "evil", "file": "evil.svg", "caption": EVIL},
+    ]
+    return results

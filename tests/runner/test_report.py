@@ -23,10 +23,9 @@ from suexp.runner.report import (
     markdown_verdict_table,
     write_report,
 )
-from tests.runner.results_example import FIGURES, example, write_histories
+from tests.runner.results_example import EVIL_SVG, FIGURES, evil, example, write_histories
 
 VOID = {"meta", "wbr", "img", "br", "link", "input", "hr"}
-EVIL = '<script>alert(1)</script> | `x` $a$ *b* [c](javascript:alert(2)) & "q"\n# line'
 
 
 class Page(HTMLParser):
@@ -102,7 +101,10 @@ def test_the_page_needs_nothing_from_outside(folder):
     outside = [a["href"] for a in page.elements("a") if not a["href"].startswith("#")]
     assert outside == ["https://kexue.fm/archives/9473", "https://arxiv.org/abs/2302.06675"]
     policy = [m["content"] for m in page.elements("meta") if "http-equiv" in m]
-    assert policy == ["default-src 'none'; style-src 'unsafe-inline'; img-src data:"]
+    assert policy == [
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+        "form-action 'none'"
+    ]
     assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in page.elements(
         "meta"
     )
@@ -212,25 +214,6 @@ def test_settings_of_several_parameters_are_rows():
 # Names, errors and sentences are data -------------------------------------------------------------
 
 
-def evil():
-    results = json.loads(json.dumps(example()).replace("lion_wild", "WILD"))
-    post = dict.fromkeys(("title", "title_zh", "claim", "paper", "date"), EVIL)
-    results["post"] = {**post, "url": "javascript:alert(3)", "limits": [EVIL]}
-    results["experiment"] = results["command"] = results["commit"] = EVIL
-    results["machine"]["cpu"] = results["versions"]["torch"] = EVIL
-    results["arms"] = {EVIL if a == "WILD" else a: [EVIL] for a in results["arms"]}
-    for run in results["runs"]:
-        run["arm"] = EVIL if run["arm"] == "WILD" else run["arm"]
-        run["error"] = run["error"] and EVIL
-        run["metrics"] |= {EVIL: 1.0} if run["metrics"] else {}
-    for claim in results["claims"]:
-        claim["text"] = claim["reason"] = EVIL
-    results["claims"][0]["test"] = EVIL
-    results["tuning"]["grid"][EVIL] = [{"value": EVIL, "metric": 1.0, "run": EVIL}]
-    results["figures"] = [{"name": EVIL, "file": "../../x.svg", "caption": EVIL}]
-    return results
-
-
 def test_html_escapes_everything(tmp_path):
     text = html_report(evil(), tmp_path)
     page = Page(text)  # nests in spite of all
@@ -258,15 +241,19 @@ def test_markdown_escapes_everything():
 def test_only_drawings_beside_the_report_are_shown(tmp_path):
     inside = tmp_path / "report"
     inside.mkdir()
-    svg = '<?xml version="1.0"?><svg width="1pt" height="2pt" viewBox="0 0 1 2"><g id="a"/></svg>'
     for path in (tmp_path / "out.svg", inside / "in.svg", inside / "in.txt"):
-        path.write_text(svg)
+        path.write_text(EVIL_SVG)
+    (inside / "half.svg").write_text(EVIL_SVG[:-9])
+    (inside / "page.svg").write_text("<html><script>ran()</script></html>")
     shown = inline_svg(inside, {"name": "f 1", "file": "in.svg", "caption": 'a "b" <c>'})
-    label = "a &#34;b&#34; &lt;c&gt;"
     assert shown == (
-        f'<svg role="img" aria-label="{label}" viewBox="0 0 1 2"><g id="f_1-a"/></svg>'
+        '<svg role="img" aria-label="a &quot;b&quot; &lt;c&gt;" viewBox="0 0 100 50">'
+        '<image width="9" height="9" /><g id="f_1-a">'
+        '<path d="M0 0H100V50" style="stroke: var(--c0072b2); clip-path: url(#f_1-c)" />'
+        '<use href="#f_1-a" x="1" /></g></svg>'
     )
-    for file in ("../out.svg", str(tmp_path / "out.svg"), "in.txt", "none.svg", None):
+    unsuitable = ("../out.svg", str(tmp_path / "out.svg"), "in.txt", "half.svg", "page.svg")
+    for file in (*unsuitable, "none.svg", None):
         assert inline_svg(inside, {"name": "f", "file": file, "caption": ""}) is None
 
 

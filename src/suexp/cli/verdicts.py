@@ -11,10 +11,11 @@ _ORDER = ("reproduced", "not reproduced", "inconclusive", "not evaluated", "unde
 
 
 def latest(slug: str, out: str = "outputs") -> dict[str, Any] | None:
-    """Return the newest results.json of an experiment, or None.
+    """Return the last results.json of an experiment, or None.
 
-    Runs at smoke scale decide nothing, so that they count only where there is no other; results
-    with changes of the user's own (their folder bears the changes) do not count.
+    The user's own come before the recorded ones. Runs at smoke scale decide nothing, so that they
+    count only where there is no other; results with changes of the user's own (their folder bears
+    the changes) do not count.
 
     Args:
         slug: the experiment's name.
@@ -35,7 +36,11 @@ def latest(slug: str, out: str = "outputs") -> dict[str, Any] | None:
         found.append(results)
     return max(
         found,
-        key=lambda item: (item.get("scale") != "smoke", str(item.get("created"))),
+        key=lambda item: (
+            item.get("scale") != "smoke",
+            item["where"] != "recorded",
+            str(item.get("created")),
+        ),
         default=None,
     )
 

@@ -4,23 +4,29 @@ Names, errors and sentences are data: HTML escapes every one of them, and so doe
 loads nothing and runs nothing (its own content policy forbids both).
 """
 
+import functools
 import json
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from suexp.errors import UserError
 from suexp.runner import readable
-from suexp.runner.report_view import MARKS, Table, view
+from suexp.runner.drawing import EXCHANGED, inline_svg
+from suexp.runner.report_view import MARKS, Table, View, view
 from suexp.runner.store import write_atomic
-from suexp.runner.theme import CATEGORIES, FAINT, INK, ORDERED, PAPER
 
 TEMPLATES = Path(__file__).parent / "templates"
+POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+    "form-action 'none'"
+)
 NEEDED = ("schema", "experiment", "scale", "arms", "runs", "claims", "figures")
 
 
@@ -60,16 +66,57 @@ def write_report(results: dict[str, Any], directory: Path) -> None:
     write_atomic(directory / "report.html", html_report(results, directory))
 
 
+@dataclass(frozen=True)
+class Link:
+    """An address within the site, and what it is called."""
+
+    href: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a page stands among the pages of a site."""
+
+    index: str
+    previous: Link | None
+    next: Link | None
+
+
 def html_report(results: dict[str, Any], directory: Path) -> str:
     """Return the page, with the figures found in a folder inside it."""
-    environment = _environment(None)
-    environment.filters |= {"link": _html_link, "linked": _html_linked}
-    return environment.get_template("report.html.j2").render(
-        view=view(results),
-        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
-        colours=_exchanged_colours(),
+    return html_page(view(results), directory)
+
+
+def html_page(shown: View, directory: Path, place: Place | None = None) -> str:
+    """Return the page of what is shown of an experiment.
+
+    Args:
+        shown: from :func:`suexp.runner.report_view.view`.
+        directory: where the figures' files are found.
+        place: the page's neighbours when it belongs to a site.
+    """
+    return html_template("report.html.j2").render(
+        view=shown,
+        policy=POLICY,
+        colours=EXCHANGED,
         svg=lambda figure: inline_svg(directory, figure),
+        place=place,
     )
+
+
+@functools.cache
+def html_template(name: str) -> Template:
+    """Return a page's template: it escapes what it is given, and has the style of all pages."""
+    environment = _environment(None)
+    environment.filters |= {"link": _html_link, "linked": _html_linked, "class": _class}
+    environment.globals["style"] = source("report.css")
+    return environment.get_template(name)
+
+
+def source(name: str) -> Markup:
+    """Return a style or script of ours, for the inside of a page."""
+    return Markup((TEMPLATES / name).read_text(encoding="utf-8"))
 
 
 def markdown_report(results: dict[str, Any]) -> str:
@@ -110,35 +157,6 @@ def markdown_verdict_table(results: list[dict[str, Any]]) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in (heads, rule, *rows))
 
 
-def inline_svg(directory: Path, figure: dict[str, Any]) -> Markup | None:
-    """Return a figure's SVG for the inside of a page, or None when its file is not there.
-
-    Its colours become the page's, so that it follows light and dark; its ids get the figure's name
-    in front, since a page has one name space for all of its figures.
-    """
-    if not figure.get("file"):
-        return None
-    path = (directory / str(figure["file"])).resolve()
-    if path.suffix != ".svg" or directory.resolve() not in path.parents or not path.is_file():
-        return None
-    text = path.read_text(encoding="utf-8")
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>", "", text, flags=re.DOTALL)
-    text = re.sub(r' (?:width|height)="[\d.]+pt"', "", text, count=2)
-    scope = re.sub(r"\W", "_", str(figure["name"]))
-    text = re.sub(r'\bid="', f'id="{scope}-', text)
-    text = re.sub(r'href="#', f'href="#{scope}-', text)
-    text = text.replace("url(#", f"url(#{scope}-")
-    for colour in _exchanged_colours():
-        text = text.replace(colour, f"var(--c{colour[1:]})")
-    label = Markup('<svg role="img" aria-label="{}"').format(figure["caption"])
-    return Markup(text.replace("<svg", label, 1))
-
-
-def _exchanged_colours() -> dict[str, str]:
-    return {INK: "#e6edf3", FAINT: "#363d47", PAPER: "#161b22", **CATEGORIES, **ORDERED}
-
-
 def _environment(escape: Callable[[Any], Any] | None) -> Environment:
     """Return a template environment that escapes by default: HTML, or by the function given."""
     environment = Environment(
@@ -158,6 +176,10 @@ def _web(url: Any) -> str | None:
     """Return an address that is safe to link: http or https only."""
     text = str(url or "")
     return quote(text, safe=":/?#&=%~+,;@!*-._") if re.match(r"https?://", text) else None
+
+
+def _class(verdict: Any) -> str:
+    return str(verdict).replace(" ", "-")
 
 
 def _html_link(text: Any, url: Any) -> Markup:

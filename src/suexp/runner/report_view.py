@@ -83,7 +83,7 @@ class View:
     created: str
     commit: str | None
     dirty: bool
-    seeds: list[int]
+    seeds: list[str]
     facts: list[tuple[str, str]]
     counts: dict[str, int]
     claims: list[Judged]
@@ -125,7 +125,7 @@ def view(results: Mapping[str, Any]) -> View:
         created=_date(str(results.get("created") or "")),
         commit=results.get("commit"),
         dirty=bool(results.get("dirty")) or any(run.get("dirty") for run in runs),
-        seeds=list(results.get("seeds") or []),
+        seeds=[str(seed) for seed in results.get("seeds") or []],
         facts=_facts(results),
         counts={verdict: counts[verdict] for verdict in VERDICTS if counts[verdict]},
         claims=[_judged(claim) for claim in claims],
