@@ -15,8 +15,9 @@ from typing import Any
 
 from suexp.catalogue import Catalogue
 from suexp.errors import UserError
-from suexp.runner.readable import count, duration, number, plus_minus, size
+from suexp.runner.readable import count, duration, plus_minus, size
 from suexp.runner.report import load_results, markdown_report, markdown_verdict_table
+from suexp.runner.report_view import view
 from suexp.runner.statistics import mean_interval
 from suexp.runner.store import write_atomic
 
@@ -63,10 +64,10 @@ def record(source: Path, target: Path, allow_dirty: bool) -> None:
         run.pop("tables", None)  # thousands of rows, which the figures and the verdicts have read
     text = json.dumps(results, indent=1, ensure_ascii=False)
     write_atomic(target / "results.json", text + "\n")
-    write_atomic(target / "README.md", card(results, target))
+    write_atomic(target / "README.md", card(load_results(target)))
 
 
-def card(results: dict[str, Any], folder: Path) -> str:
+def card(results: dict[str, Any]) -> str:
     """Return the report with today's limits and, where there are such runs, those on real data.
 
     The limits are words about the runs, often learned from them, and no result.
@@ -75,20 +76,13 @@ def card(results: dict[str, Any], folder: Path) -> str:
     if slug in catalogue.groups["experiment"]:
         limits = catalogue.option("experiment", slug).content["post"].get("limits", [])
         results = results | {"post": results["post"] | {"limits": limits}}
-    path = folder / "real_data.json"
-    if not path.is_file():
+    real = view(results).real_data
+    if not real:
         return markdown_report(results)
     rows = ["", "## On data that is not shipped", ""]
-    for run in json.loads(path.read_text(encoding="utf-8")):
-        values = ", ".join(f"{name} {number(value)}" for name, value in run["metrics"].items())
-        cost = f"{run['steps']} steps, {duration(run['wall_seconds'])}"
-        rows += [
-            f"- {run['title']} ({run['source']}): **{values}** ({cost}, one run, "
-            f"commit `{run['commit'][:12]}`)",
-            "",
-            f"      {run['command']}",
-            "",
-        ]
+    for run in real:
+        line = f"- {run.title} ({run.source}): **{run.values}** ({run.cost})"
+        rows += [line, "", f"      {run.command}", ""]
     return markdown_report(results).rstrip() + "\n" + "\n".join(rows)
 
 
@@ -210,7 +204,7 @@ def stale(root: Path) -> list[Path]:
     files = []
     for path in sorted((root / "experiments").glob("*/results.json")):
         results, page = load_results(path.parent), path.with_name("README.md")
-        if not page.is_file() or page.read_text("utf-8") != card(results, path.parent):
+        if not page.is_file() or page.read_text("utf-8") != card(results):
             files.append(page)
         figures = [path.parent / figure["file"] for figure in results["figures"] if figure["file"]]
         files += [figure for figure in figures if not figure.is_file()]
@@ -243,7 +237,7 @@ def main(arguments: list[str] | None = None) -> int:
             record(source, root / "experiments" / slug, options.allow_dirty)
             print(f"recorded experiments/{slug}")
         for path in sorted((root / "experiments").glob("*/results.json")):
-            write_atomic(path.with_name("README.md"), card(load_results(path.parent), path.parent))
+            write_atomic(path.with_name("README.md"), card(load_results(path.parent)))
         readme = root / "README.md"
         if not readme.is_file():
             raise UserError(f"{readme} does not exist")

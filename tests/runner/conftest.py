@@ -7,7 +7,7 @@ import pytest
 
 from suexp.catalogue import experiments_dir
 from suexp.runner.report import load_results
-from suexp.runner.site import Entry, write_site
+from suexp.runner.report_site import Entry, write_site
 from tests.browser import FOUND, NAMES, Browser
 from tests.runner.results_example import EVIL, EVIL_SVG, evil
 

@@ -431,7 +431,7 @@ def test_figures_on_real_data_join_the_card(record, root):
     plain = card.read_text()
     run = {
         "title": "Words of PKU",
-        "source": "SIGHAN 2005",
+        "source": "[SIGHAN](https://sighan.example/2005), the test set",
         "command": "suexp task=tagging",
         "metrics": {"test/f1": 0.93214},
         "steps": 300,
@@ -444,8 +444,14 @@ def test_figures_on_real_data_join_the_card(record, root):
     assert record.main(["--root", str(root)]) == 0
     added = card.read_text().removeprefix(plain.rstrip())
     assert added.startswith("\n\n## On data that is not shipped\n")
-    assert "- Words of PKU (SIGHAN 2005): **test/f1 0.9321** (300 steps, 1 min 1 s" in added
+    assert (
+        "- Words of PKU ([SIGHAN](https://sighan.example/2005), the test set): **test/f1 0.9321** (300 steps, 1 min 1 s"
+        in added
+    )
     assert "commit `0123456789ab`)\n\n      suexp task=tagging\n" in added
+    page = html_report(load_results(card.parent), card.parent)
+    assert '(<a href="https://sighan.example/2005">SIGHAN</a>, the test set)' in page
+    assert "<code>0123456789ab</code>)<pre><code>suexp task=tagging</code></pre>" in page
     assert record.main(["--check", "--root", str(root)]) == 0
 
 

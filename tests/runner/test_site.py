@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from suexp.runner.site import Entry, write_site
+from suexp.runner.report_site import Entry, write_site
 from tests.runner.results_example import EVIL, example
 from tests.runner.test_report import Page
 

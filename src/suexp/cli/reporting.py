@@ -11,7 +11,7 @@ from suexp.cli.terminal import counted, parser, show_text
 from suexp.errors import UserError
 
 if TYPE_CHECKING:
-    from suexp.runner.site import Entry
+    from suexp.runner.report_site import Entry
 
 
 def run(argv: Sequence[str]) -> int:
@@ -60,7 +60,7 @@ def site(catalogue: Catalogue, out: Path, into: Path) -> int:
     Raises:
         UserError: the folder cannot be written.
     """
-    from suexp.runner.site import write_site
+    from suexp.runner.report_site import write_site
 
     found = list(entries(catalogue, out))
     try:
@@ -76,7 +76,7 @@ def site(catalogue: Catalogue, out: Path, into: Path) -> int:
 def entries(catalogue: Catalogue, out: Path) -> Iterator["Entry"]:
     """Give every experiment that is known by its file or by its results, with the last of these."""
     from suexp.runner.report import load_results
-    from suexp.runner.site import Entry
+    from suexp.runner.report_site import Entry
 
     known = catalogue.groups.get("experiment", {})
     parts: dict[str, list[str]] = {}
@@ -93,6 +93,9 @@ def entries(catalogue: Catalogue, out: Path) -> Iterator["Entry"]:
             folder = experiments_dir() / slug if where == "recorded" else Path(where)
             try:
                 results = load_results(folder)
+                limits = (content.get("post") or {}).get("limits")
+                if limits and results.get("post"):  # today's words, often learned from the runs
+                    results["post"] = results["post"] | {"limits": limits}
             except UserError as error:
                 show_text(f"left out: {error}")
         yield Entry(slug, content, sorted(parts.get(slug, [])), results, folder, where)

@@ -157,7 +157,7 @@ def using(option: Option, catalogue: Catalogue) -> list[str]:
         re.M,
     )
     experiments = catalogue.options("experiment") if "experiment" in catalogue.groups else []
-    return [item.name for item in experiments if chosen.search(item.text)]
+    return [i.name for i in experiments if option.name in i.text and chosen.search(i.text)]
 
 
 def show_experiment(option: Option) -> None:

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from suexp.errors import UserError
 from suexp.runner import readable
-from suexp.runner.drawing import EXCHANGED, inline_svg
+from suexp.runner.report_figure import EXCHANGED, inline_svg
 from suexp.runner.report_view import MARKS, Table, View, view
 from suexp.runner.store import write_atomic
 
@@ -31,7 +31,7 @@ NEEDED = ("schema", "experiment", "scale", "arms", "runs", "claims", "figures")
 
 
 def load_results(directory: Path) -> dict[str, Any]:
-    """Read the results.json of a folder.
+    """Read the results.json of a folder, with what was run on real data beside it.
 
     Raises:
         UserError: there is none, it is not whole, or another version wrote it.
@@ -52,6 +52,9 @@ def load_results(directory: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not the results of an experiment")
     if results["schema"] != 1:
         raise UserError(f"{path} has schema {results['schema']}, this version reads 1")
+    real = directory / "real_data.json"
+    if real.is_file():
+        results["real_data"] = json.loads(real.read_text(encoding="utf-8"))
     return results
 
 
@@ -109,7 +112,12 @@ def html_page(shown: View, directory: Path, place: Place | None = None) -> str:
 def html_template(name: str) -> Template:
     """Return a page's template: it escapes what it is given, and has the style of all pages."""
     environment = _environment(None)
-    environment.filters |= {"link": _html_link, "linked": _html_linked, "class": _class}
+    environment.filters |= {
+        "link": _html_link,
+        "linked": _html_linked,
+        "cited": _html_cited,
+        "class": _class,
+    }
     environment.globals["style"] = source("report.css")
     return environment.get_template(name)
 
@@ -190,6 +198,16 @@ def _html_link(text: Any, url: Any) -> Markup:
 def _html_linked(text: Any) -> Markup:
     pieces = readable.split_links(str(text))
     return Markup("").join(_html_link(p, p) if is_link else p for p, is_link in pieces)
+
+
+def _html_cited(text: Any) -> Markup:
+    """Return a text with Markdown's links and code spans, of one line each."""
+    pieces = re.split(r"(\[[^\]]+\]\([^()\s]+\)|`[^`]+`)", str(text))
+    for i, piece in enumerate(pieces[1::2]):
+        link = re.fullmatch(r"\[(.+)\]\((.+)\)", piece)
+        code = Markup("<code>{}</code>").format(piece[1:-1])
+        pieces[2 * i + 1] = _html_link(link[1], link[2]) if link else code
+    return Markup("").join(pieces)
 
 
 def _breakable(text: Any) -> Markup:

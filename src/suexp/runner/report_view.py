@@ -67,6 +67,17 @@ class Table:
 
 
 @dataclass(frozen=True)
+class RealRun:
+    """A run on data that is not shipped."""
+
+    title: str
+    source: str
+    values: str
+    cost: str
+    command: str
+
+
+@dataclass(frozen=True)
 class View:
     """Everything that the templates print."""
 
@@ -96,6 +107,7 @@ class View:
     figures: list[dict[str, Any]]
     failures: list[dict[str, Any]]
     runs: Table
+    real_data: list[RealRun]
     total_time: str
 
 
@@ -138,6 +150,7 @@ def view(results: Mapping[str, Any]) -> View:
         figures=list(results["figures"]),
         failures=failures,
         runs=_runs(runs),
+        real_data=[_real(run) for run in results.get("real_data") or []],
         total_time=readable.duration(sum(times)),
     )
 
@@ -161,6 +174,17 @@ def _facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("machine", ", ".join(parts)),
         ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
     ]
+
+
+def _real(run: Mapping[str, Any]) -> RealRun:
+    cost = f"{run['steps']} steps, {readable.duration(run['wall_seconds'])}"
+    return RealRun(
+        title=str(run["title"]),
+        source=str(run["source"]),
+        values=", ".join(f"{name} {readable.number(v)}" for name, v in run["metrics"].items()),
+        cost=f"{cost}, one run, commit `{str(run['commit'])[:12]}`",
+        command=str(run["command"]),
+    )
 
 
 def _judged(claim: Mapping[str, Any]) -> Judged:
