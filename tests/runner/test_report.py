@@ -444,10 +444,8 @@ def test_figures_on_real_data_join_the_card(record, root):
     assert record.main(["--root", str(root)]) == 0
     added = card.read_text().removeprefix(plain.rstrip())
     assert added.startswith("\n\n## On data that is not shipped\n")
-    assert (
-        "- Words of PKU ([SIGHAN](https://sighan.example/2005), the test set): **test/f1 0.9321** (300 steps, 1 min 1 s"
-        in added
-    )
+    cited = "Words of PKU ([SIGHAN](https://sighan.example/2005), the test set)"
+    assert f"- {cited}: **test/f1 0.9321** (300 steps, 1 min 1 s" in added
     assert "commit `0123456789ab`)\n\n      suexp task=tagging\n" in added
     page = html_report(load_results(card.parent), card.parent)
     assert '(<a href="https://sighan.example/2005">SIGHAN</a>, the test set)' in page
