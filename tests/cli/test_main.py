@@ -150,6 +150,13 @@ def test_check_refuses(argv: list[str], line: str | None, folder: Path) -> None:
     assert "torch" not in imported
 
 
+def test_the_site_is_written_without_torch(folder: Path) -> None:
+    code, out, err, imported = process(folder, "report", "--into", "site")
+    assert (code, err) == (0, "")
+    assert out == "2 experiments, 2 not run yet\nsite: site/index.html\n"
+    assert "torch" not in imported
+
+
 def test_check_knows_options_of_ones_own(folder: Path) -> None:
     mine = folder / "mine" / "attention"
     mine.mkdir(parents=True)

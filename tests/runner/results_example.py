@@ -244,6 +244,7 @@ def evil() -> dict:
     for claim in results["claims"]:
         claim["text"] = claim["reason"] = EVIL
     results["claims"][0] |= {"id": EVIL, "test": EVIL}
+    results["claims"][1] |= {"estimate": -7.72457e-3, "interval": [-7.72461e-3, -7.72454e-3]}
     results["claims"][-1]["verdict"] = EVIL
     results["tuning"] |= {"parameter": EVIL, "metric": EVIL, "seed": EVIL}
     results["tuning"]["grid"][EVIL] = [{"value": EVIL, "metric": 1.0, "run": EVIL}]
