@@ -22,6 +22,7 @@ def keep(folder: Path, **more: Any) -> None:
 def test_the_site_shows_the_last_results_and_what_was_never_run(call: Call, in_tmp: Path) -> None:
     keep(in_tmp / "experiments/lion", created="2026-03-01", commit="aaaaaaaaaaaa")
     keep(in_tmp / "outputs/own/laptop", experiment="own")
+    keep(in_tmp / "outputs/odd/laptop,optimizer.lr=1", experiment="odd")  # not as it is written
     code, out, err = call("report")
     assert (code, err) == (0, "")
     assert out == "3 experiments, 1 not run yet\nsite: outputs/site/index.html\n"

@@ -87,6 +87,8 @@ def entries(catalogue: Catalogue, out: Path) -> Iterator["Entry"]:
     for slug in sorted({*known, *(path.parents[1].name for path in out.glob("*/*/results.json"))}):
         content = catalogue.option("experiment", slug).raw if slug in known else {}
         latest = verdicts.latest(slug, str(out))
+        if latest is None and slug not in known:
+            continue
         results, folder, where = None, Path(), ""
         if latest is not None:
             where = str(latest["where"])
