@@ -10,7 +10,7 @@ import pytest
 
 from suexp import __version__, catalogue, cli
 from suexp.errors import UserError
-from tests.cli.tree import write_tree
+from tests.cli.tree import TRUST, write_tree
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -90,7 +90,7 @@ def test_quick_answers_import_neither_hydra_nor_torch(
 
 
 def test_check_composes_everything_and_imports_no_torch(folder: Path) -> None:
-    code, out, err, imported = process(folder, "check", "attention=performer", "seed=3")
+    code, out, err, imported = process(folder, "check", TRUST, "attention=performer", "seed=3")
     assert (code, err) == (0, "")
     assert "1 run, 10 steps" in out
     assert "attention=performer" in out
@@ -107,7 +107,7 @@ def test_the_shipped_defaults_compose_without_torch() -> None:
 
 
 def test_check_an_experiment(folder: Path) -> None:
-    code, out, err, _ = process(folder, "check", "experiment=lion", "scale=smoke")
+    code, out, err, _ = process(folder, "check", TRUST, "experiment=lion", "scale=smoke")
     assert (code, err) == (0, "")
     assert "experiment=lion (smoke): 2 arms x 1 seed = 2 runs" in out
     assert "optimizer=lion optimizer.lr=3e-4" in out
@@ -115,7 +115,7 @@ def test_check_an_experiment(folder: Path) -> None:
 
 
 def test_check_a_sweep(folder: Path) -> None:
-    code, out, err, _ = process(folder, "check", "-m", "position=rope,learned", "seed=0,1")
+    code, out, err, _ = process(folder, "check", "-m", TRUST, "position=rope,learned", "seed=0,1")
     assert (code, err) == (0, "")
     assert out.count("2 runs, 10 steps") == 2
 
@@ -143,7 +143,7 @@ def test_check_a_sweep(folder: Path) -> None:
     ],
 )
 def test_check_refuses(argv: list[str], line: str | None, folder: Path) -> None:
-    code, out, err, imported = process(folder, "check", *argv)
+    code, out, err, imported = process(folder, "check", TRUST, *argv)
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
     assert line is None or err == f"suexp: {line}\n"
@@ -161,7 +161,8 @@ def test_check_knows_options_of_ones_own(folder: Path) -> None:
     mine = folder / "mine" / "attention"
     mine.mkdir(parents=True)
     (mine / "cosine.yaml").write_text("_target_: tiny_parts.Softmax\ndropout: 0.1\n")
-    code, out, err, _ = process(folder, "check", "--config-dir", "mine", "attention=cosine")
+    command = ("check", "--config-dir", "mine", "attention=cosine")
+    code, out, err, _ = process(folder, *command, TRUST)
     assert (code, err) == (0, "")
     assert "attention=cosine" in out
 

@@ -21,6 +21,7 @@ FILES = {
         out: outputs
         on_error: continue
         only: null
+        allow_targets: []
         callbacks: {}
         run: {experiment: null, arm: null}
         """,
@@ -193,6 +194,10 @@ class Text(Component):
 
     def __init__(self, block_size: int = 32, kind: str = "lm") -> None: ...
 '''
+
+
+# What a command over the tree says, so that its classes may be named.
+TRUST = "allow_targets=tiny_parts"
 
 
 def write_tree(folder: Path) -> Path:

@@ -31,6 +31,7 @@ def config(**changes: dict[str, Any] | None) -> dict[str, Any]:
         "task": {"_target_": "tiny_parts.LM", "num_points": 3},
         "data": {"_target_": "tiny_parts.Text", "block_size": 32},
         "seed": 0,
+        "allow_targets": ["tiny_parts", "nowhere"],
     }
     for key, value in changes.items():
         base[key] = value if value is None or "_target_" in value else {**base[key], **value}

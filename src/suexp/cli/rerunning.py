@@ -11,6 +11,7 @@ from suexp.cli.terminal import parser, show_rows, show_text
 from suexp.errors import UserError
 from suexp.runner.inventory import Stored, chosen, stored
 from suexp.runner.readable import number
+from suexp.runner.targets import allowed, check_targets, trusting
 
 MACHINES_OWN = re.compile("second|memory")  # metrics of the machine's, which no run repeats
 
@@ -23,26 +24,46 @@ def run(argv: Sequence[str]) -> int:
     """
     arguments = parser("rerun", "Run a run again from its folder, and compare all metrics.")
     arguments.add_argument("run", help="a run's id, its beginning, or its folder")
+    arguments.add_argument(
+        "allow",
+        nargs="?",
+        metavar="allow_targets=[NAMES]",
+        help="packages beside suexp whose code you trust; what the folder says does not count",
+    )
     arguments.add_argument("--out", type=Path, default=Path("outputs"), help="default: outputs")
     arguments.add_argument("--into", type=Path, help="where to; default: OUT/reruns")
     arguments.add_argument(
         "--tolerance", type=float, default=0.0, help="greatest relative difference; default: 0"
     )
     given = arguments.parse_args(argv)
+    allow = allowing(given.allow)
     old = find(given.run, given.out)
     into = given.into or old.folder.parents[1] / "reruns"
+    check_targets(old.config, allow)
     from suexp.runner.job import execute
     from suexp.runner.versions import provenance
 
     for line in changes(old.summary, provenance()):
         show_text(line)
-    new = execute(moved(old.config, into.absolute()))
+    new = execute(trusting(moved(old.config, into.absolute()), allow))
     if new["status"] != "finished":
         raise UserError(f"rerun {old.id}: it failed this time: {new['error']}")
     show_text(f"run {new['id']} in {into / 'runs' / new['id']}")
     if new["id"] != old.id:
         show_text(f"its source or its data are not what they were: then it was {old.id}")
     return report(compare(old.metrics, new["metrics"]), given.tolerance)
+
+
+def allowing(word: str | None) -> list[str]:
+    """Return the names of ``allow_targets=[a,b]``, as on the command line of a run.
+
+    Raises:
+        UserError: it is another word.
+    """
+    key, equals, value = (word or "allow_targets=[]").partition("=")
+    if key != "allow_targets" or not equals:
+        raise UserError(f"rerun {word}: only allow_targets=[NAMES] can be said of a run once more")
+    return allowed([name.strip() for name in value.strip("[]").split(",") if name.strip()])
 
 
 def find(name: str, out: Path) -> Stored:

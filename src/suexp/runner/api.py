@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from suexp.runner.compose import compose, resolve
 from suexp.runner.store import Run
+from suexp.runner.targets import allowed
 
 if TYPE_CHECKING:
     from pytorch_lightning import LightningModule
@@ -54,7 +55,8 @@ def build(cfg: DictConfig) -> "LightningModule":
     from suexp.runner.job import build as build_task
 
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    return build_task(config, instantiate(config["data"]))
+    config["allow_targets"] = allowed(config["allow_targets"])
+    return build_task(config, instantiate(config["data"], config["allow_targets"]))
 
 
 def run(overrides: Sequence[str] = (), config_dir: str | None = None) -> Summary:

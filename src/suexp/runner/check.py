@@ -15,6 +15,7 @@ from suexp.catalogue import Catalogue, conf_dir
 from suexp.errors import UserError
 from suexp.runner.annotation import mismatch
 from suexp.runner.suggest import near
+from suexp.runner.targets import check_targets
 from suexp.source import Target, read
 
 # Of Hydra's instantiate, allowed in every node.
@@ -22,7 +23,7 @@ _HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
 
 
 def check(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
-    """Check a resolved config: keys, types, combinations, lengths.
+    """Check a resolved config: what code it names, keys, types, combinations, lengths.
 
     Args:
         config: the resolved config as plain containers.
@@ -31,6 +32,8 @@ def check(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
     Raises:
         UserError: the first thing found wrong, in one line.
     """
+    own = {key: value for key, value in config.items() if key != "parent"}
+    check_targets(own, config.get("allow_targets", ()))
     check_combination(config, choices)
     for path, node in _nodes(config):
         declared = _declared(path, choices)

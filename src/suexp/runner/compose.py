@@ -25,9 +25,12 @@ from suexp.errors import UserError
 from suexp.runner.check import check, check_combination
 from suexp.runner.repository import Remembered
 from suexp.runner.suggest import explain
+from suexp.runner.targets import allowed
 
 # What an experiment says of its runs; a single run does not depend on it.
 EXPERIMENT_KEYS = ("post", "arms", "seeds", "tune", "claims", "figures", "scales", "only")
+# The override that only the user may give: see suexp.runner.targets.
+ALLOWS = re.compile(r"\+{0,2}allow_targets=")
 
 
 def _divide(a: int, b: int) -> int:
@@ -86,6 +89,11 @@ def _compose(
             )
         finally:
             loader.repository = own
+    if config.get("allow_targets") and not any(map(ALLOWS.match, overrides)):
+        raise UserError(
+            f"allow_targets={config.allow_targets} stands in a file, where it does not count; "
+            "if you trust that code, say it yourself"
+        )
     return config
 
 
@@ -183,9 +191,11 @@ def _resolve(overrides: tuple[str, ...], config_dir: str | None) -> Resolved:
             check_combination(OmegaConf.to_container(cfg), choices)  # type: ignore[arg-type]
             raise UserError(explain(error, conf_dir(), overrides)) from error
     choices |= _several(config, choices)
+    config["allow_targets"] = allowed(config.get("allow_targets"))
     check(config, choices)
     if config.get("parent"):
         parent = parent_overrides(config["parent"])
+        refuse_allowing("parent", parent)
         # What the child sets within a group that the parent chooses anew belongs to its own choice.
         named = {key_of(item) for item in parent}
         anew = {"parent", "transform", "method", *named}
@@ -208,6 +218,15 @@ def _several(config: dict[str, Any], choices: dict[str, str]) -> dict[str, str]:
             if names:
                 found[group] = ",".join(names)
     return found
+
+
+def refuse_allowing(where: str, overrides: Sequence[str]) -> None:
+    """Refuse overrides, not typed by the user, that allow packages (see `suexp.runner.targets`)."""
+    for item in overrides:
+        if key_of(item).split(".")[0] == "allow_targets":
+            raise UserError(
+                f"{where}: {item} does not count there; if you trust it, say it yourself"
+            )
 
 
 def parent_overrides(parent: str | list[str]) -> list[str]:

@@ -27,6 +27,7 @@ from suexp.runner.progress import Progress
 from suexp.runner.recorder import NotFinite, Recorder
 from suexp.runner.resume import Checkpoints, Interrupted, Position
 from suexp.runner.store import Run
+from suexp.runner.targets import check_targets, trusting
 from suexp.runner.versions import provenance
 from suexp.task.base import Task
 from suexp.task.recorded import Recorded
@@ -41,22 +42,23 @@ def build(config: dict[str, Any], data: Data) -> Recorded:
     Raises:
         UserError: a component refuses its arguments.
     """
-    task = partial(config["task"])
+    allow = config["allow_targets"]
+    task = partial(config["task"], allow)
     kind: Any = task.func
     if not issubclass(kind, Task):  # an estimation: nothing is trained
         if "model" in inspect.signature(kind).parameters and "model" not in config["task"]:
-            return guarded(task, model=partial(config["model"]))  # to build as it likes
+            return guarded(task, model=partial(config["model"], allow))  # to build as it likes
         return guarded(task)
     nodes = {name: config.get(name) for name in ("loss", "optimizer", "scheduler")}
     built: Task = guarded(
         task,
-        model=instantiate(config["model"], **kind.model_sizes(data)),
-        loss=nodes["loss"] and instantiate(nodes["loss"], **kind.loss_sizes(data)),
-        optimizer=nodes["optimizer"] and partial(nodes["optimizer"]),
-        scheduler=nodes["scheduler"] and partial(nodes["scheduler"]),
+        model=instantiate(config["model"], allow, **kind.model_sizes(data)),
+        loss=nodes["loss"] and instantiate(nodes["loss"], allow, **kind.loss_sizes(data)),
+        optimizer=nodes["optimizer"] and partial(nodes["optimizer"], allow),
+        scheduler=nodes["scheduler"] and partial(nodes["scheduler"], allow),
         data=data,
     )
-    methods = [instantiate(node) for node in (config.get("method") or {}).values()]
+    methods = [instantiate(node, allow) for node in (config.get("method") or {}).values()]
     guarded(functools.partial(built.wrap, methods))
     return built
 
@@ -70,6 +72,7 @@ def execute(config: dict[str, Any], note: Note = print) -> dict[str, Any]:
         UserError: before anything is run: the config cannot work, or the output cannot be written.
         Interrupted: the run was asked to stop; it has a checkpoint.
     """
+    check_targets(config, config["allow_targets"])
     run = Run(config)
     if int(os.environ.get("LOCAL_RANK", 0)) > 0:  # a helper of the process that holds the run
         return _run(run, _trained(config["parent"]) if config.get("parent") else None, note)
@@ -91,7 +94,7 @@ def execute(config: dict[str, Any], note: Note = print) -> dict[str, Any]:
 
 def _trained(config: dict[str, Any]) -> Task:
     """Return the task of a finished run with its weights."""
-    task = build(config, instantiate(config["data"]))
+    task = build(config, instantiate(config["data"], config["allow_targets"]))
     state = _load(Run(config).checkpoints(), lambda _: None)
     if state is None:
         raise UserError(f"run {Run(config).id} has lost its checkpoint; run it again (rerun=true)")
@@ -115,7 +118,7 @@ def _begin(task: Task, config: dict[str, Any], origin: Task | None) -> None:
         node = {"_target_": "suexp.transform.copy.Copy"}
     try:
         if node is not None:
-            task.final |= instantiate(node)(parent, task.model) or {}
+            task.final |= instantiate(node, config["allow_targets"])(parent, task.model) or {}
         for method in task.methods:
             method.adopt(task, parent)  # type: ignore[operator]
     except ValueError as error:
@@ -154,7 +157,7 @@ def _run(run: Run, parent: Task | None, note: Note) -> dict[str, Any]:
         **provenance(),
     }
     try:
-        data = instantiate(config["data"])
+        data = instantiate(config["data"], config["allow_targets"])
         loading = Loading(data, config["seed"])
         task = build(config, data)
         loading.sampler.whole = task.reads_all_rows
@@ -189,6 +192,7 @@ def _run(run: Run, parent: Task | None, note: Note) -> dict[str, Any]:
 
 
 def _train(run: Run, task: Recorded, loading: Loading, note: Note) -> pl.Trainer:
+    allow = run.config["allow_targets"]
     settings = {"check_val_every_n_epoch": None, **run.config["trainer"]}
     settings = task.trainer_settings(settings)
     checkpoints = Checkpoints(run.folder, settings.pop("checkpoint_seconds"))
@@ -197,13 +201,14 @@ def _train(run: Run, task: Recorded, loading: Loading, note: Note) -> pl.Trainer
     labels["name"] = f"{labels['arm']}-{run.config['seed']}" if labels["arm"] else run.id
     jsonl = instantiate({"_target_": "suexp.logger.jsonl.Jsonl"}, folder=run.folder)
     views = [
-        instantiate(node, folder=run.folder, id=run.id, config=run.config, **labels)
+        instantiate(node, allow, folder=run.folder, id=run.id, config=run.config, **labels)
         for node in (run.config.get("logger") or {}).values()
     ]
-    callbacks = [instantiate(node) for node in (run.config.get("callbacks") or {}).values()]
+    callbacks = [instantiate(node, allow) for node in (run.config.get("callbacks") or {}).values()]
     bar = [Progress()] if settings["enable_progress_bar"] else []
     trainer: pl.Trainer = instantiate(
         settings,
+        allow,
         logger=[jsonl, *views],
         callbacks=[
             Recorder(settings["log_every_n_steps"]),
@@ -301,11 +306,15 @@ def _prepare_process() -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Run one saved config (``python -m suexp.runner.job config.yaml``): a process of its own."""
+    """Run one saved config in a process of its own: ``python -m suexp.runner.job config.yaml``.
+
+    The packages that the user allows follow the file's name; what the file allows does not count.
+    """
     import yaml
 
     try:
-        summary = execute(yaml.safe_load(Path(argv[0]).read_text(encoding="utf-8")))
+        saved = yaml.safe_load(Path(argv[0]).read_text(encoding="utf-8"))
+        summary = execute(trusting(saved, argv[1:]))
     except Interrupted:
         return 130
     except UserError as error:

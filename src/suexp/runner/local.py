@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from suexp.errors import UserError
 from suexp.runner.compose import resolve
+from suexp.runner.saved import save
 from suexp.runner.signature import source_hash
 from suexp.runner.store import Run
 
@@ -133,9 +134,10 @@ def _in_children(configs: list[dict[str, Any]], jobs: int, threads: int) -> list
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
 
-    def begin(own: dict[str, Any], run: Run) -> Process:
+    def begin(own: dict[str, Any], _: Run) -> Process:
         if many_devices(own):
-            return _fresh(own, run)
+            env = {**os.environ, "OMP_NUM_THREADS": str(own["threads"])}
+            return subprocess.Popen(save(own).command, env=env)
         return _Forked(context.Process(target=_child, args=(own, os.getpid())))
 
     return _in_processes(configs, jobs, threads, begin)
@@ -231,15 +233,6 @@ class _Forked:
 
     def terminate(self) -> None:
         self.process.terminate()
-
-
-def _fresh(config: dict[str, Any], run: Run) -> "subprocess.Popen[bytes]":
-    """Start a run on several devices: Lightning starts the other processes by this command."""
-    run.folder.mkdir(parents=True, exist_ok=True)
-    run.start()
-    path = run.folder / "config.yaml"
-    env = {**os.environ, "OMP_NUM_THREADS": str(config["threads"])}
-    return subprocess.Popen([sys.executable, "-m", "suexp.runner.job", str(path)], env=env)
 
 
 def _child(config: dict[str, Any], parent: int) -> None:

@@ -3,8 +3,10 @@
 import os
 import sys
 from collections.abc import Sequence
+from unittest.mock import patch
 
 import hydra
+import hydra._internal.hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
@@ -13,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from suexp.catalogue import conf_dir
 from suexp.errors import UserError
 from suexp.runner.compose import resolve
+from suexp.runner.guard import GuardedLoader
 from suexp.runner.suggest import explain
 
 
@@ -50,6 +53,7 @@ def hydra_main(argv: Sequence[str]) -> None:
         job
     )
     try:
-        application()
+        with patch.object(hydra._internal.hydra, "ConfigLoaderImpl", GuardedLoader):
+            application()
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error, conf_dir(), argv)) from error

@@ -1,4 +1,4 @@
-"""A run that waits in its folder for a worker of another machine to take it."""
+"""A run that waits in its folder for another process, here or elsewhere, to take it."""
 
 import os
 import subprocess
@@ -19,13 +19,20 @@ class SavedRun:
 
     Attributes:
         config: the run's config.yaml.
+        allow: packages that the user allows (see `suexp.runner.targets`).
         source: hash of the source of the process that began the sweep.
         devices: whether the run wants processes of its own, as one on several devices does.
     """
 
     config: Path
+    allow: list[str]
     source: str
     devices: bool
+
+    @property
+    def command(self) -> list[str]:
+        """What runs it in a process of its own; Lightning starts others by the same words."""
+        return [sys.executable, "-m", "suexp.runner.job", str(self.config), *self.allow]
 
     def __call__(self) -> int:
         """Run, resume or find it."""
@@ -33,11 +40,10 @@ class SavedRun:
         if self.devices:
             # Lightning starts the processes itself; by this name it leaves Slurm's tasks alone.
             env = {**os.environ, "SLURM_JOB_NAME": "interactive"}
-            command = [sys.executable, "-m", "suexp.runner.job", str(self.config)]
-            return subprocess.run(command, env=env, check=False).returncode
+            return subprocess.run(self.command, env=env, check=False).returncode
         from suexp.runner.job import main
 
-        return main([str(self.config)])
+        return main([str(self.config), *self.allow])
 
     def checkpoint(self) -> Any:
         """Go into the queue once more when time is up, to go on from the last checkpoint."""
@@ -53,4 +59,5 @@ def save(config: dict[str, Any]) -> SavedRun:
     run = Run(config)
     run.folder.mkdir(parents=True, exist_ok=True)
     run.start()
-    return SavedRun(run.folder / "config.yaml", source_hash(), many_devices(config))
+    path = run.folder / "config.yaml"
+    return SavedRun(path, config["allow_targets"], source_hash(), many_devices(config))

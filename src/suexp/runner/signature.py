@@ -10,7 +10,10 @@ from typing import Any
 from suexp.runner.instantiate import instantiate
 
 # What changes where or how loudly a run runs, but not what it computes.
-VOLATILE = ("out", "rerun", "on_error", "threads", "logger", "scale", "run", "experiment")
+VOLATILE = (
+    *("out", "rerun", "on_error", "threads", "logger", "scale", "run", "experiment"),
+    "allow_targets",
+)
 VOLATILE_TRAINER = ("enable_progress_bar", "checkpoint_seconds")
 # Modules that only look at finished runs.
 VIEWS = (
@@ -32,6 +35,7 @@ VIEWS = (
     "runner/results.py",
     "runner/show.py",
     "runner/suggest.py",
+    "runner/targets.py",
     "runner/theme.py",
     "source.py",
 )
@@ -49,7 +53,7 @@ def signature(config: dict[str, Any]) -> str:
     }
     if core.get("parent"):
         core["parent"] = signature(core["parent"])
-    core["fingerprint"] = instantiate(core["data"]).fingerprint()
+    core["fingerprint"] = instantiate(core["data"], config.get("allow_targets", ())).fingerprint()
     core["source"] = source_hash()
     text = json.dumps(core, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:10]

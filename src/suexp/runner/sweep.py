@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from suexp.catalogue import conf_dir
 from suexp.errors import UserError
 from suexp.runner.claims import check_claims
-from suexp.runner.compose import EXPERIMENT_KEYS, _compose, key_of, resolve
+from suexp.runner.compose import EXPERIMENT_KEYS, _compose, key_of, refuse_allowing, resolve
 from suexp.runner.figures import check_figures
 from suexp.runner.signature import VOLATILE, VOLATILE_TRAINER
 from suexp.runner.store import Run
@@ -178,11 +178,17 @@ def _header(slug: str, cfg: Any, scale: str) -> dict[str, Any]:
     """Return the experiment's own keys, with what the scale changes merged over them."""
     keys = {key: OmegaConf.to_container(cfg[key]) for key in EXPERIMENT_KEYS if cfg.get(key)}
     header: dict[str, Any] = {"slug": slug, "overrides": [], **keys}
+    if not header.get("arms"):
+        raise UserError(f"experiment={slug} has no arms; give it some, named lists of overrides")
     changes = header.pop("scales", {}).get(scale) or {}
     arms = {**header["arms"], **changes.pop("arms", {})}
     header |= changes
     header["arms"] = {arm: flatten(items) for arm, items in arms.items() if items is not None}
     header["overrides"] = flatten(header["overrides"])
+    tune = header.get("tune") or {}
+    tuned = (setting(tune, value) for values in tune.get("grid", {}).values() for value in values)
+    for overrides in (*header["arms"].values(), header["overrides"], *tuned):
+        refuse_allowing(f"experiment={slug}", overrides)
     claims = header.setdefault("claims", {})
     parsed = check_claims(claims, header["arms"], scale)
     check_figures(header.get("figures") or {}, header["arms"])
