@@ -13,6 +13,7 @@ from typing import Any
 
 from suexp.catalogue import Catalogue, conf_dir
 from suexp.errors import UserError
+from suexp.redaction import secret_in
 from suexp.runner.annotation import mismatch
 from suexp.runner.suggest import near
 from suexp.runner.targets import check_targets
@@ -34,6 +35,7 @@ def check(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
     """
     own = {key: value for key, value in config.items() if key != "parent"}
     check_targets(own, config.get("allow_targets", ()))
+    _check_secrets(own)
     check_combination(config, choices)
     for path, node in _nodes(config):
         declared = _declared(path, choices)
@@ -84,6 +86,18 @@ def _nodes(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
     for key, value in top.items():
         yield from walk(value, str(key))
+
+
+def _check_secrets(node: Any, path: str = "") -> None:
+    """Refuse keys and passwords: the run's folder and its dashboards keep the config."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            _check_secrets(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(node, list):
+        for value in node:
+            _check_secrets(value, path)
+    elif isinstance(node, str) and (secret := secret_in(node)):
+        raise UserError(f"{path} holds {secret}, which every copy of the config would keep")
 
 
 @functools.cache

@@ -19,6 +19,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
+from omegaconf.resolvers.oc import env
 
 from suexp.catalogue import conf_dir
 from suexp.errors import UserError
@@ -40,6 +41,21 @@ def _divide(a: int, b: int) -> int:
 
 
 OmegaConf.register_new_resolver("div", _divide, replace=True)
+
+
+def _environment(*words: Any, _root_: Any, _node_: Any) -> Any:
+    """Refuse what a run's config takes from the environment: keys lie there, and the run keeps it.
+
+    Other configs of this process, and Hydra's own node, which no run keeps, may read it.
+    """
+    if "allow_targets" in _root_ and not _node_._get_full_key(None).startswith("hydra."):
+        raise UserError(
+            f"${{oc.env:{words[0]}}}: a run's config does not read the environment; type the value"
+        )
+    return env(*words)
+
+
+OmegaConf.register_new_resolver("oc.env", _environment, replace=True)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from torch import nn
 
 from suexp.data.base import Data
 from suexp.errors import UserError
+from suexp.redaction import redacted
 from suexp.runner import cost
 from suexp.runner.instantiate import guarded, instantiate, partial
 from suexp.runner.loading import Loading
@@ -172,10 +173,9 @@ def _run(run: Run, parent: Task | None, note: Note) -> dict[str, Any]:
     except UserError as error:
         summary["error"], summary["mistake"] = str(error), not isinstance(error, NotFinite)
     except Exception as error:
-        traceback.print_exc(file=sys.stderr)
-        summary["error"] = (
-            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        )
+        print(redacted(traceback.format_exc()), end="", file=sys.stderr)
+        line = str(error).splitlines()[0] if str(error) else ""
+        summary["error"] = redacted(f"{type(error).__name__}: {line}")
     finally:
         summary["cost"] = {
             **summary.get("cost", {}),
