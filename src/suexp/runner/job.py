@@ -235,7 +235,7 @@ def _train(run: Run, task: Recorded, loading: Loading, note: Note) -> pl.Trainer
                 trainer.validate_loop.inference_mode = False
                 with torch.random.fork_rng():
                     trainer.validate(task, datamodule=loading, verbose=False)
-            trainer.fit(task, datamodule=loading, ckpt_path=start)
+            trainer.fit(task, datamodule=loading, ckpt_path=start, weights_only=True)
         else:
             loading.trainer = trainer
             trainer.strategy.connect(task)

@@ -1,6 +1,7 @@
 """Start from a checkpoint in the hub's format."""
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,10 @@ def _weights(folder: Path) -> dict[str, Tensor]:
 
             return load_file(path)
         state: dict[str, Tensor] = torch.load(path, weights_only=True, map_location="cpu")
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path} holds more than weights, or is damaged; nothing in it was run"
+        ) from error
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} is damaged or cut short ({reason}); copy it again") from error
