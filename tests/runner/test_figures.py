@@ -201,3 +201,9 @@ def test_mistakes_are_refused_before_any_run(figure, message):
 
 def test_sound_definitions_pass(results):
     check_figures(EVERY_KIND, results["arms"])
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "..", "", "/x", "a\n"])
+def test_a_figure_s_name_is_a_file_s_in_its_folder(name):
+    with pytest.raises(UserError, match="a figure's file has its name"):
+        check_figures({name: {"kind": "bar", "y": "val/loss"}}, [])

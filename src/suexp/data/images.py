@@ -9,7 +9,7 @@ from suexp.data._pictures import Pictures
 from suexp.data.cache import cached
 from suexp.data.contents import content_hash
 from suexp.data.document import share
-from suexp.data.paths import found_files
+from suexp.data.paths import found_files, staying_inside
 from suexp.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
@@ -70,7 +70,7 @@ class Images(Pictures):
                 inside = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
                 if not inside:
                     raise UserError(f"data.{name}: {pattern} holds no {', '.join(SUFFIXES)} file")
-                found += inside
+                found += staying_inside(f"data.{name}", folder, inside)
             else:
                 found += found_files(f"data.{name}", pattern)
         if not found:

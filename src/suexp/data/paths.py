@@ -2,6 +2,7 @@
 
 import difflib
 import glob
+import itertools
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -37,10 +38,26 @@ def _matching(key: str, pattern: str) -> list[Path]:
         return [path]
     found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207
     if files := [item for item in found if item.is_file()]:
-        return files
+        fixed = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)
+        return staying_inside(key, Path(*fixed), files)
     there = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, there, n=1)
     hint = (
         f"did you mean {path.parent / near[0]}?" if near else f"looked in {path.parent.absolute()}"
     )
     raise UserError(f"{key}: no file {pattern}; {hint}")
+
+
+def staying_inside(key: str, folder: Path, files: list[Path]) -> list[Path]:
+    """Return a folder's files; a link in it must not bring in what lies elsewhere.
+
+    Raises:
+        UserError: one leads out of the folder.
+    """
+    for file in files:
+        if not file.resolve().is_relative_to(folder.resolve()):
+            raise UserError(
+                f"{key}: {file} leads out of {folder}, to {file.resolve()}; if you want it, "
+                "name that file itself"
+            )
+    return files

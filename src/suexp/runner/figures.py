@@ -17,6 +17,7 @@ tuning   the tuned metric against the tuned value, the chosen one ringed (a line
 tuning or final; `where: {column: value}` and `arms: [...]` choose rows.
 """
 
+import re
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -46,11 +47,14 @@ def check_figures(figures: Mapping[str, Any], arms: Iterable[str]) -> None:
     """Check the definitions of figures before any run.
 
     Raises:
-        UserError: an unknown kind, key, source or arm, with the near match, or a missing column.
+        UserError: an unknown kind, key, source or arm, with the near match, a missing column, or a
+            name that is none of a file.
     """
     arms = list(arms)
     for name, figure in figures.items():
         where = f"figures.{name}"
+        if not re.fullmatch(r"\w[\w.-]*", str(name)):
+            raise UserError(f"{where}: a figure's file has its name: letters, digits, _, - and .")
         if not isinstance(figure, Mapping) or figure.get("kind") not in OWN:
             kind = str(figure.get("kind")) if isinstance(figure, Mapping) else str(figure)
             raise UserError(f"{where} has no kind {kind!r}{near(kind, list(OWN))}")
