@@ -70,8 +70,8 @@ def record(item: Stored, metric: str | None) -> dict[str, Any]:
         "when": item.when.isoformat(),
         "metric": name,
         "value": value,
-        "steps": (item.summary.get("cost") or {}).get("steps"),
-        "seconds": (item.summary.get("cost") or {}).get("wall_seconds"),
+        "steps": item.cost.get("steps"),
+        "seconds": item.cost.get("wall_seconds"),
         "bytes": item.size,
         "folder": str(item.folder),
     }
@@ -97,7 +97,7 @@ def ordered(runs: list[Stored], order: str) -> list[Stored]:
         keys: dict[str, Any] = {
             "when": lambda item: (item.when, item.id),
             "size": lambda item: -item.size,
-            "time": lambda item: -((item.summary.get("cost") or {}).get("wall_seconds") or 0),
+            "time": lambda item: -(item.cost.get("wall_seconds") or 0),
             "id": lambda item: item.id,
         }
         return sorted(runs, key=keys[order])

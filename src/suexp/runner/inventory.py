@@ -43,11 +43,7 @@ class Stored:
     @functools.cached_property
     def summary(self) -> dict[str, Any]:
         """The run's summary; empty until it has come to an end."""
-        try:
-            found = json.loads((self.folder / "summary.json").read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        return read_summary(self.folder) or {}
 
     @functools.cached_property
     def status(self) -> str:
@@ -92,6 +88,11 @@ class Stored:
         """The final metrics."""
         return self.summary.get("metrics") or {}
 
+    @property
+    def cost(self) -> dict[str, Any]:
+        """What it cost, as far as it came."""
+        return self.summary.get("cost") or {}
+
     def value(self, key: str) -> Any:
         """Return what stands in the config under a dotted key; KeyError where nothing does."""
         node: Any = self.config
@@ -116,6 +117,15 @@ class Stored:
             shutil.rmtree(self.folder)
         finally:
             lock.release()
+
+
+def read_summary(folder: Path) -> dict[str, Any] | None:
+    """Return the summary.json of a run's folder, or None when it is missing or half-written."""
+    try:
+        found = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def stored(out: Path) -> list[Stored]:

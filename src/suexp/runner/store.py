@@ -11,6 +11,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from suexp.errors import UserError
+from suexp.runner.inventory import read_summary
 from suexp.runner.signature import signature
 
 
@@ -48,11 +49,7 @@ class Run:
 
     def summary(self) -> dict[str, Any] | None:
         """Return summary.json, or None when it is missing or half-written."""
-        try:
-            text = (self.folder / "summary.json").read_text(encoding="utf-8")
-            return json.loads(text)
-        except (OSError, json.JSONDecodeError):
-            return None
+        return read_summary(self.folder)
 
     @property
     def finished(self) -> bool:
