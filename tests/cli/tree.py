@@ -16,6 +16,7 @@ FILES = {
           - data: text
           - _self_
           - experiment: null
+          - override hydra/job_logging: stdout
         seed: 0
         parent: null
         out: outputs
