@@ -13,6 +13,7 @@ from filelock import FileLock
 from suexp.cli import rerunning, runs
 from suexp.errors import UserError
 from suexp.runner.compose import resolve
+from suexp.runner.instantiate import instantiate
 from suexp.runner.inventory import Stored, chosen, stored
 from suexp.runner.job import execute
 from suexp.runner.store import Run
@@ -157,10 +158,14 @@ def test_a_run_is_repeated_bit_for_bit_and_a_changed_one_is_not(
     true = summary["metrics"]["val/loss"]
     summary["metrics"]["val/loss"] = true * (1 + 1e-3)
     summary["versions"]["torch"] = "1.0"
+    fingerprint = instantiate(config["data"]).fingerprint()
+    assert summary["fingerprint"] == fingerprint
+    summary["fingerprint"] = "0123456789abcdef"
     (run.folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
     assert rerunning.run([str(run.folder)]) == 1
     text = capsys.readouterr().out
     assert "torch was 1.0" in text
+    assert f"their fingerprint was 0123456789ab, is {fingerprint[:12]}" in text
     assert "1 of" in text
     assert rerunning.run([str(run.folder), "--tolerance", "0.01"]) == 0
 

@@ -40,10 +40,12 @@ def run(argv: Sequence[str]) -> int:
     old = find(given.run, given.out)
     into = given.into or old.folder.parents[1] / "reruns"
     check_targets(old.config, allow)
+    from suexp.runner.instantiate import instantiate
     from suexp.runner.job import execute
     from suexp.runner.versions import provenance
 
-    for line in changes(old.summary, provenance()):
+    fingerprint = instantiate(old.config["data"], allow).fingerprint()
+    for line in changes(old.summary, {**provenance(), "fingerprint": fingerprint}):
         show_text(line)
     new = execute(trusting(moved(old.config, into.absolute()), allow))
     if new["status"] != "finished":
@@ -93,13 +95,16 @@ def moved(config: Mapping[str, Any], out: Path) -> dict[str, Any]:
 
 
 def changes(old: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return what is not as it was: versions, commit, machine."""
+    """Return what is not as it was: data, versions, commit, machine."""
     before, after = old.get("versions") or {}, now["versions"]
     lines = [
         f"{name} was {before.get(name)}, is {after.get(name)}"
         for name in sorted({*before, *after})
         if before.get(name) != after.get(name)
     ]
+    if old.get("fingerprint") not in (None, now["fingerprint"]):
+        prints = [_short(item["fingerprint"]) for item in (old, now)]
+        lines.append(f"the data are other ones: their fingerprint was {prints[0]}, is {prints[1]}")
     if old.get("commit") != now["commit"]:
         lines.append(f"the commit was {_short(old.get('commit'))}, is {_short(now['commit'])}")
     for name, states in (("then", old), ("now", now)):

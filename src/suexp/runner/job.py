@@ -159,6 +159,7 @@ def _run(run: Run, parent: Task | None, note: Note) -> dict[str, Any]:
     }
     try:
         data = instantiate(config["data"], config["allow_targets"])
+        summary["fingerprint"] = data.fingerprint()
         loading = Loading(data, config["seed"])
         task = build(config, data)
         loading.sampler.whole = task.reads_all_rows
@@ -173,8 +174,8 @@ def _run(run: Run, parent: Task | None, note: Note) -> dict[str, Any]:
     except UserError as error:
         summary["error"], summary["mistake"] = str(error), not isinstance(error, NotFinite)
     except Exception as error:
-        print(redacted(traceback.format_exc()), end="", file=sys.stderr)
         line = str(error).splitlines()[0] if str(error) else ""
+        print(redacted(traceback.format_exc()), end="", file=sys.stderr)
         summary["error"] = redacted(f"{type(error).__name__}: {line}")
     finally:
         summary["cost"] = {
