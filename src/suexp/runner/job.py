@@ -146,6 +146,8 @@ def _run(run: Run, parent: Task | None, note: Note) -> dict[str, Any]:
     if config["threads"]:
         torch.set_num_threads(config["threads"])
     memory = cost.Memory()
+    flags = torch.are_deterministic_algorithms_enabled()
+    warns = torch.is_deterministic_algorithms_warn_only_enabled()
     pl.seed_everything(config["seed"], verbose=False)
     summary: dict[str, Any] = {
         "id": run.id,
@@ -175,8 +177,15 @@ def _run(run: Run, parent: Task | None, note: Note) -> dict[str, Any]:
         summary["error"], summary["mistake"] = str(error), not isinstance(error, NotFinite)
     except Exception as error:
         line = str(error).splitlines()[0] if str(error) else ""
-        print(redacted(traceback.format_exc()), end="", file=sys.stderr)
-        summary["error"] = redacted(f"{type(error).__name__}: {line}")
+        if "does not have a deterministic implementation" in line:
+            operation = line.split(" does not", 1)[0]
+            summary["error"] = (
+                f"{operation} has no deterministic form; set trainer.deterministic=warn"
+            )
+            summary["mistake"] = True
+        else:
+            print(redacted(traceback.format_exc()), end="", file=sys.stderr)
+            summary["error"] = redacted(f"{type(error).__name__}: {line}")
     finally:
         summary["cost"] = {
             **summary.get("cost", {}),
@@ -188,6 +197,7 @@ def _run(run: Run, parent: Task | None, note: Note) -> dict[str, Any]:
         wandb = sys.modules.get("wandb")
         if wandb is not None and wandb.run is not None:  # the next run of this process is another
             wandb.finish(exit_code=exit_code(summary))
+        torch.use_deterministic_algorithms(flags, warn_only=warns)  # as the caller had it
         gc.collect()
     return summary
 
