@@ -82,6 +82,45 @@ def sweep_overhead(jobs: int, folder: str, runs: int) -> float:
     return (many - (time.time() - began)) / (runs - 1)
 
 
+SWEEP = (
+    "scale=smoke",
+    "data.tokenizer=bytes",
+    "data.max_bytes=100000",
+    "model.dim=32",
+    "task.sample_tokens=0",
+    "trainer.enable_progress_bar=false",
+)
+
+
+def of_sweeps(folder: str, found: int) -> tuple[float, float]:
+    """Return seconds to find finished runs again, and how much faster two workers train than one.
+
+    The first is a whole command whose runs are all finished; the second's are some seconds of
+    training on one thread each.
+    """
+    from suexp.runner.sweep import plan
+
+    place, program = Path(folder), str(Path(sys.executable).parent / "suexp")
+    lookup = [*SWEEP, f"out={place / 'found'}", "seed=" + ",".join(map(str, range(found)))]
+    for planned in plan(lookup)[0].runs():
+        planned.run.folder.mkdir(parents=True, exist_ok=True)
+        planned.run.start()
+        planned.run.finish({"status": "finished", "error": None, "metrics": {"val/loss": 1.0}})
+
+    def seconds(*overrides: str) -> float:
+        began = time.time()
+        subprocess.run([program, "-m", *overrides], cwd=folder, capture_output=True, check=True)
+        return time.time() - began
+
+    again = seconds(*lookup)
+    train = [*SWEEP, "seed=0,1,2,3,4,5,6,7", "threads=1", "trainer.max_steps=400"]
+    one, two = (
+        seconds(*train, f"hydra.launcher.jobs={jobs}", f"out={place / f'{jobs}-{time.time()}'}")
+        for jobs in (0, 2)
+    )
+    return again, one / two
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
@@ -98,6 +137,7 @@ def main() -> None:
     sizes += [data["batch_size"], data["block_size"]]
     os.environ["OMP_NUM_THREADS"] = "1"
     results: dict[str, list[float]] = {"bare": [], "suexp": [], "in process": [], "fork server": []}
+    results |= {"found again": [], "two workers": []}
     with tempfile.TemporaryDirectory() as folder:
         suexp = [
             str(Path(sys.executable).parent / "suexp"),
@@ -111,6 +151,10 @@ def main() -> None:
             results["suexp"].append(first_step([*suexp, f"seed={repeat}"], folder))
             results["in process"].append(sweep_overhead(0, folder, arguments.runs))
             results["fork server"].append(sweep_overhead(1, folder, arguments.runs))
+            for name, value in zip(
+                ("found again", "two workers"), of_sweeps(folder, 200), strict=True
+            ):
+                results[name].append(value)
     medians = {name: statistics.median(values) for name, values in results.items()}
     ratio = statistics.median(a / b for a, b in zip(results["suexp"], results["bare"], strict=True))
     bare, ours = medians["bare"], medians["suexp"]
@@ -118,6 +162,8 @@ def main() -> None:
     print("a sweep's overhead a run, its training of 3 steps included:")
     for name in ("in process", "fork server"):
         print(f"    {name}: {medians[name]:.2f} s")
+    print(f"200 finished runs found again in {medians['found again']:.2f} s")
+    print(f"two workers: {medians['two workers']:.2f} times as fast as one")
     if arguments.json:
         arguments.json.write_text(json.dumps({"medians": medians, "ratio": ratio}))
 

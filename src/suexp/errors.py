@@ -1,6 +1,25 @@
-"""The error that a user's mistake raises."""
+"""The errors that are told in one line."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from suexp.redaction import redacted
+
+# What a disk says that takes no more, or never took anything.
+UNWRITABLE = (
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
+    errno.ENOSPC,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+)
+# Exit code of a run's own process that could write no more (sysexits.h: an error of input, output).
+DISK_FULL = 74
 
 
 class UserError(Exception):
@@ -8,3 +27,30 @@ class UserError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(redacted(message))
+
+
+class Unwritable(UserError):
+    """The disk takes no more. The runs that are still to come would fail as well: a sweep stops."""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say in one line why a file could not be written.
+
+    Raises:
+        Unwritable: the disk is full, say.
+        UserError: the folder was deleted meanwhile.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UserError(
+            f"cannot write {path}: its folder was deleted; the same command runs it again"
+        ) from error
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        raise Unwritable(
+            f"cannot write {path}: {error.strerror}; once there is room, the same command goes on "
+            "from the last checkpoint (out=DIR chooses another folder)"
+        ) from error

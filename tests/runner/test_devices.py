@@ -1,12 +1,20 @@
 """Several processes on one machine's CPU: the same batches, the same numbers."""
 
+import json
+import os
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
+import torch
 
+from suexp.data.counter import Counter
 from suexp.runner.compose import resolve
+from suexp.runner.instantiate import instantiate
+from suexp.runner.loading import Loading
 from suexp.runner.local import run_one
 from suexp.runner.store import Run
+from suexp.task.estimation import EstimationTask
 from tests.runner.tiny import tiny
 
 OVERRIDES = ("model.dropout=0", "trainer.max_steps=8", "trainer.val_check_interval=8")
@@ -15,19 +23,77 @@ OVERRIDES = ("model.dropout=0", "trainer.max_steps=8", "trainer.val_check_interv
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_two_processes_equal_one(tmp_path: Path, strategy: str) -> None:
+    """The validation has an odd number of rows, and of batches of the one process."""
     # FSDP2 clips no gradients through Lightning, so nobody does here.
-    common = [*OVERRIDES, "trainer.gradient_clip_val=null"]
-    single = run_one(resolve(tiny(tmp_path, *common)).config)
+    common = [*OVERRIDES, "trainer.gradient_clip_val=null", "trainer.limit_val_batches=1.0"]
+    common += ["data.eval_batch_size=320", "attention=performer"]
+    config = resolve(tiny(tmp_path, *common)).config
+    rows = len(instantiate(config["data"]).splits()["validation"])
+    assert (rows % 2, -(-rows // 320) % 2) == (1, 1), rows
+    single = run_one(config)
     two = [item for item in tiny(tmp_path, *common) if item != "trainer=cpu"]
-    several = run_one(resolve([*two, f"trainer={strategy}", "trainer.accelerator=cpu"]).config)
+    config_of_two = resolve([*two, f"trainer={strategy}", "trainer.accelerator=cpu"]).config
+    several = run_one(config_of_two)
     assert single is not None
     assert several is not None
     assert several["status"] == "finished", several["error"]
-    # Two batches of evaluation each instead of two in all: compare the training loss.
-    assert several["metrics"]["train/loss"] == pytest.approx(
-        single["metrics"]["train/loss"], rel=0.05
-    )
+    for ours, theirs in zip(Run(config).history(), Run(config_of_two).history(), strict=True):
+        assert ours.keys() == theirs.keys()
+        for name in ours.keys() - {"train/elements_per_second"}:
+            assert theirs[name] == pytest.approx(ours[name], rel=1e-5), (ours["step"], name)
     assert several["cost"]["parameters"] == single["cost"]["parameters"]
+
+
+class Draws(EstimationTask):
+    """The mean of normal draws, each of which it keeps."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__()
+        self.folder = Path(folder)
+        self.add_total("sum")
+        self.add_total("largest", join="max")
+
+    def draw(self, count: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        x = torch.randn(count, generator=generator, dtype=torch.float64)
+        with (self.folder / f"rank {self.global_rank}").open("a") as file:
+            file.writelines(f"{value!r}\n" for value in x.tolist())
+        return {"sum": x.sum(), "largest": x.max()}
+
+    def summarise(self, totals: dict[str, torch.Tensor]) -> dict[str, float]:
+        draws = float(totals["draws"])
+        found = {"draws": draws, "mean": float(totals["sum"]) / draws}
+        (self.folder / f"found {self.global_rank}").write_text(json.dumps(found))
+        return found | {"largest": float(totals["largest"])}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks the processes")
+def test_ranks_never_draw_the_same(tmp_path: Path) -> None:
+    """203 draws in batches of 50: every one counts once, in one of the two processes."""
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        devices=2,
+        strategy="ddp_fork",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=str(tmp_path),
+    )
+    loading = Loading(Counter(num_samples=203, batch_size=50), 0)
+    trainer.test(Draws(str(tmp_path)), datamodule=loading, verbose=False)
+    drawn = [
+        [float(line) for line in (tmp_path / f"rank {rank}").read_text().splitlines()]
+        for rank in range(2)
+    ]
+    together = [*drawn[0], *drawn[1]]
+    assert abs(len(drawn[0]) - len(drawn[1])) <= 2
+    assert len({*together}) == 203
+    for rank in range(2):
+        found = json.loads((tmp_path / f"found {rank}").read_text())
+        assert found["draws"] == 203
+        assert found["mean"] == pytest.approx(sum(together) / 203, rel=1e-12)
+    assert trainer.callback_metrics["test/largest"] == pytest.approx(max(together))
 
 
 @pytest.mark.slow

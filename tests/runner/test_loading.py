@@ -1,4 +1,10 @@
-from suexp.runner.loading import EpochSampler, StridedSampler
+from types import SimpleNamespace
+
+import pytest
+
+from suexp.data.counter import Counter
+from suexp.errors import UserError
+from suexp.runner.loading import EpochSampler, Loading, StridedSampler
 
 
 def test_order_is_a_function_of_seed_and_epoch() -> None:
@@ -39,7 +45,29 @@ def test_fewer_rows_than_a_batch_make_one_batch() -> None:
     assert [len(batch) for batch in EpochSampler(5, 8, seed=0)] == [5]
 
 
-def test_evaluation_reads_every_row_once() -> None:
-    shares = [list(StridedSampler(21, 4, rank, 2)) for rank in range(2)]
-    assert sorted(row for share in shares for batch in share for row in batch) == list(range(21))
-    assert [len(share) for share in shares] == [len(StridedSampler(21, 4, r, 2)) for r in range(2)]
+@pytest.mark.parametrize(("rows", "size"), [(21, 4), (3, 8), (2, 1), (9, 3), (17, 16)])
+def test_processes_evaluate_every_row_once_in_as_many_batches(rows: int, size: int) -> None:
+    shares = [list(StridedSampler(rows, size, rank, 2)) for rank in range(2)]
+    assert sorted(row for share in shares for batch in share for row in batch) == list(range(rows))
+    assert len(shares[0]) == len(shares[1]) == len(StridedSampler(rows, size, 0, 2)) > 0
+    assert all(0 < len(batch) <= size for share in shares for batch in share)
+
+
+def test_one_process_evaluates_full_batches() -> None:
+    assert [len(batch) for batch in StridedSampler(21, 4, 0, 1)] == [4, 4, 4, 4, 4, 1]
+
+
+def loading(rows: int, batch_size: int) -> Loading:
+    found = Loading(Counter(num_samples=rows, batch_size=batch_size), 0)
+    found.trainer = SimpleNamespace(global_rank=0, world_size=2)
+    return found
+
+
+def test_what_several_processes_cannot_share_is_one_line() -> None:
+    with pytest.raises(UserError, match="test split has 1 rows for 2 processes"):
+        loading(1, 4).test_dataloader()
+    odd = loading(20, 5)
+    odd.splits["train"] = odd.splits["test"]
+    odd.sampler = EpochSampler(20, 5, 0)
+    with pytest.raises(UserError, match=r"data\.batch_size=5 does not divide by the 2 processes"):
+        odd.train_dataloader()

@@ -27,10 +27,11 @@ def test_a_repeated_step_replaces_itself(tmp_path: Path) -> None:
     ]
 
 
-def test_a_half_written_line_costs_only_itself(tmp_path: Path) -> None:
+def test_what_is_no_line_costs_only_itself(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 1, "a": 1.0}\n{"step": 2, "a": ')
-    Jsonl(tmp_path).log_metrics({"a": 3.0}, 3)
+    path.write_bytes(
+        b'{"step": 1, "a": 1.0}\n\xff\xfe\x00{\n7\n{"step": 3, "a": 3.0}\n{"step": 4, "'
+    )
     assert read_history(path) == [{"step": 1, "a": 1.0}, {"step": 3, "a": 3.0}]
 
 
@@ -55,8 +56,30 @@ def test_summary_ends_a_run(tmp_path: Path) -> None:
         assert run.finished
         run.clear()
         assert run.summary() is None
-    run.folder.joinpath("summary.json").write_text('{"status": "fin')
-    assert run.summary() is None
+    for damaged in (b'{"status": "fin', b"", b"\xff\x00", b"[]", b"{}"):
+        run.folder.joinpath("summary.json").write_bytes(damaged)
+        assert run.summary() is None
+
+
+def test_a_finished_run_s_files_are_as_it_left_them(tmp_path: Path) -> None:
+    run = Run(config(tmp_path))
+    with run.lock():
+        run.folder.joinpath("metrics.jsonl").write_text('{"step": 1, "a": 1.0}\n')
+        run.finish({"status": "finished"})
+        assert run.finished
+        run.folder.joinpath("metrics.jsonl").write_text('{"step": 1, "a": 2.0}\n')
+        assert not run.finished
+        run.folder.joinpath("metrics.jsonl").unlink()
+        assert not run.finished
+
+
+def test_what_a_killed_process_left_half_written_goes(tmp_path: Path) -> None:
+    run = Run(config(tmp_path))
+    part = run.folder / "checkpoints" / "step=3.ckpt.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"half")
+    with run.lock():
+        assert not part.exists()
 
 
 def _hold(out: Path, ready: Any, seen: Any) -> None:

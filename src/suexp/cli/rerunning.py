@@ -83,6 +83,11 @@ def find(name: str, out: Path) -> Stored:
         raise UserError(f"rerun {name}: {known} so in {out}; see suexp runs --out {out}")
     if found[0].status != "finished":
         raise UserError(f"rerun {name}: it is {found[0].status}; only a finished run compares")
+    if not found[0].config:
+        raise UserError(
+            f"rerun {name}: its config.yaml is damaged; the command that made it writes it again "
+            "with rerun=true"
+        )
     return found[0]
 
 

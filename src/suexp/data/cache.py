@@ -1,6 +1,5 @@
 """Folders of prepared data: each is built once, however many processes ask for it."""
 
-import errno
 import json
 import os
 import shutil
@@ -10,12 +9,11 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from suexp.errors import UserError
+from suexp.errors import UNWRITABLE, Unwritable
 
 MANIFEST = "manifest.json"
 # Files beyond this size are checked by their size alone: reading them would cost seconds.
 CHECKED_BYTES = 64 * 2**20
-UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR)
 
 
 def cache_dir() -> Path:
@@ -36,7 +34,7 @@ def cached(name: str, build: Callable[[Path], None]) -> Path:
         build: fills an empty folder.
 
     Raises:
-        UserError: the cache cannot be written.
+        Unwritable: the cache cannot be written.
     """
     folder = cache_dir() / "data" / name
     if _whole(folder):
@@ -48,7 +46,7 @@ def cached(name: str, build: Callable[[Path], None]) -> Path:
                 _fill(folder, build)
     except OSError as error:
         if error.errno in UNWRITABLE:
-            raise UserError(
+            raise Unwritable(
                 f"cannot write to {cache_dir()}: {error.strerror}; "
                 "choose another folder for prepared data with SUEXP_CACHE=DIR"
             ) from error

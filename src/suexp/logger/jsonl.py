@@ -8,6 +8,8 @@ from typing import Any
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
+from suexp.errors import writing
+
 
 class Jsonl(Logger):
     """Append ``{"step": s, name: value, ...}`` to metrics.jsonl, flushed line by line.
@@ -56,8 +58,5 @@ class Jsonl(Logger):
         if not values:
             return
         line = json.dumps({"step": step or 0, **values})
-        with self.path.open("a+b") as file:
-            # A process killed in mid-line leaves no newline behind.
-            if file.seek(0, 2) and file.seek(-1, 2) is not None and file.read(1) != b"\n":
-                file.write(b"\n")
-            file.write(line.encode() + b"\n")
+        with writing(self.path), self.path.open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from suexp.errors import writing
 from suexp.runner.claims import check_metrics
 from suexp.runner.local import tell
 from suexp.runner.store import write_atomic
@@ -56,8 +57,9 @@ def _experiment(item: Plan, launcher: Any) -> int:
     finally:
         from suexp.runner.report import write_report
 
-        folder.mkdir(parents=True, exist_ok=True)
-        results = collect(item, folder)
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            results = collect(item, folder)
         results["created"] = datetime.now(UTC).isoformat(timespec="seconds")
         write_atomic(folder / "results.json", json.dumps(results, indent=1, ensure_ascii=False))
         write_report(results, folder)

@@ -33,12 +33,13 @@ class Stored:
 
     @functools.cached_property
     def config(self) -> dict[str, Any]:
-        """The resolved config; empty where none was written."""
+        """The resolved config; empty where none was written, or it is damaged."""
         try:
             text = (self.folder / "config.yaml").read_bytes()
-        except OSError:
+            found = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        except (OSError, yaml.YAMLError):
             return {}
-        return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
+        return found if isinstance(found, dict) else {}
 
     @functools.cached_property
     def summary(self) -> dict[str, Any]:
@@ -120,12 +121,12 @@ class Stored:
 
 
 def read_summary(folder: Path) -> dict[str, Any] | None:
-    """Return the summary.json of a run's folder, or None when it is missing or half-written."""
+    """Return the summary.json of a run's folder, or None when it is missing or damaged."""
     try:
-        found = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
+        found = json.loads((folder / "summary.json").read_bytes())
+    except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return found if isinstance(found, dict) and "status" in found else None
 
 
 def stored(out: Path) -> list[Stored]:

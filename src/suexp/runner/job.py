@@ -19,14 +19,14 @@ import torch
 from torch import nn
 
 from suexp.data.base import Data
-from suexp.errors import UserError
+from suexp.errors import DISK_FULL, Unwritable, UserError, writing
 from suexp.redaction import redacted
 from suexp.runner import cost
 from suexp.runner.instantiate import guarded, instantiate, partial
 from suexp.runner.loading import Loading
 from suexp.runner.progress import Progress
 from suexp.runner.recorder import NotFinite, Recorder
-from suexp.runner.resume import Checkpoints, Interrupted, Position
+from suexp.runner.resume import Checkpoints, Interrupted, Position, damage
 from suexp.runner.store import Run
 from suexp.runner.targets import check_targets, trusting
 from suexp.runner.versions import provenance
@@ -64,28 +64,36 @@ def build(config: dict[str, Any], data: Data) -> Recorded:
     return built
 
 
-def execute(config: dict[str, Any], note: Note = print) -> dict[str, Any]:
+def execute(config: dict[str, Any], note: Note = print, *, weights: bool = False) -> dict[str, Any]:
     """Run, resume or find a run; return its summary.
 
     A run that fails returns a summary with status ``failed`` and the error.
 
+    Args:
+        config: resolved.
+        note: says something to the user.
+        weights: whether a finished run's last checkpoint is wanted, too; it is made again where it
+            is lost or damaged.
+
     Raises:
-        UserError: before anything is run: the config cannot work, or the output cannot be written.
+        UserError: before anything is run: the config cannot work.
+        Unwritable: the disk takes no more; what was saved before is there to go on from.
         Interrupted: the run was asked to stop; it has a checkpoint.
     """
     check_targets(config, config["allow_targets"])
     run = Run(config)
     if int(os.environ.get("LOCAL_RANK", 0)) > 0:  # a helper of the process that holds the run
-        return _run(run, _trained(config["parent"]) if config.get("parent") else None, note)
+        parent = _trained(config["parent"]) if config.get("parent") else None
+        return _run(run, parent, lambda _: None)
     with run.lock(note):
-        if run.finished and not config.get("rerun"):
+        if not config.get("rerun") and _complete(run, weights, note):
             note(f"run {run.id} is finished already: {run.folder} (rerun=true runs it again)")
             return run.summary() or {}
         if config.get("rerun"):
             run.clear()
         parent = None
         if config.get("parent"):
-            summary = execute(config["parent"], note)
+            summary = execute(config["parent"], note, weights=True)
             if summary["status"] != "finished":
                 raise UserError(f"the parent run {summary['id']} failed: {summary['error']}")
             parent = _trained(config["parent"])
@@ -93,13 +101,29 @@ def execute(config: dict[str, Any], note: Note = print) -> dict[str, Any]:
         return _run(run, parent, note)
 
 
+def _complete(run: Run, weights: bool, note: Note) -> bool:
+    """Tell whether nothing is left to do; what is damaged is named, and done again."""
+    summary = run.summary()
+    if summary is None or summary["status"] != "finished":
+        if summary is None and (run.folder / "summary.json").exists():
+            note(f"{run.folder / 'summary.json'} is damaged; the run makes it again")
+        return False
+    if not run.finished:
+        note(f"the metrics in {run.folder} are not as the run left them; it makes them again")
+        return False
+    if not weights:
+        return True
+    last = run.folder / "checkpoints" / f"step={summary['cost']['steps']}.ckpt"
+    if not last.exists():
+        note(f"{last} is lost; the run makes it again")
+    return damage(last) is None
+
+
 def _trained(config: dict[str, Any]) -> Task:
     """Return the task of a finished run with its weights."""
     task = build(config, instantiate(config["data"], config["allow_targets"]))
-    state = _load(Run(config).checkpoints(), lambda _: None)
-    if state is None:
-        raise UserError(f"run {Run(config).id} has lost its checkpoint; run it again (rerun=true)")
-    task.load_state_dict(torch.load(state, weights_only=True, map_location="cpu")["state_dict"])
+    state = torch.load(Run(config).checkpoints()[0], weights_only=True, map_location="cpu")
+    task.load_state_dict(state["state_dict"])
     assert isinstance(task, Task)
     return task
 
@@ -126,15 +150,14 @@ def _begin(task: Task, config: dict[str, Any], origin: Task | None) -> None:
         raise UserError(str(error)) from error
 
 
-def _load(checkpoints: list[Path], note: Note) -> Path | None:
-    """Return the newest checkpoint that can be read."""
-    for path in checkpoints:
-        try:
-            torch.load(path, weights_only=True, map_location="cpu", mmap=True)
-        except Exception as error:
-            note(f"{path} is damaged ({type(error).__name__}); trying the one before")
-        else:
+def _last_good(run: Run, note: Note) -> Path | None:
+    """Return the newest checkpoint that is whole; damaged ones would pass for newer, and go."""
+    for path in run.checkpoints():
+        found = damage(path)
+        if found is None:
             return path
+        note(f"{path} is damaged ({found}); the run goes on from before it")
+        path.unlink(missing_ok=True)
     return None
 
 
@@ -167,7 +190,8 @@ def _run(run: Run, parent: Task | None, note: Note) -> dict[str, Any]:
         loading.sampler.whole = task.reads_all_rows
         if isinstance(task, Task):
             _begin(task, config, parent)
-        trainer = _train(run, task, loading, note)
+        with writing(run.folder):  # by loggers of others
+            trainer = _train(run, task, loading, note)
         summary |= _outcome(run, task, trainer, loading)
         summary["status"] = "finished"
     except Interrupted:
@@ -175,6 +199,8 @@ def _run(run: Run, parent: Task | None, note: Note) -> dict[str, Any]:
         raise
     except UserError as error:
         summary["error"], summary["mistake"] = str(error), not isinstance(error, NotFinite)
+        if isinstance(error, Unwritable):
+            raise
     except Exception as error:
         line = str(error).splitlines()[0] if str(error) else ""
         if "does not have a deterministic implementation" in line:
@@ -193,13 +219,24 @@ def _run(run: Run, parent: Task | None, note: Note) -> dict[str, Any]:
             "peak_memory_bytes": memory.peak(),
         }
         if int(os.environ.get("LOCAL_RANK", 0)) == 0:
-            run.finish(summary)
+            _finish(run, summary)
         wandb = sys.modules.get("wandb")
         if wandb is not None and wandb.run is not None:  # the next run of this process is another
             wandb.finish(exit_code=exit_code(summary))
         torch.use_deterministic_algorithms(flags, warn_only=warns)  # as the caller had it
         gc.collect()
     return summary
+
+
+def _finish(run: Run, summary: dict[str, Any]) -> None:
+    """Write the summary; a run whose summary cannot be written has failed."""
+    try:
+        run.finish(summary)
+    except UserError as error:
+        if summary["status"] == "finished":
+            summary |= {"status": "failed", "error": str(error), "mistake": True}
+        if isinstance(error, Unwritable):
+            raise
 
 
 def _train(run: Run, task: Recorded, loading: Loading, note: Note) -> pl.Trainer:
@@ -233,12 +270,16 @@ def _train(run: Run, task: Recorded, loading: Loading, note: Note) -> pl.Trainer
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
+    start = None
+    if isinstance(task, Task) and trainer.max_steps != 0:
+        start = _last_good(run, note)
+    if start is None and int(os.environ.get("LOCAL_RANK", 0)) == 0:
+        run.begin_anew()
     with checkpoints.stop_on_signals():
         if not isinstance(task, Task):
             trainer.test(task, datamodule=loading, verbose=False)
             return trainer
         if trainer.max_steps != 0:
-            start = _load(run.checkpoints(), note)
             if start is not None:
                 note(f"run {run.id} goes on from {start.stem}")
             elif val_at_start and "validation" in loading.splits:
@@ -323,14 +364,23 @@ def main(argv: list[str]) -> int:
     """
     import yaml
 
+    saved = yaml.safe_load(Path(argv[0]).read_text(encoding="utf-8"))
+    return attempt(trusting(saved, argv[1:]))
+
+
+def attempt(config: dict[str, Any], note: Note = print) -> int:
+    """Run one config in a process of its own; return its exit code."""
     try:
-        saved = yaml.safe_load(Path(argv[0]).read_text(encoding="utf-8"))
-        summary = execute(trusting(saved, argv[1:]))
+        summary = execute(config, note)
     except Interrupted:
         return 130
+    except Unwritable:
+        return DISK_FULL  # whoever began this process says so, once for all
     except UserError as error:
         print(f"suexp: {error}", file=sys.stderr)
         return 2
+    if summary["status"] != "finished" and not Run(config).folder.exists():
+        print(f"suexp: {summary['error']}", file=sys.stderr)  # nobody can read it there
     return exit_code(summary)
 
 

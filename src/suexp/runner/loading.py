@@ -1,5 +1,6 @@
 """From a data set to batches whose order is a function of (seed, epoch)."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from suexp.data.base import Data
+from suexp.errors import UserError
 
 
 class EpochSampler(Sampler[list[int]]):
@@ -45,21 +47,28 @@ class EpochSampler(Sampler[list[int]]):
 
 
 class StridedSampler(Sampler[list[int]]):
-    """All rows in order, in batches; several processes take every so-manieth batch."""
+    """All rows in order, in batches; several processes take every so-manieth batch.
+
+    Each gets as many as the others, for which the batches may be smaller: a process that has none
+    would let the others wait for it.
+    """
 
     def __init__(self, rows: int, batch_size: int, rank: int, world_size: int) -> None:
         self.rows, self.batch_size = rows, batch_size
         self.rank, self.world_size = rank, world_size
 
-    def _starts(self) -> range:
-        return range(self.rank * self.batch_size, self.rows, self.batch_size * self.world_size)
-
     def __len__(self) -> int:
-        return len(self._starts())
+        batches = -(-self.rows // self.batch_size)
+        return -(-batches // self.world_size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        for start in self._starts():
-            yield list(range(start, min(start + self.batch_size, self.rows)))
+        if self.world_size == 1:
+            bounds = [*range(0, self.rows, self.batch_size), self.rows]
+        else:
+            parts = len(self) * self.world_size
+            bounds = [self.rows * part // parts for part in range(parts + 1)]
+        for start, end in list(itertools.pairwise(bounds))[self.rank :: self.world_size]:
+            yield list(range(start, end))
 
 
 class Loading(pl.LightningDataModule):
@@ -87,12 +96,22 @@ class Loading(pl.LightningDataModule):
         if self.trainer is not None:
             self.sampler.rank = self.trainer.global_rank
             self.sampler.world_size = self.trainer.world_size
+            if not self.sampler.whole and self.sampler.batch_size % self.sampler.world_size:
+                raise UserError(
+                    f"data.batch_size={self.sampler.batch_size} does not divide by the "
+                    f"{self.sampler.world_size} processes; their gradients are averaged as equals"
+                )
         return self._loader("train", self.sampler)
 
     def _eval_loader(self, split: str) -> DataLoader[Any]:
         rank = self.trainer.global_rank if self.trainer is not None else 0
         world_size = self.trainer.world_size if self.trainer is not None else 1
         size = getattr(self.data, "eval_batch_size", self.data.batch_size)
+        if len(self.splits[split]) < world_size:
+            raise UserError(
+                f"the {split} split has {len(self.splits[split])} rows for {world_size} processes; "
+                "use fewer (trainer.devices) or more data"
+            )
         return self._loader(split, StridedSampler(len(self.splits[split]), size, rank, world_size))
 
     def val_dataloader(self) -> DataLoader[Any]:

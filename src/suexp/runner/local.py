@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, runtime_checkable
 
-from suexp.errors import UserError
+from suexp.errors import DISK_FULL, Unwritable
 from suexp.runner.compose import resolve
 from suexp.runner.saved import save
 from suexp.runner.signature import source_hash
@@ -157,6 +157,14 @@ def _in_processes(
         code = process.wait()
         running.remove(process)
         summary = run.summary()
+        if code == DISK_FULL:
+            stop.set()  # the next run would fare no better
+            said = None if summary == before or summary is None else summary["error"]
+            raise Unwritable(
+                said
+                or f"cannot write to {run.folder}: the disk is full, or the folder read-only; once "
+                "there is room, the same command goes on from the last checkpoint"
+            )
         return None if code and summary == before else summary
 
     def one(config: dict[str, Any]) -> Summary:
@@ -238,17 +246,9 @@ class _Forked:
 def _child(config: dict[str, Any], parent: int) -> None:
     """Run one config in a process of its own, which does not outlive the one that asked for it."""
     threading.Thread(target=_follow, args=(parent,), daemon=True).start()
-    from suexp.runner.job import execute, exit_code
-    from suexp.runner.resume import Interrupted
+    from suexp.runner.job import attempt
 
-    try:
-        summary = execute(config, tell)
-    except Interrupted:
-        sys.exit(130)
-    except UserError as error:
-        tell(f"suexp: {error}")
-        sys.exit(2)
-    sys.exit(exit_code(summary))
+    sys.exit(attempt(config, tell))
 
 
 def _follow(parent: int) -> None:

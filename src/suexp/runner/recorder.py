@@ -123,13 +123,18 @@ class Recorder(Callback):
         if not due:
             return
         now = time.perf_counter()
+        means = {name: sum_ / self._count for name, sum_ in self._totals.items()}
+        if trainer.world_size > 1:  # each has seen its share of the batches
+            means = {
+                name: trainer.strategy.reduce(value.to(pl_module.device), reduce_op="mean")
+                for name, value in means.items()
+            }
         metrics = {
-            **{f"train/{name}": float(sum_) / self._count for name, sum_ in self._totals.items()},
+            **{f"train/{name}": float(value) for name, value in means.items()},
             "train/lr": trainer.optimizers[0].param_groups[0]["lr"],
-            "train/elements_per_second": self._tokens / (now - self._since),
+            "train/elements_per_second": self._tokens * trainer.world_size / (now - self._since),
         }
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step)
         trainer.callback_metrics["train/loss"] = torch.tensor(metrics["train/loss"])
-        del pl_module
         self._totals, self._count, self._tokens, self._since = {}, 0, 0, now

@@ -1,9 +1,11 @@
 """Checkpoints from which a run goes on as if it had never stopped."""
 
+import io
 import random
 import signal
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +14,13 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import Callback, Checkpoint
 
+from suexp.errors import writing
 from suexp.runner.loading import EpochSampler
 from suexp.runner.recorder import NotFinite
+from suexp.runner.store import write_atomic, write_whole
 
 
 class Position(Callback):
@@ -53,6 +58,13 @@ class Position(Callback):
 
     def on_train_batch_start(self, *_: Any) -> None:
         """Set the random states as they were when the next batch was about to be computed."""
+        self._restore()
+
+    def on_fit_end(self, *_: Any) -> None:
+        """Set them also where no batch was left: what comes after training may draw, too."""
+        self._restore()
+
+    def _restore(self) -> None:
         if self._restored is None:
             return
         state, self._restored = self._restored, None
@@ -70,14 +82,41 @@ class Interrupted(BaseException):
     """The run was asked to stop, and has stopped after a whole step with a checkpoint."""
 
 
+class WholeFiles(TorchCheckpointIO):
+    """Writes a checkpoint whole or not at all; Lightning's own goes by way of /tmp."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write it in memory, then to disk."""
+        del storage_options
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        write_whole(Path(path), buffer.getbuffer())
+
+
+def damage(path: Path) -> str | None:
+    """Return what is wrong with a checkpoint; torch itself looks at no checksum."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            record = file.testzip()
+    except (OSError, zipfile.BadZipFile) as error:
+        return str(error)
+    return None if record is None else f"the checksum of {record} does not match"
+
+
 class Checkpoints(Checkpoint):
     """Save ``checkpoints/step=N.ckpt`` every so many seconds, and when a run is asked to stop.
 
     A file is written whole or not at all; the last two stay, so that a damaged one costs little.
+    They hold the metrics so far, too: a resumed run's metrics.jsonl starts as it was then, whatever
+    was half-written or lost since.
     """
 
     def __init__(self, folder: Path, seconds: float) -> None:
         self.folder, self.seconds = folder / "checkpoints", seconds
+        self.metrics = folder / "metrics.jsonl"
+        self._after_validation = False
         self.asked_to_stop = False
         self._saved_at = time.monotonic()
 
@@ -104,24 +143,62 @@ class Checkpoints(Checkpoint):
     def save(self, trainer: pl.Trainer) -> Path:
         """Save now."""
         path = self.folder / f"step={trainer.global_step}.ckpt"
-        temporary = path.with_suffix(".part")
-        trainer.save_checkpoint(temporary)
         if trainer.is_global_zero:
-            temporary.replace(path)
+            with writing(path):
+                self.folder.mkdir(exist_ok=True)
+        trainer.strategy.checkpoint_io = WholeFiles()
+        trainer.save_checkpoint(path)
+        if trainer.is_global_zero:
             steps = sorted(int(p.stem.removeprefix("step=")) for p in self.folder.glob("*.ckpt"))
             for step in steps[:-2]:
                 (self.folder / f"step={step}.ckpt").unlink()
         self._saved_at = time.monotonic()
         return path
 
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Put the metrics so far into the checkpoint."""
+        del trainer, pl_module
+        lines = self.metrics.read_text(encoding="utf-8") if self.metrics.exists() else ""
+        checkpoint["metrics"] = lines
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Go on with those metrics."""
+        del pl_module
+        if trainer.is_global_zero:
+            write_atomic(self.metrics, checkpoint["metrics"])
+
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Save when it is time; several processes agree on it every tenth step."""
+        """Save when it is time; several processes agree on it every tenth step.
+
+        Where a validation follows, what resumes from here would skip it: that one is waited for.
+        """
         due = self.asked_to_stop or time.monotonic() - self._saved_at >= self.seconds
         if trainer.world_size > 1:
             if trainer.global_step % 10:
                 return
             due = trainer.strategy.reduce_boolean_decision(due, all=False)
-        if due and trainer.global_step > 0:
+        if not due:
+            return
+        loop = trainer.fit_loop
+        data = loop._data_fetcher
+        if data is not None and loop.epoch_loop._should_check_val_fx(data):
+            self._after_validation = True
+        else:
+            self._save_and_stop(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save what had to wait."""
+        del pl_module
+        if self._after_validation:
+            self._after_validation = False
+            self._save_and_stop(trainer)
+
+    def _save_and_stop(self, trainer: pl.Trainer) -> None:
+        if trainer.global_step > 0:
             self.save(trainer)
         if self.asked_to_stop:
             raise Interrupted

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from suexp.errors import UserError
+from suexp.errors import Unwritable, writing
 from suexp.runner.inventory import read_summary
 from suexp.runner.signature import signature
 
@@ -27,8 +28,11 @@ class Run:
     def lock(self, note: Any = print) -> Iterator[None]:
         """Hold the run; while another process holds it, say so once and wait.
 
+        What a process that was killed left half-written is removed. The lock itself dies with its
+        process.
+
         Raises:
-            UserError: the output folder cannot be written.
+            Unwritable: the output folder cannot be written.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -39,10 +43,12 @@ class Run:
                 note(f"run {self.id} is being run by another process; waiting for it")
                 lock.acquire()
         except OSError as error:
-            raise UserError(
+            raise Unwritable(
                 f"cannot write to {self.folder}: {error.strerror}; choose a folder with out=DIR"
             ) from error
         try:
+            for path in self.folder.rglob("*.part"):
+                path.unlink()
             yield
         finally:
             lock.release()
@@ -53,17 +59,30 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the run has come to its end."""
+        """Whether the run has come to its end, and its files are as it left them."""
         summary = self.summary()
-        return summary is not None and summary["status"] == "finished"
+        return (
+            summary is not None
+            and summary["status"] == "finished"
+            and summary.get("crc32") == self._checksums()
+        )
 
     def start(self) -> None:
         """Write down what is being run."""
         write_atomic(self.folder / "config.yaml", yaml.safe_dump(self.config, sort_keys=False))
 
     def finish(self, summary: dict[str, Any]) -> None:
-        """Write the summary, which ends the run."""
+        """Write the summary, which ends the run and vouches for the files that it comes from."""
+        summary["crc32"] = self._checksums()
         write_atomic(self.folder / "summary.json", json.dumps(summary, indent=1))
+
+    def _checksums(self) -> dict[str, int]:
+        paths = (self.folder / name for name in ("metrics.jsonl", "table.jsonl"))
+        return {path.name: zlib.crc32(path.read_bytes()) for path in paths if path.is_file()}
+
+    def begin_anew(self) -> None:
+        """Forget the metrics of a part that left nothing to go on from."""
+        (self.folder / "metrics.jsonl").unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Forget everything that the run has left behind."""
@@ -108,15 +127,31 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
     """Give the JSON objects of a file; a line that a dying process left half-written is skipped."""
     if not path.exists():
         return
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_bytes().splitlines():
         try:
-            yield json.loads(line)
-        except json.JSONDecodeError:
+            found = json.loads(line)
+        except ValueError:
             continue
+        if isinstance(found, dict):
+            yield found
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a file whole or not at all.
+
+    Raises:
+        UserError: it cannot be written; see `suexp.errors.writing`.
+    """
+    write_whole(path, text.encode())
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write bytes as `write_atomic` does text."""
     temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    with writing(path):
+        try:
+            temporary.write_bytes(content)
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
