@@ -26,10 +26,10 @@ def test_two_processes_equal_one(tmp_path: Path, strategy: str) -> None:
     """The validation has an odd number of rows, and of batches of the one process."""
     # FSDP2 clips no gradients through Lightning, so nobody does here.
     common = [*OVERRIDES, "trainer.gradient_clip_val=null", "trainer.limit_val_batches=1.0"]
-    common += ["data.eval_batch_size=320", "attention=performer"]
+    common += ["data.block_size=27", "data.eval_batch_size=2200", "attention=performer"]
     config = resolve(tiny(tmp_path, *common)).config
     rows = len(instantiate(config["data"]).splits()["validation"])
-    assert (rows % 2, -(-rows // 320) % 2) == (1, 1), rows
+    assert (rows % 2, -(-rows // 2200) % 2) == (1, 1), rows
     single = run_one(config)
     two = [item for item in tiny(tmp_path, *common) if item != "trainer=cpu"]
     config_of_two = resolve([*two, f"trainer={strategy}", "trainer.accelerator=cpu"]).config

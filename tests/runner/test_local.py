@@ -1,10 +1,17 @@
+import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from hydra_plugins.suexp_launcher.local_launcher import LocalLauncher
+from suexp.runner import compose, signature
 from suexp.runner.compose import resolve
+from suexp.runner.conduct import conduct
 from suexp.runner.local import _as_child, _order
 from suexp.runner.store import Run
-from suexp.runner.sweep import flatten
+from suexp.runner.sweep import flatten, plan
 
 
 def config(out: Path, seed: int, parent: str | None = None) -> dict[str, Any]:
@@ -36,3 +43,35 @@ def test_parents_of_a_child_process_share_its_threads() -> None:
     assert not own["parent"]["parent"]["trainer"]["enable_progress_bar"]
     assert Run(own["parent"]).id == Run(config["parent"]).id
     assert config["threads"] is None
+
+
+def test_finished_runs_are_found_by_little_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Runs that differ in their seed are composed once, and each one's summary is read twice."""
+    arguments = (f"out={tmp_path}", "seed=" + ",".join(map(str, range(30))))
+    runs = [planned.run for item in plan(arguments) for planned in item.runs()]
+    for run in runs:
+        run.folder.mkdir(parents=True)
+        run.finish({"status": "finished", "error": None, "metrics": {"val/loss": 1.0}})
+    counts: Counter[str] = Counter()
+
+    def counted(where: Any, name: str) -> None:
+        own = getattr(where, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            counts[name] += 1
+            return own(*args, **kwargs)
+
+        monkeypatch.setattr(where, name, call)
+
+    for cache in (compose._resolve, compose._composed, compose._chosen, signature._data):
+        cache.cache_clear()
+    counted(compose, "_compose")
+    counted(signature, "instantiate")
+    counted(Run, "summary")
+    monkeypatch.delitem(sys.modules, "suexp.runner.job", raising=False)
+    assert conduct(arguments, LocalLauncher(None)) == 0
+    assert "suexp.runner.job" not in sys.modules  # nor torch
+    assert counts == {"_compose": 1, "instantiate": 1, "summary": 60}
+    assert "30 of 30 runs are finished already" in capfd.readouterr().err

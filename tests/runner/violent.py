@@ -1,5 +1,6 @@
 """The command line in processes that are killed at a given moment."""
 
+import functools
 import multiprocessing
 import os
 import signal
@@ -21,12 +22,15 @@ class Moment:
     Attributes:
         kind: ``write``: before its n-th change to files below its folder; ``event``: the same, but
             every file that it opens counts, also the configs that it plans with; ``time``: after
-            some seconds; ``parent``: then, too, but its children live on; ``never``.
+            some seconds; ``parent``: then, too, but its children live on; ``file``: when a file is
+            written, but does not stand in its place yet; ``never``.
         count: n, or the seconds.
+        name: the file's.
     """
 
     kind: str
     count: float = 0
+    name: str = ""
 
 
 def nursery(pipe: Any) -> None:
@@ -68,6 +72,7 @@ def _attempt(place: Path, argv: list[str], moment: Moment) -> int:
         # Children of a fork server would belong to another group, and import everything anew.
         own: Any = SimpleNamespace(get_context=lambda _: multiprocessing.get_context("fork"))
         local.multiprocessing = own
+        local._child = functools.partial(_child, local._child)
         if moment.kind == "event":  # planning, too
             for cache in (compose._resolve, compose._composed, compose._chosen):
                 cache.cache_clear()
@@ -83,6 +88,16 @@ def _attempt(place: Path, argv: list[str], moment: Moment) -> int:
         sys.stderr.flush()
 
 
+def _child(run: Any, *arguments: Any) -> None:
+    """Run a launcher's child; the fork of a thread cannot shut down as a process does."""
+    try:
+        run(*arguments)
+    except SystemExit as error:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(error.code if isinstance(error.code, int) else 1)
+
+
 def _arm(moment: Moment, place: Path) -> None:
     if moment.kind in ("time", "parent"):
         whom = 0 if moment.kind == "time" else os.getpid()
@@ -90,7 +105,7 @@ def _arm(moment: Moment, place: Path) -> None:
         timer = threading.Timer(moment.count, _die, (place, where, whom))
         timer.daemon = True
         timer.start()
-    if moment.kind not in ("write", "event"):
+    if moment.kind not in ("write", "event", "file"):
         return
     left = moment.count
 
@@ -102,6 +117,10 @@ def _arm(moment: Moment, place: Path) -> None:
         elif not changes:
             return
         name = str(arguments[0])
+        if moment.kind == "file":
+            if event == "os.rename" and name.endswith(f"/{moment.name}.part"):
+                _die(place, f"{event} {name.removeprefix(str(place))}", 0)
+            return
         if moment.kind == "write" and not (
             changes and f"{Path.cwd() / name}".startswith(f"{place}/") and ".lock" not in name
         ):

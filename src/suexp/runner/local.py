@@ -41,6 +41,8 @@ PRELOAD = ["suexp.runner.job", "datasets", "suexp.task.causal_lm", "suexp.model.
 def run_all(batch: Sequence[Sequence[str]], jobs: int | None) -> list[Summary]:
     """Run each list of overrides; return the summaries (None: it never got to write one).
 
+    Finished runs are found without importing torch.
+
     Args:
         batch: overrides of each run.
         jobs: runs at a time; 0: in this process; None: in this process at smoke scale or on a GPU
@@ -50,13 +52,30 @@ def run_all(batch: Sequence[Sequence[str]], jobs: int | None) -> list[Summary]:
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
-    todo = [config for config in configs if config["rerun"] or not Run(config).finished]
+    summaries = [None if config["rerun"] else _found(Run(config)) for config in configs]
+    places = [place for place, summary in enumerate(summaries) if summary is None]
+    todo = [configs[place] for place in places]
+    if len(todo) < len(configs):
+        count = len(configs) - len(todo)
+        tell(f"{count} of {len(configs)} runs are finished already (rerun=true runs them again)")
+    if not todo:
+        return summaries
     if jobs is None:
         small = len(todo) < 2 or todo[0]["scale"]["name"] == "smoke"
         jobs = 0 if small or _has_gpu() else cores
     if jobs == 0 and not any(many_devices(config) for config in todo):
-        return _in_process(configs)
-    return _in_children(configs, max(jobs, 1), max(cores // max(jobs, 1), 1))
+        made = _in_process(todo)
+    else:
+        made = _in_children(todo, max(jobs, 1), max(cores // max(jobs, 1), 1))
+    for place, summary in zip(places, made, strict=True):
+        summaries[place] = summary
+    return summaries
+
+
+def _found(run: Run) -> Summary:
+    """Return the summary of a run that is finished; each file is read once."""
+    summary = run.summary()
+    return summary if run.holds(summary) else None
 
 
 def run_elsewhere(
@@ -171,8 +190,8 @@ def _in_processes(
         run = Run(config)
         if stop.is_set():
             return None
-        if run.finished and not config["rerun"]:
-            return run.summary()
+        if not config["rerun"] and (found := _found(run)) is not None:
+            return found
         if many_devices(config) and config.get("parent"):
             one(config["parent"])  # in processes of its own: a run's processes join one training
         began = time.perf_counter()

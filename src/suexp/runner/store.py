@@ -60,7 +60,10 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether the run has come to its end, and its files are as it left them."""
-        summary = self.summary()
+        return self.holds(self.summary())
+
+    def holds(self, summary: dict[str, Any] | None) -> bool:
+        """Tell whether a summary of this run's is that of a finished run with these files."""
         return (
             summary is not None
             and summary["status"] == "finished"
