@@ -6,6 +6,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import datasets
@@ -34,6 +35,8 @@ def online(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     monkeypatch.setattr(hub, "reachable", lambda: True)
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    told = SimpleNamespace(config=SimpleNamespace(data_files={"train": ["hf://datasets/x/y"]}))
+    monkeypatch.setattr(datasets, "load_dataset_builder", lambda *_, **__: told)
     return calls
 
 
@@ -141,6 +144,22 @@ def test_reads_a_real_folder_as_the_library_does(
     data = Hub("./texts", **{k: v for k, v in SETTINGS.items() if k not in ("name", "validation")})
     texts = {name: [doc.text for doc in data.documents(name)] for name in data.split_names}
     assert texts == {"train": ["first text", "second text"], "validation": ["third text"]}
+
+
+@pytest.mark.parametrize("named", ["../secret.txt", "absolute"])
+def test_a_data_set_s_own_description_does_not_lead_out_of_it(
+    in_tmp: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", in_tmp / "hf")
+    secret = in_tmp / "secret.txt"
+    secret.write_text("secret")
+    Path("texts").mkdir()
+    named = str(secret) if named == "absolute" else named
+    configs = f"[{{config_name: default, data_files: [{{split: train, path: '{named}'}}]}}]"
+    Path("texts/README.md").write_text(f"---\nconfigs: {configs}\n---\n")
+    with pytest.raises(UserError, match=r"^data\.name: .*secret\.txt leads out of texts") as caught:
+        Hub("./texts", validation=None).splits()
+    assert "\n" not in str(caught.value)
 
 
 def test_fingerprint_asks_nobody() -> None:

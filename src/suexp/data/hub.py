@@ -2,15 +2,18 @@
 
 import functools
 import http.client
+import itertools
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from suexp.data.document import Document, of_split
 from suexp.data.layout import KINDS
+from suexp.data.paths import staying_inside
 from suexp.data.records import (
     COLUMNS,
     as_document,
@@ -149,6 +152,8 @@ class Hub(Text):
             with offline():
                 return {split: self._load(split) for split in names}
         except UserError as error:
+            if error.__cause__ is None:  # our own refusal, not what the library could not do
+                raise
             instead = (
                 "data=docstring_topic"
                 if self.kind == "classification"
@@ -160,10 +165,17 @@ class Hub(Text):
             ) from error
 
     def _load(self, split: str) -> Any:
-        from datasets import load_dataset
+        from datasets import load_dataset, load_dataset_builder
 
         try:
+            # Its own description names its files, and could name any of this machine's.
+            told = load_dataset_builder(self.name, self.config, revision=self.revision)
+            files = itertools.chain.from_iterable((told.config.data_files or {}).values())
+            here = [Path(file) for file in files if "://" not in str(file)]
+            staying_inside("data.name", Path(str(self.name)), here)
             return load_dataset(self.name, self.config, split=split, revision=self.revision)
+        except UserError:
+            raise
         except Exception as error:  # of a dozen classes, over several lines
             reason = " ".join(str(error).split())
             raise UserError(f"{self.name} could not be loaded from the hub: {reason}") from error
