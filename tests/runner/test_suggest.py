@@ -80,7 +80,8 @@ COMPOSING = {
 
 RESOLVING = {
     "optimizer.lr=${foo}": "optimizer.lr refers to foo, which this config lacks",
-    "optimizer.lr=${oc.env:NOPE}": "optimizer.lr: Environment variable 'NOPE' not found",
+    "optimizer.lr=${oc.env:NOPE}": "optimizer.lr: ${oc.env:NOPE}: a run's config does not read "
+    "the environment; type the value",
     "optimizer.lr=${nope:1}": "optimizer.lr: Unsupported interpolation type nope",
     "~data": "position.max_length refers to data.block_size, which this config lacks",
 }

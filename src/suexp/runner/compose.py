@@ -48,9 +48,11 @@ def _environment(*words: Any, _root_: Any, _node_: Any) -> Any:
 
     Other configs of this process, and Hydra's own node, which no run keeps, may read it.
     """
-    if "allow_targets" in _root_ and not _node_._get_full_key(None).startswith("hydra."):
+    key = _node_._get_full_key(None)
+    if "allow_targets" in _root_ and not key.startswith("hydra."):
         raise UserError(
-            f"${{oc.env:{words[0]}}}: a run's config does not read the environment; type the value"
+            f"{key}: ${{oc.env:{words[0]}}}: a run's config does not read the environment; "
+            "type the value"
         )
     return env(*words)
 
