@@ -7,17 +7,9 @@ from pathlib import Path
 
 from suexp.redaction import redacted
 
-# What a disk says that takes no more, or never took anything.
-UNWRITABLE = (
-    errno.EACCES,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.EIO,
-    errno.ENOSPC,
-    errno.ENOTDIR,
-    errno.EPERM,
-    errno.EROFS,
-)
+# What a disk says that takes no more, and one that never took anything.
+FULL = (errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EROFS)
+UNWRITABLE = (*FULL, errno.EACCES, errno.ENOTDIR, errno.EPERM)
 # Exit code of a run's own process that could write no more (sysexits.h: an error of input, output).
 DISK_FULL = 74
 
@@ -34,8 +26,12 @@ class Unwritable(UserError):
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path, reads: bool = False) -> Iterator[None]:
     """Say in one line why a file could not be written.
+
+    Args:
+        path: the file, or a folder.
+        reads: whether files are read here, too, so that only a full disk is sure to be one.
 
     Raises:
         Unwritable: the disk is full, say.
@@ -43,12 +39,12 @@ def writing(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except FileNotFoundError as error:
-        raise UserError(
-            f"cannot write {path}: its folder was deleted; the same command runs it again"
-        ) from error
     except OSError as error:
-        if error.errno not in UNWRITABLE:
+        if isinstance(error, FileNotFoundError) and not reads:
+            raise UserError(
+                f"cannot write {path}: its folder was deleted; the same command runs it again"
+            ) from error
+        if error.errno not in (FULL if reads else UNWRITABLE):
             raise
         raise Unwritable(
             f"cannot write {path}: {error.strerror}; once there is room, the same command goes on "

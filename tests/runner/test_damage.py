@@ -1,5 +1,6 @@
 """Files that are lost, cut off, overwritten or cannot be written: what a run makes of them."""
 
+import contextlib
 import os
 import shutil
 import zipfile
@@ -172,6 +173,30 @@ def test_a_run_whose_folder_is_deleted_says_so(
     assert "its folder was deleted; the same command runs it again" in summary["error"]
     assert execute(run.config)["status"] == "finished"
     assert outcome(run) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (FileNotFoundError(2, "No such file", "x.txt"), "FileNotFoundError: "),
+        (OSError(28, "No space left on device"), "cannot write "),
+    ],
+)
+def test_what_else_goes_wrong_in_training_keeps_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, told: str
+) -> None:
+    """A file that a callback misses is no deleted run, but what fills the disk has filled it."""
+
+    def fail(*_: Any) -> None:
+        raise error
+
+    run = Run(resolve(tiny(tmp_path, *STEPS)).config)
+    monkeypatch.setattr(Recorder, "on_train_batch_end", fail)
+    with contextlib.suppress(Unwritable):
+        execute(run.config)
+    summary = run.summary()
+    assert summary is not None
+    assert (summary["status"], summary["error"].startswith(told)) == ("failed", True)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")

@@ -1,6 +1,7 @@
 import sys
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hydra_plugins.suexp_launcher.local_launcher import LocalLauncher
 from suexp.runner import compose, signature
 from suexp.runner.compose import resolve
 from suexp.runner.conduct import conduct
-from suexp.runner.local import _as_child, _order
+from suexp.runner.local import _as_child, _order, run_all, run_elsewhere
 from suexp.runner.store import Run
 from suexp.runner.sweep import flatten, plan
 
@@ -75,3 +76,49 @@ def test_finished_runs_are_found_by_little_work(
     assert "suexp.runner.job" not in sys.modules  # nor torch
     assert counts == {"_compose": 1, "instantiate": 1, "summary": 60}
     assert "30 of 30 runs are finished already" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("on_error", "begun"), [("continue", [0, 1]), ("stop", [0])])
+@pytest.mark.parametrize("engine", ["in process", "processes"])
+def test_a_failed_run_stops_the_others_only_if_it_is_asked_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str, on_error: str, begun: list[int]
+) -> None:
+    """The same for all launchers: those of children, of submitit and of Ray share the second."""
+    seen = []
+
+    def fails(config: dict[str, Any], _: Any) -> Any:
+        seen.append(config["seed"])
+        run = Run(config)
+        run.folder.mkdir(parents=True)
+        summary = {"status": "failed", "error": "no", "mistake": False}
+        run.finish(summary)
+        return summary if engine == "in process" else SimpleNamespace(wait=lambda: 1)
+
+    batch = [(f"out={tmp_path}", f"on_error={on_error}", f"seed={seed}") for seed in (0, 1)]
+    if engine == "in process":
+        monkeypatch.setattr("suexp.runner.job.execute", fails)
+        summaries = run_all(batch, 0)
+    else:
+        summaries = run_elsewhere(batch, 1, 1, fails, 0)
+    assert seen == begun
+    assert [summary and summary["status"] for summary in summaries] == [
+        "failed" if seed in begun else None for seed in (0, 1)
+    ]
+
+
+def test_a_sweep_ends_with_a_table_of_what_became_of_its_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Launcher:
+        def launch(self, batch: Any, _: int) -> None:
+            for seed, status in ((0, "finished"), (1, "failed")):
+                run = Run(config(tmp_path, seed))
+                run.folder.mkdir(parents=True)
+                run.finish({"status": status, "error": None, "metrics": {"val/loss": 1.25}})
+
+    assert conduct((f"out={tmp_path}", "seed=0,1,2"), Launcher()) == 2
+    told = capsys.readouterr().out
+    for seed, status in enumerate(("finished", "failed", "died")):
+        line = next(line for line in told.splitlines() if Run(config(tmp_path, seed)).id in line)
+        assert status in line
+        assert ("val/loss 1.25" in line) == (seed < 2)

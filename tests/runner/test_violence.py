@@ -43,8 +43,8 @@ ARGV = [
     "experiment=tiny",
     *TINY,
     "out=out",
-    "data.max_bytes=540",  # eight batches an epoch: one validation falls on the end of one
-    "trainer.max_steps=12",
+    "data.max_bytes=280",  # four batches an epoch: a validation falls on the end of one
+    "trainer.max_steps=9",
     "trainer.val_check_interval=4",
     "trainer.checkpoint_seconds=0",
     "trainer.log_every_n_steps=3",
@@ -136,7 +136,7 @@ def killed_until_done(place: Path, begin: Begin, jobs: int, draw: random.Random,
 
     Which file comes next is printed, so that what a failure needs to be repeated stands beside it.
     """
-    most = {"write": 50 / max(jobs, 1), "event": 300, "time": 1.5, "parent": 1.5}
+    most = {"write": 40 / max(jobs, 1), "event": 300, "time": 1.5, "parent": 1.5}
     kinds = ["write"] * 6 + ["event"] + ["time"] * 2 + ["parent"] * (jobs > 0)
     for number in itertools.count():
         kind = draw.choice(kinds)

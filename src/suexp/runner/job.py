@@ -190,7 +190,7 @@ def _run(run: Run, parent: Task | None, note: Note) -> dict[str, Any]:
         loading.sampler.whole = task.reads_all_rows
         if isinstance(task, Task):
             _begin(task, config, parent)
-        with writing(run.folder):  # by loggers of others
+        with writing(run.folder, reads=True):  # by loggers of others
             trainer = _train(run, task, loading, note)
         summary |= _outcome(run, task, trainer, loading)
         summary["status"] = "finished"
