@@ -12,6 +12,8 @@ from omegaconf import DictConfig
 class RunLauncher(Launcher):
     """Launches runs, each of which is a function of its resolved config."""
 
+    jobs: int | None
+
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
@@ -23,6 +25,11 @@ class RunLauncher(Launcher):
         del initial_job_idx
         return job_returns(job_overrides, self.run_all(job_overrides))
 
+    def at_a_time(self, config: dict[str, Any]) -> int:
+        """Return how many runs like this one go on at a time."""
+        del config
+        return max(self.jobs or 1, 1)
+
     def run_all(self, batch: Sequence[Sequence[str]]) -> Sequence[dict[str, Any] | None]:
         """Run each list of overrides; return the summaries (None: it never wrote one)."""
         raise NotImplementedError
@@ -32,10 +39,12 @@ def job_returns(
     batch: Sequence[Sequence[str]], summaries: Sequence[dict[str, Any] | None]
 ) -> list[JobReturn]:
     """Return Hydra's records of runs, given their summaries."""
+    from suexp.runner.store import well
+
     returns = []
     for overrides, summary in zip(batch, summaries, strict=True):
         job = JobReturn(overrides=list(overrides))
-        if summary is not None and summary["status"] == "finished":
+        if well(summary):
             job.status, job.return_value = JobStatus.COMPLETED, summary
         else:
             reason = "its process died" if summary is None else summary["error"]

@@ -92,8 +92,8 @@ def find(name: str, out: Path) -> Stored:
 
 
 def moved(config: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    """Return the config with another place for its results, run anew and logged nowhere else."""
-    changed = {**config, "out": str(out), "rerun": True, "logger": None}
+    """Return the config with another place for its results, run anew and told nobody else."""
+    changed = {**config, "out": str(out), "rerun": True, "logger": None, "study": None}
     if config.get("parent"):
         changed["parent"] = moved(config["parent"], out)
     return changed

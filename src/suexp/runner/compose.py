@@ -220,7 +220,7 @@ def _resolve(overrides: tuple[str, ...], config_dir: str | None) -> Resolved:
         own = [item for item in overrides if not anew & {key_of(item), key_of(item).split(".")[0]}]
         cleared = [item for item in ("parent=null", "method=none") if key_of(item) not in named]
         above = _resolve((*own, *cleared, *parent), config_dir).config
-        config["parent"] = above | {"rerun": False}
+        config["parent"] = above | {"rerun": False, "study": None}
         if "transform" not in named:
             config["parent"].pop("transform", None)
     return Resolved(config, choices)

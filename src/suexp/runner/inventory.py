@@ -15,9 +15,9 @@ from filelock import FileLock, Timeout
 from suexp.errors import UserError
 from suexp.runner.suggest import near
 
-STATUSES = ("finished", "failed", "running", "stopped")
+STATUSES = ("finished", "pruned", "failed", "running", "stopped")
 # What a filter may name beside the keys of a config.
-SHORT = {"experiment": "run.experiment", "arm": "run.arm"}
+SHORT = {"experiment": "run.experiment", "arm": "run.arm", "study": "study.name"}
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,13 @@ class Stored:
 
     @functools.cached_property
     def status(self) -> str:
-        """One of `STATUSES`; ``stopped`` runs were interrupted and can go on."""
+        """One of `STATUSES`; ``stopped`` and ``pruned`` runs can go on."""
         if self.summary.get("status") == "finished":
             return "finished"
         if self.held:
             return "running"
+        if self.summary.get("status") == "pruned":
+            return "pruned"
         return "failed" if self.summary else "stopped"
 
     @property

@@ -25,9 +25,10 @@ from suexp.runner import cost
 from suexp.runner.instantiate import guarded, instantiate, partial
 from suexp.runner.loading import Loading
 from suexp.runner.progress import Progress
+from suexp.runner.pruning import Pruned, Pruning
 from suexp.runner.recorder import NotFinite, Recorder
 from suexp.runner.resume import Checkpoints, Interrupted, Position, damage
-from suexp.runner.store import Run
+from suexp.runner.store import Run, well
 from suexp.runner.targets import check_targets, trusting
 from suexp.runner.versions import provenance
 from suexp.task.base import Task
@@ -97,6 +98,7 @@ def execute(config: dict[str, Any], note: Note = print, *, weights: bool = False
             if summary["status"] != "finished":
                 raise UserError(f"the parent run {summary['id']} failed: {summary['error']}")
             parent = _trained(config["parent"])
+        run.forget_end()
         run.start()
         return _run(run, parent, note)
 
@@ -197,6 +199,9 @@ def _run(run: Run, parent: Task | None, note: Note) -> dict[str, Any]:
     except Interrupted:
         summary["status"], summary["error"] = "interrupted", "stopped by a signal"
         raise
+    except Pruned as stop:
+        summary["status"], summary["error"] = "pruned", str(stop)
+        summary["metrics"] = _last(run)
     except UserError as error:
         summary["error"], summary["mistake"] = str(error), not isinstance(error, NotFinite)
         if isinstance(error, Unwritable):
@@ -254,6 +259,8 @@ def _train(run: Run, task: Recorded, loading: Loading, note: Note) -> pl.Trainer
     ]
     callbacks = [instantiate(node, allow) for node in (run.config.get("callbacks") or {}).values()]
     bar = [Progress()] if settings["enable_progress_bar"] else []
+    study = run.config.get("study") or {}
+    pruning = [Pruning(run, checkpoints, note)] if study.get("name") else []
     trainer: pl.Trainer = instantiate(
         settings,
         allow,
@@ -263,6 +270,7 @@ def _train(run: Run, task: Recorded, loading: Loading, note: Note) -> pl.Trainer
             *callbacks,
             *bar,
             Position(loading.sampler),
+            *pruning,
             checkpoints,
         ],
         default_root_dir=str(run.folder),
@@ -303,10 +311,7 @@ def _train(run: Run, task: Recorded, loading: Loading, note: Note) -> pl.Trainer
 
 def _outcome(run: Run, task: Recorded, trainer: pl.Trainer, loading: Loading) -> dict[str, Any]:
     """Return the final metrics, costs, sample and tables of a run that has come to its end."""
-    metrics: dict[str, float] = {}
-    for line in run.history():
-        metrics.update({name: value for name, value in line.items() if name != "step"})
-    metrics.update(task.final)
+    metrics = _last(run) | task.final
     recorder = next(c for c in trainer.callbacks if isinstance(c, Recorder))  # type: ignore[attr-defined]
     costs: dict[str, Any] = {"steps": trainer.global_step}
     if isinstance(task, Task):
@@ -337,6 +342,14 @@ def _outcome(run: Run, task: Recorded, trainer: pl.Trainer, loading: Loading) ->
 def _spare_collections() -> None:
     """Keep what was imported out of garbage collections, which else go through it in every run."""
     gc.freeze()
+
+
+def _last(run: Run) -> dict[str, float]:
+    """Return each metric's last value."""
+    metrics: dict[str, float] = {}
+    for line in run.history():
+        metrics.update({name: value for name, value in line.items() if name != "step"})
+    return metrics
 
 
 def _prepare_process() -> None:
@@ -385,8 +398,8 @@ def attempt(config: dict[str, Any], note: Note = print) -> int:
 
 
 def exit_code(summary: dict[str, Any] | None) -> int:
-    """Return 0 for a finished run, 2 for the user's mistake, 1 for any other fault."""
-    if summary is not None and summary["status"] == "finished":
+    """Return 0 for a finished or pruned run, 2 for the user's mistake, 1 for any other fault."""
+    if well(summary):
         return 0
     return 2 if summary is not None and summary["mistake"] else 1
 

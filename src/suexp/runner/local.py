@@ -15,7 +15,7 @@ from suexp.errors import DISK_FULL, Unwritable
 from suexp.runner.compose import resolve
 from suexp.runner.saved import save
 from suexp.runner.signature import source_hash
-from suexp.runner.store import Run
+from suexp.runner.store import Run, well
 
 Summary = dict[str, Any] | None
 
@@ -49,9 +49,6 @@ def run_all(batch: Sequence[Sequence[str]], jobs: int | None) -> list[Summary]:
             or when there is only one run, else one a core.
     """
     configs = [resolve(tuple(overrides)).config for overrides in batch]
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
     summaries = [None if config["rerun"] else _found(Run(config)) for config in configs]
     places = [place for place, summary in enumerate(summaries) if summary is None]
     todo = [configs[place] for place in places]
@@ -61,12 +58,11 @@ def run_all(batch: Sequence[Sequence[str]], jobs: int | None) -> list[Summary]:
     if not todo:
         return summaries
     if jobs is None:
-        small = len(todo) < 2 or todo[0]["scale"]["name"] == "smoke"
-        jobs = 0 if small or _has_gpu() else cores
+        jobs = 0 if len(todo) < 2 else at_a_time(todo[0])
     if jobs == 0 and not any(many_devices(config) for config in todo):
         made = _in_process(todo)
     else:
-        made = _in_children(todo, max(jobs, 1), max(cores // max(jobs, 1), 1))
+        made = _in_children(todo, max(jobs, 1), max(_cores() // max(jobs, 1), 1))
     for place, summary in zip(places, made, strict=True):
         summaries[place] = summary
     return summaries
@@ -76,6 +72,18 @@ def _found(run: Run) -> Summary:
     """Return the summary of a run that is finished; each file is read once."""
     summary = run.summary()
     return summary if run.holds(summary) else None
+
+
+def at_a_time(config: dict[str, Any]) -> int:
+    """Return how many runs like this one to run at a time here; 0: in this process."""
+    small = config["scale"]["name"] == "smoke"
+    return 0 if small or _has_gpu() else _cores()
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def run_elsewhere(
@@ -144,7 +152,7 @@ def _in_process(configs: list[dict[str, Any]]) -> list[Summary]:
         summary = run_one(config)
         tell(describe(config, summary, time.perf_counter() - began))
         summaries.append(summary)
-        if (summary is None or summary["status"] != "finished") and config["on_error"] == "stop":
+        if not well(summary) and config["on_error"] == "stop":
             break
     return summaries + [None] * (len(configs) - len(summaries))
 
@@ -203,7 +211,7 @@ def _in_processes(
         if stop.is_set():
             return summary
         tell(describe(config, summary, time.perf_counter() - began))
-        if (summary is None or summary["status"] != "finished") and config["on_error"] == "stop":
+        if not well(summary) and config["on_error"] == "stop":
             stop.set()
         return summary
 

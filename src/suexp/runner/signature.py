@@ -12,7 +12,7 @@ from suexp.runner.instantiate import instantiate
 
 # What changes where or how loudly a run runs, but not what it computes.
 VOLATILE = (
-    *("out", "rerun", "on_error", "threads", "logger", "scale", "run", "experiment"),
+    *("out", "rerun", "on_error", "threads", "logger", "scale", "run", "study", "experiment"),
     "allow_targets",
 )
 VOLATILE_TRAINER = ("enable_progress_bar", "checkpoint_seconds")
@@ -34,7 +34,9 @@ VIEWS = (
     "runner/readable.py",
     "runner/report",
     "runner/results.py",
+    "runner/search.py",
     "runner/show.py",
+    "runner/study",
     "runner/suggest.py",
     "runner/targets.py",
     "runner/theme.py",
@@ -65,6 +67,12 @@ def signature(config: dict[str, Any]) -> str:
 def _data(node: bytes, allow: tuple[str, ...]) -> Any:
     """Return the data set of a pickled node, whose building costs ten times a fingerprint."""
     return instantiate(pickle.loads(node), allow)
+
+
+def volatile(key: str) -> bool:
+    """Whether a key changes no run's result; Hydra's own keys do not."""
+    quiet = {*VOLATILE, "hydra", *(f"trainer.{name}" for name in VOLATILE_TRAINER)}
+    return bool(quiet & {key, key.split(".")[0], key.split("/")[0]})
 
 
 @functools.cache

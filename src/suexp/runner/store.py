@@ -87,6 +87,10 @@ class Run:
         """Forget the metrics of a part that left nothing to go on from."""
         (self.folder / "metrics.jsonl").unlink(missing_ok=True)
 
+    def forget_end(self) -> None:
+        """Remove the summary of an earlier part: a process that dies must not seem to have it."""
+        (self.folder / "summary.json").unlink(missing_ok=True)
+
     def clear(self) -> None:
         """Forget everything that the run has left behind."""
         for path in self.folder.iterdir():
@@ -116,6 +120,11 @@ class Run:
         for row in _lines(self.folder / "table.jsonl"):
             tables.setdefault(row.pop("table"), []).append(row)
         return tables
+
+
+def well(summary: dict[str, Any] | None) -> bool:
+    """Whether a run has come to its end, or to that which its study gave it."""
+    return summary is not None and summary["status"] in ("finished", "pruned")
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:

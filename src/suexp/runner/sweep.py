@@ -16,7 +16,7 @@ from suexp.errors import UserError
 from suexp.runner.claims import check_claims
 from suexp.runner.compose import EXPERIMENT_KEYS, _compose, key_of, refuse_allowing, resolve
 from suexp.runner.figures import check_figures
-from suexp.runner.signature import VOLATILE, VOLATILE_TRAINER
+from suexp.runner.signature import volatile
 from suexp.runner.store import Run
 from suexp.runner.suggest import explain, near
 
@@ -76,10 +76,7 @@ class Plan:
     @property
     def folder_name(self) -> str:
         """The scale, and what the user changed."""
-        quiet = {*VOLATILE, "hydra", *(f"trainer.{key}" for key in VOLATILE_TRAINER)}
-        changes = sorted(
-            item for item in self.typed if not quiet & {key_of(item), key_of(item).split(".")[0]}
-        )
+        changes = sorted(item for item in self.typed if not volatile(key_of(item)))
         return re.sub(r"[^\w.,=+-]", "_", ",".join([self.scale, *changes]))[:120]
 
     def runs(self) -> list[Planned]:
@@ -215,14 +212,14 @@ def flatten(items: Sequence[Any]) -> list[str]:
             out += flatten(item)
         elif isinstance(item, dict):
             for key, values in item.items():
-                quoted = ",".join(map(_quoted, flatten(values)))
-                out.append(f"{key}=[{quoted}]")
+                listed = ",".join(map(quoted, flatten(values)))
+                out.append(f"{key}=[{listed}]")
         else:
             out.append(str(item))
     return out
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
     """Quote for Hydra: backslashes count only before a quote, where they are doubled."""
     return '"' + re.sub(r'(\\*)("|$)', lambda m: m[1] * 2 + (m[2] and '\\"'), value) + '"'
 
