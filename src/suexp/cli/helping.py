@@ -18,6 +18,7 @@ suexp runs the posts of https://kexue.fm as experiments.
   suexp                                             one run: a language model on real English
   suexp attention=performer optimizer=lion          the same with other parts
   suexp -m attention=softmax,performer seed=0,1,2   a sweep
+  suexp -m hydra/sweeper=optuna 'optimizer.lr=tag(log, interval(1e-4, 1e-2))'   a search, pruned
   suexp experiment=lion                             a post: arms x seeds, verdicts, report
   suexp experiment=lion scale=smoke                 in seconds, to see that it runs
 """

@@ -19,14 +19,18 @@ tuning or final; `where: {column: value}` and `arms: [...]` choose rows.
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from suexp.errors import UserError
 from suexp.runner.figure_data import SOURCES, NothingToDrawError, rows_of
 from suexp.runner.suggest import near
 from suexp.runner.theme import PAPER, STYLE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COMMON = (
     *("kind", "from", "table", "x", "y", "by", "arms", "where", "caption"),
@@ -111,11 +115,6 @@ def draw(
 
 def _draw(figure: dict[str, Any], results: dict[str, Any], runs_dir: Path, path: Path) -> list[str]:
     """Draw one figure and return the notes for its caption."""
-    import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
     from suexp.runner import plots
 
     figure = dict(figure)
@@ -127,13 +126,7 @@ def _draw(figure: dict[str, Any], results: dict[str, Any], runs_dir: Path, path:
         labels = {"x_label": tuning.get("parameter"), "y_label": tuning.get("metric")}
         figure = defaults | labels | figure
     rows, notes = rows_of(figure, results, runs_dir)
-    with mpl.rc_context(), warnings.catch_warnings():
-        mpl.rcdefaults()  # the user's own matplotlibrc must not change the picture
-        mpl.rcParams.update(STYLE)
-        warnings.simplefilter("ignore")  # a glyph that the font lacks, an axis without extent
-        layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
-        canvas = Figure(figsize=(4.8, 3.4), layout=layout, facecolor=PAPER)
-        FigureCanvasSVG(canvas)
+    with saved(path, (4.8, 3.4)) as canvas:
         kind = str(figure["kind"])
         if kind == "image":
             plots.image(canvas, rows, figure)
@@ -141,5 +134,23 @@ def _draw(figure: dict[str, Any], results: dict[str, Any], runs_dir: Path, path:
             axes = canvas.add_subplot()
             getattr(plots, kind)(axes, rows, figure)
             plots.finish(canvas, axes, figure)
-        canvas.savefig(path, format="svg", metadata={"Date": None, "Creator": "suexp"})
     return notes
+
+
+@contextmanager
+def saved(path: Path, inches: tuple[float, float]) -> Iterator["Figure"]:
+    """Give an empty figure in the project's style, and write it as SVG once it is drawn."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    with mpl.rc_context(), warnings.catch_warnings():
+        mpl.rcdefaults()  # the user's own matplotlibrc must not change the picture
+        mpl.rcParams.update(STYLE)
+        warnings.simplefilter("ignore")  # a glyph that the font lacks, an axis without extent
+        layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
+        canvas = Figure(figsize=inches, layout=layout, facecolor=PAPER)
+        FigureCanvasSVG(canvas)
+        yield canvas
+        canvas.savefig(path, format="svg", metadata={"Date": None, "Creator": "suexp"})

@@ -324,6 +324,7 @@ def _could_not_override(found: re.Match[str], case: Case) -> str:
 
 def _unknown_hydra(key: str) -> str:
     from hydra.conf import HydraConf
+    from hydra.core.config_store import ConfigStore
 
     if key.startswith("hydra/"):
         groups = ("env", "help", "hydra_help", "hydra_logging", "job_logging", "launcher")
@@ -331,6 +332,10 @@ def _unknown_hydra(key: str) -> str:
         return f"{key}: no such group; {hint(key, known)}"
     node: Any = HydraConf
     parts = key.split(".")[1:]
+    if parts[0] in ("launcher", "sweeper"):
+        options = ConfigStore.instance().repo["hydra"][parts[0]].values()
+        keys = sorted({name for option in options for name in option.node if name[0] != "_"})
+        return f"{key}: no such key; {hint(parts[1], keys, f'hydra.{parts[0]}.')}"
     for depth, part in enumerate(parts):
         fields = {name: f.type for name, f in getattr(node, "__dataclass_fields__", {}).items()}
         if part not in fields:
