@@ -143,12 +143,13 @@ def test_the_same_command_again_makes_nothing(pruned: tuple[Path, str]) -> None:
 
 
 def wait_until(done: Callable[[], bool], process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 400
     while time.monotonic() < deadline and process.poll() is None and not done():
         time.sleep(0.01)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_killed_and_taken_up_a_study_ends_with_its_trials(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
