@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 class RunLauncher(Launcher):
     """Launches runs, each of which is a function of its resolved config."""
 
-    jobs: int | None
+    jobs: Any  # runs at a time
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -28,7 +28,7 @@ class RunLauncher(Launcher):
     def at_a_time(self, config: dict[str, Any]) -> int:
         """Return how many runs like this one go on at a time."""
         del config
-        return max(self.jobs or 1, 1)
+        return max(self.jobs, 1)
 
     def run_all(self, batch: Sequence[Sequence[str]]) -> Sequence[dict[str, Any] | None]:
         """Run each list of overrides; return the summaries (None: it never wrote one)."""

@@ -221,12 +221,12 @@ def _parameter(item: Override) -> Parameter:
         count = math.ceil((stop - start) / step) if step else 0  # Hydra's own goes astray at 0.1
         if count < 1:
             raise UserError(f"{line}: the range is empty; it ends before its second number")
-        low, high = sorted((start, start + (count - 1) * step))
-        if log and (abs(step) != 1 or low <= 0):
+        least, most = sorted((start, start + (count - 1) * step))
+        if log and (abs(step) != 1 or least <= 0):
             raise UserError(f"{line}: a log scale takes steps of 1 from above 0, or an interval")
         whole = all(isinstance(x, int) for x in (sweep.start, sweep.stop, sweep.step))
         kind = int if whole else float
-        return Parameter((), kind(low), kind(high), kind(abs(step)), log)
+        return Parameter((), kind(least), kind(most), kind(abs(step)), log)
     if log:
         raise UserError(f"{line}: choices have no log scale; write range or interval")
     # Not the iterator of the override: it would shuffle, and the order means nothing here.

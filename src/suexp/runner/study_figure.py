@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from suexp.runner.figures import saved
 from suexp.runner.theme import CATEGORIES, INK
@@ -52,7 +53,7 @@ def _history(axes: Axes, rows: Sequence[dict[str, Any]], maximize: bool) -> None
         label="best so far", gid="best",
     )  # fmt: skip
     axes.set_xlabel("trial")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
 
 
 def _parameter(axes: Axes, rows: Sequence[dict[str, Any]], key: str, item: dict[str, Any]) -> None:
@@ -67,7 +68,7 @@ def _parameter(axes: Axes, rows: Sequence[dict[str, Any]], key: str, item: dict[
     elif item["log"]:
         axes.set_xscale("log")
     elif isinstance(item["low"], int):
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     axes.set_xlabel(key)
 
 

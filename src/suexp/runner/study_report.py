@@ -52,7 +52,9 @@ def collect(study: Study) -> dict[str, Any]:
 
     rows.sort(key=place)
     best = rows[0] if rows and rows[0]["state"] == "finished" else None
-    overrides = best and study.search.overrides(best["parameters"])
+    if best:
+        overrides = study.search.overrides(best["parameters"])
+        best = {**best, "command": shlex.join(["suexp", *overrides])}
     return {
         "schema": 1,
         "study": study.name,
@@ -63,7 +65,7 @@ def collect(study: Study) -> dict[str, Any]:
         "storage": study.url,
         "space": {key: asdict(item) for key, item in study.search.space.items()},
         "fixed": study.search.fixed,
-        "best": best and {**best, "command": shlex.join(["suexp", *overrides])},
+        "best": best,
         "trials": rows,
     }
 
