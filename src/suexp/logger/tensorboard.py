@@ -1,12 +1,19 @@
 """Metrics as TensorBoard event files."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_only
+
+from suexp.logger._earlier import earlier
 
 
 class TensorBoard(TensorBoardLogger):
     """Lightning's TensorBoard logger, writing into tensorboard/ of the run folder.
+
+    A run that goes on after an interruption writes its events anew from metrics.jsonl: a killed
+    process loses those of up to two minutes.
 
     Reference: https://www.tensorflow.org/tensorboard.
 
@@ -17,3 +24,19 @@ class TensorBoard(TensorBoardLogger):
     def __init__(self, folder: str | Path, **labels: object) -> None:
         del labels
         super().__init__(save_dir=folder, name="", version="tensorboard")
+        self._folder = Path(folder)
+        self._begun = False
+        if rank_zero_only.rank == 0:
+            for events in Path(self.log_dir).glob("events.*"):
+                events.unlink()
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Write events; the first time, of all steps up to this one."""
+        step = step or 0
+        metrics = {name: value for name, value in metrics.items() if name != "epoch"}
+        if not self._begun:
+            self._begun = True
+            for at, values in earlier(self._folder, step, metrics):
+                super().log_metrics(values, at)
+        super().log_metrics(metrics, step)

@@ -1,19 +1,28 @@
 """Metrics as a Weights & Biases run."""
 
-import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
+from pytorch_lightning.utilities import rank_zero_only
 
-from suexp.errors import UserError
+from suexp.logger._earlier import earlier
+from suexp.runner import dashboard
+from suexp.runner.versions import provenance
+
+# The groups whose options a run is found by; its config holds the others as well.
+TAGGED = ("task", "data", "model", "attention", "position", "loss", "optimizer", "scheduler")
 
 
-class Wandb(WandbLogger):
-    """Lightning's wandb logger: offline by default, never a prompt, no connection unless asked for.
+class Wandb(Logger):
+    """A wandb run: group the experiment, job type the arm, name arm-seed, id the run's own.
 
-    Group is the experiment, job type the arm, name arm-seed, id the run's signature, so that a
-    resumed run and its later synchronisation (`wandb sync`) land in one place.
+    A row of its history is a step of the trainer's, with its number. Offline by default; ``wandb
+    sync`` sends it later. A run that goes on after an interruption begins with what metrics.jsonl
+    holds already, in a new folder instead of the old one: a killed process had not yet written all
+    of it, and ``wandb sync`` uploads one folder a run, each from its first row. (Lightning's own
+    logger numbers the rows itself: what is trained twice would stand there twice.)
 
     Reference: https://docs.wandb.ai/models/track/log.
 
@@ -37,32 +46,65 @@ class Wandb(WandbLogger):
         entity: str | None = None,
         **labels: Any,
     ) -> None:
-        # wandb's error reports are the one connection that its offline mode would make.
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-        os.environ.setdefault("WANDB_SILENT", "true")
-        import wandb
+        super().__init__()
+        self.folder = Path(folder)
+        self._settings = {"project": project, "mode": mode, "entity": entity}
+        self._labels = labels
+        self._run: Any = None
+        self._begun = False
+        if mode == "online":
+            dashboard.need_key()
 
-        if mode == "online" and not wandb.api.api_key:
-            raise UserError(
-                "logger.wandb.mode=online needs a key (WANDB_API_KEY or `wandb login`); "
-                "use logger.wandb.mode=offline and `wandb sync` later"
+    @property
+    def name(self) -> str:
+        """The run's id."""
+        return self.folder.name
+
+    @property
+    def version(self) -> str:
+        """Always empty: the signature is the version."""
+        return ""
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """The wandb run; it begins when it is first asked for."""
+        if self._run is None:
+            labels = self._labels
+            self._run = dashboard.begin(
+                self._settings,
+                self.folder,
+                provenance(),
+                labels["config"],
+                id=labels["id"],
+                name=labels["name"],
+                group=labels["experiment"],
+                job_type=labels["arm"],
+                tags=tags(labels["config"]),
             )
-        super().__init__(
-            project=project,
-            entity=entity,
-            name=labels.get("name"),
-            id=labels.get("id"),
-            group=labels.get("experiment"),
-            job_type=labels.get("arm"),
-            save_dir=str(folder),
-            mode=mode,
-            config=labels.get("config"),
-            resume="allow" if mode == "online" else None,
-            settings=wandb.Settings(
-                silent=True,
-                console="off",
-                x_disable_stats=True,
-                disable_git=True,
-                disable_code=True,
-            ),
-        )
+        return self._run
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Do nothing: the run begins with its config."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Add to the row of a step; the first time, to all rows up to it."""
+        step = step or 0
+        metrics = {name: value for name, value in metrics.items() if name != "epoch"}
+        if not self._begun:
+            self._begun = True
+            for at, values in earlier(self.folder, step, metrics):
+                self.experiment.log(values, step=at)
+        self.experiment.log(metrics, step=step)
+
+
+def tags(config: Mapping[str, Any]) -> list[str]:
+    """Return what runs are filtered by: experiment, scale and the options of `TAGGED` groups."""
+    found = [config["run"]["experiment"], config["scale"]["name"]]
+    for group in TAGGED:
+        target = (config.get(group) or {}).get("_target_", "")
+        if target:  # suexp.optimizer.lion.Lion
+            found.append(f"{group}={target.split('.')[-2]}")
+    found += [f"method={name}" for name in config.get("method") or {}]
+    return [tag[:64] for tag in found if tag]

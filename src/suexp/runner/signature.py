@@ -16,15 +16,20 @@ VOLATILE = (
     "allow_targets",
 )
 VOLATILE_TRAINER = ("enable_progress_bar", "checkpoint_seconds")
-# Modules that only look at finished runs.
+# Modules that only look at what runs have written, or write it elsewhere.
 VIEWS = (
     "catalogue.py",
     "cli/",
     "errors.py",
+    "logger/_earlier.py",
+    "logger/csv.py",
+    "logger/tensorboard.py",
+    "logger/wandb.py",
     "runner/annotation.py",
     "runner/check.py",
     "runner/claims.py",
     "runner/conduct.py",
+    "runner/dashboard",
     "runner/expression.py",
     "runner/figure",
     "runner/grammar.py",
@@ -77,7 +82,7 @@ def volatile(key: str) -> bool:
 
 @functools.cache
 def source_hash() -> str:
-    """Return a hash of suexp's source, less the modules that only look at finished runs.
+    """Return a hash of suexp's source, less what is in `VIEWS`.
 
     The processes of a sweep take it from the one that began it (``SUEXP_SOURCE``): an edit in the
     meantime must not part them.
