@@ -53,7 +53,7 @@ class Wandb(Logger):
         self._run: Any = None
         self._begun = False
         if mode == "online":
-            dashboard.need_key()
+            dashboard.need_key(*dashboard.ONLINE)
 
     @property
     def name(self) -> str:

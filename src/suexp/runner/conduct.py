@@ -66,6 +66,11 @@ def _experiment(item: Plan, launcher: Any) -> int:
     from suexp.runner.show import verdicts
 
     verdicts(results, folder)
+    logger = (runs[0].config.get("logger") or {}).get("wandb")
+    if logger:
+        from suexp.runner.dashboard import record
+
+        record(results, folder, logger)
     check_metrics(item.header.get("claims") or {}, results["runs"], item.scale)
     return sum(run["status"] != "finished" for run in results["runs"])
 

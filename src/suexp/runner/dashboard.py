@@ -1,13 +1,18 @@
 """What Weights & Biases gets: a run for each run, and one for each experiment."""
 
+import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from suexp.errors import UserError
 from suexp.runner.claims import finals
+
+ONLINE = ("logger.wandb.mode=online", "use logger.wandb.mode=offline and `wandb sync` later")
 
 
 def begin(
@@ -35,7 +40,7 @@ def begin(
     import wandb
 
     if logger["mode"] == "online":
-        need_key()
+        need_key(*ONLINE)
     elif logger["mode"] == "offline":
         # An earlier part of this run: a killed process leaves a file that cannot be synchronised.
         for earlier in (folder / "wandb").glob(f"offline-run-*-{facts['id']}"):
@@ -67,8 +72,12 @@ def begin(
     )
 
 
-def need_key() -> None:
+def need_key(what: str, instead: str) -> None:
     """Check that there is a key; wandb would ask for one.
+
+    Args:
+        what: what needs it.
+        instead: what can be done without.
 
     Raises:
         UserError: there is none.
@@ -76,10 +85,7 @@ def need_key() -> None:
     import wandb
 
     if not wandb.api.api_key:
-        raise UserError(
-            "logger.wandb.mode=online needs a key (WANDB_API_KEY or `wandb login`); "
-            "use logger.wandb.mode=offline and `wandb sync` later"
-        )
+        raise UserError(f"{what} needs a key (WANDB_API_KEY or `wandb login`); {instead}")
 
 
 def end(summary: Mapping[str, Any], exit_code: int) -> None:
@@ -93,3 +99,95 @@ def end(summary: Mapping[str, Any], exit_code: int) -> None:
         {**finals(summary), "status": summary["status"], "error": summary["error"]}
     )
     wandb.finish(exit_code=exit_code)
+
+
+def record(results: Mapping[str, Any], folder: Path, logger: Mapping[str, Any]) -> None:
+    """Record an experiment as a wandb run of its own, of the job type ``report``.
+
+    It holds the claims and the arms as tables, and the figures. Its id belongs to the folder, so
+    that a repeated experiment takes the place of the earlier one.
+
+    Args:
+        results: results.json.
+        folder: where it and figures/ stand, and where wandb's files go.
+        logger: as in `begin`.
+
+    Raises:
+        UserError: online without a key.
+    """
+    name, scale = str(results["experiment"]), str(results["scale"])
+    run = begin(
+        logger,
+        folder,
+        results,
+        {key: results.get(key) for key in ("post", "command", "scale", "arms", "seeds", "tuning")},
+        id=identity(name, folder),
+        name=f"{name}-{folder.name}"[:128],
+        group=name,
+        job_type="report",
+        tags=[name, scale],
+    )
+    import wandb
+
+    shown: dict[str, Any] = {
+        "claims": wandb.Table(*claims_table(results)),
+        "arms": wandb.Table(*arms_table(results)),
+    }
+    for figure in results["figures"]:
+        if figure["file"]:
+            picture = (folder / figure["file"]).read_text(encoding="utf-8")
+            shown[f"figures/{figure['name']}"] = wandb.Html(picture, inject=False)
+    with _staging(Path(run.dir).parent):
+        run.log(shown)
+    run.summary.update({f"claims/{claim['id']}": claim["verdict"] for claim in results["claims"]})
+    run.finish(exit_code=int(any(item["status"] != "finished" for item in results["runs"])))
+
+
+@contextmanager
+def _staging(folder: Path) -> Iterator[None]:
+    """Keep the tables that are to be uploaded beside the run, and not in the user's home."""
+    name = "WANDB_DATA_DIR"
+    before = os.environ.get(name)
+    os.environ[name] = str(folder)
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
+
+
+def identity(experiment: str, folder: Path) -> str:
+    """Return the id of an experiment's own run: ten hexadecimal digits, as other runs have."""
+    return hashlib.sha256(f"{experiment}/{folder.name}".encode()).hexdigest()[:10]
+
+
+def claims_table(results: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
+    """Return columns and rows: a row a claim, its difference with the ends of its interval."""
+    rows = []
+    for claim in results["claims"]:
+        low, high = claim.get("interval") or (None, None)
+        facts = [claim.get(key) for key in ("id", "text", "test", "verdict", "estimate")]
+        rows.append([*facts, low, high, claim.get("n"), claim.get("reason")])
+    columns = ["claim", "text", "test", "verdict", "difference", "low", "high", "seeds", "reason"]
+    return columns, rows
+
+
+def arms_table(results: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
+    """Return columns and rows: a row an arm, the means of its metrics and costs over its runs."""
+    ended = [run for run in results["runs"] if run["status"] == "finished"]
+    names = dict.fromkeys(
+        name
+        for run in ended
+        for name, value in finals(run).items()
+        if isinstance(value, int | float)
+    )
+    rows = []
+    for arm in results["arms"]:
+        found = [finals(run) for run in ended if run["arm"] == arm]
+        means = [
+            fmean(run[name] for run in found) if all(name in run for run in found) else None
+            for name in names
+        ]
+        rows.append([arm, len(found), *(means if found else [None] * len(names))])
+    return ["arm", "seeds", *names], rows
