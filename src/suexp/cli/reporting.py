@@ -1,24 +1,21 @@
 """``suexp report [DIR]``: an experiment's report again, or one site over all of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from suexp.catalogue import Catalogue, experiments_dir
-from suexp.cli import verdicts
-from suexp.cli.showing import using
-from suexp.cli.terminal import counted, parser, show_text
+from suexp.catalogue import Catalogue
+from suexp.cli.site import site
+from suexp.cli.terminal import parser
 from suexp.errors import UserError
-
-if TYPE_CHECKING:
-    from suexp.runner.report_site import Entry
 
 
 def run(argv: Sequence[str]) -> int:
-    """Write report.md and report.html of a folder, or the site of all experiments.
+    """Write the reports of a folder, one for Weights & Biases too, or the site of all experiments.
 
     Raises:
-        UserError: there are no results in the folder, or the site cannot be written.
+        UserError: there are no results in the folder, the site cannot be written, or there is no
+            key to publish with.
     """
     arguments = parser(
         "report",
@@ -26,81 +23,64 @@ def run(argv: Sequence[str]) -> int:
         "one site over all experiments: an index to search, and a page for each.",
     )
     arguments.add_argument("folder", nargs="?", type=Path, help="for example outputs/lion/laptop")
-    arguments.add_argument("--out", type=Path, help="whose results the site shows; outputs")
-    arguments.add_argument("--into", type=Path, help="where the site goes; default: OUT/site")
+    sites = arguments.add_argument_group("without a folder")
+    sites.add_argument("--out", type=Path, help="whose results the site shows; outputs")
+    sites.add_argument("--into", type=Path, help="where the site goes; default: OUT/site")
+    wandb = arguments.add_argument_group("of a folder")
+    wandb.add_argument(
+        "--wandb", action="store_true", help="also define a wandb report over the runs: wandb.json"
+    )
+    wandb.add_argument("--publish", action="store_true", help="and publish it; needs a key")
+    wandb.add_argument("--project", help="wandb's project; default: conf/logger/wandb.yaml's")
+    wandb.add_argument("--entity", help="wandb's team; default: the key's own")
     given = arguments.parse_args(argv)
+    catalogue = Catalogue(given.config_dir)
     if given.folder is None:
+        if given.wandb or given.publish:
+            raise UserError(
+                "report --wandb: it is of one experiment; say which, report DIR --wandb"
+            )
         out = given.out or Path("outputs")
-        return site(Catalogue(given.config_dir), out, given.into or out / "site")
+        return site(catalogue, out, given.into or out / "site")
     if given.out or given.into:
         raise UserError(f"report {given.folder}: --out and --into are the site's; leave out DIR")
-    return report(given.folder)
+    folder = given.folder.parent if given.folder.name == "results.json" else given.folder
+    results = report(folder)
+    if given.wandb or given.publish:
+        from suexp.runner.dashboard_definition import define, publish, write
+
+        project = given.project or catalogue.option("logger", "wandb").raw["wandb"]["project"]
+        definition = define(results, _figures(results, catalogue), project, given.entity)
+        print(f"wandb report: {write(definition, folder)}")
+        if given.publish:
+            print(f"published: {publish(definition, folder)}")
+    return 0
 
 
-def report(folder: Path) -> int:
-    """Write the report of a folder.
+def report(folder: Path) -> dict[str, Any]:
+    """Write the report of a folder, and return its results.
 
     Raises:
         UserError: there are no results in it.
     """
-    if folder.name == "results.json":
-        folder = folder.parent
     if not (folder / "results.json").is_file():
         raise UserError(f"report {folder}: there is no results.json; {_where(folder)}")
     from suexp.runner.report import load_results, write_report
 
-    write_report(load_results(folder), folder)
+    results = load_results(folder)
+    write_report(results, folder)
     print(f"report: {folder / 'report.html'}")
-    return 0
+    return results
 
 
-def site(catalogue: Catalogue, out: Path, into: Path) -> int:
-    """Write the site of all experiments, run or not.
-
-    Raises:
-        UserError: the folder cannot be written.
-    """
-    from suexp.runner.report_site import write_site
-
-    found = list(entries(catalogue, out))
-    try:
-        index = write_site(found, into)
-    except OSError as error:
-        raise UserError(f"report: cannot write to {into}: {error.strerror}") from error
-    unrun = sum(entry.results is None for entry in found)
-    show_text(f"{counted(len(found), 'experiment')}, {unrun} not run yet")
-    print(f"site: {index}")
-    return 0
-
-
-def entries(catalogue: Catalogue, out: Path) -> Iterator["Entry"]:
-    """Give every experiment that is known by its file or by its results, with the last of these."""
-    from suexp.runner.report import load_results
-    from suexp.runner.report_site import Entry
-
-    known = catalogue.groups.get("experiment", {})
-    parts: dict[str, list[str]] = {}
-    for group in {*catalogue.groups} - {"experiment", "scale", "trainer"}:  # those are no parts
-        for option in catalogue.options(group):
-            for slug in using(option, catalogue):
-                parts.setdefault(slug, []).append(f"{group}={option.name}")
-    for slug in sorted({*known, *(path.parents[1].name for path in out.glob("*/*/results.json"))}):
-        content = catalogue.option("experiment", slug).raw if slug in known else {}
-        latest = verdicts.latest(slug, str(out))
-        if latest is None and slug not in known:
-            continue
-        results, folder, where = None, Path(), ""
-        if latest is not None:
-            where = str(latest["where"])
-            folder = experiments_dir() / slug if where == "recorded" else Path(where)
-            try:
-                results = load_results(folder)
-                limits = (content.get("post") or {}).get("limits")
-                if limits and results.get("post"):  # today's words, often learned from the runs
-                    results["post"] = results["post"] | {"limits": limits}
-            except UserError as error:
-                show_text(f"left out: {error}")
-        yield Entry(slug, content, sorted(parts.get(slug, [])), results, folder, where)
+def _figures(results: dict[str, Any], catalogue: Catalogue) -> dict[str, Any]:
+    """Return the definitions of the experiment's figures; none where it is not known any more."""
+    name = str(results["experiment"])
+    if name not in catalogue.groups.get("experiment", {}):
+        return {}
+    content = catalogue.option("experiment", name).content
+    scaled = (content.get("scales") or {}).get(results["scale"]) or {}
+    return scaled.get("figures") or content.get("figures") or {}
 
 
 def _where(folder: Path) -> str:

@@ -1,0 +1,63 @@
+"""``suexp report`` without a folder: one site over all experiments."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from suexp.catalogue import Catalogue, experiments_dir
+from suexp.cli import verdicts
+from suexp.cli.showing import using
+from suexp.cli.terminal import counted, show_text
+from suexp.errors import UserError
+
+if TYPE_CHECKING:
+    from suexp.runner.report_site import Entry
+
+
+def site(catalogue: Catalogue, out: Path, into: Path) -> int:
+    """Write the site of all experiments, run or not.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    from suexp.runner.report_site import write_site
+
+    found = list(entries(catalogue, out))
+    try:
+        index = write_site(found, into)
+    except OSError as error:
+        raise UserError(f"report: cannot write to {into}: {error.strerror}") from error
+    unrun = sum(entry.results is None for entry in found)
+    show_text(f"{counted(len(found), 'experiment')}, {unrun} not run yet")
+    print(f"site: {index}")
+    return 0
+
+
+def entries(catalogue: Catalogue, out: Path) -> Iterator["Entry"]:
+    """Give every experiment that is known by its file or by its results, with the last of these."""
+    from suexp.runner.report import load_results
+    from suexp.runner.report_site import Entry
+
+    known = catalogue.groups.get("experiment", {})
+    parts: dict[str, list[str]] = {}
+    for group in {*catalogue.groups} - {"experiment", "scale", "trainer"}:  # those are no parts
+        for option in catalogue.options(group):
+            for slug in using(option, catalogue):
+                parts.setdefault(slug, []).append(f"{group}={option.name}")
+    for slug in sorted({*known, *(path.parents[1].name for path in out.glob("*/*/results.json"))}):
+        content = catalogue.option("experiment", slug).raw if slug in known else {}
+        latest = verdicts.latest(slug, str(out))
+        if latest is None and slug not in known:
+            continue
+        results, folder, where = None, Path(), ""
+        if latest is not None:
+            where = str(latest["where"])
+            folder = experiments_dir() / slug if where == "recorded" else Path(where)
+            try:
+                results = load_results(folder)
+                limits = (content.get("post") or {}).get("limits")
+                if limits and results.get("post"):  # today's words, often learned from the runs
+                    results["post"] = results["post"] | {"limits": limits}
+            except UserError as error:
+                show_text(f"left out: {error}")
+        yield Entry(slug, content, sorted(parts.get(slug, [])), results, folder, where)
