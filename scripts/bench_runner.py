@@ -1,4 +1,4 @@
-"""What the runner costs beside the training: the first step of a run, and each run of a sweep.
+"""What the runner costs beside the training: first step of a run, each run of a sweep, wandb.
 
 Whole processes, medians of --repeats, the contestants taking turns.
 """
@@ -6,11 +6,13 @@ Whole processes, medians of --repeats, the contestants taking turns.
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 # What a person writes by hand: torch and lightning imported, the same model, one step.
@@ -56,32 +58,6 @@ def first_step(command: list[str], folder: str) -> float:
     return json.loads(newest.read_text(encoding="utf-8"))["first_step_at"] - began
 
 
-def sweep_overhead(jobs: int, folder: str, runs: int) -> float:
-    """Return seconds a run beyond its training, the first run left out."""
-    command = [
-        str(Path(sys.executable).parent / "suexp"),
-        "-m",
-        "scale=smoke",
-        "seed=" + ",".join(str(seed) for seed in range(runs)),
-        "data.tokenizer=bytes",
-        "data.max_bytes=100000",
-        "model.dim=32",
-        "task.sample_tokens=0",
-        "trainer.enable_progress_bar=false",
-        f"hydra.launcher.jobs={jobs}",
-        f"out=out-{jobs}-{time.time()}",
-    ]
-    began = time.time()
-    subprocess.run(command, cwd=folder, capture_output=True, check=True)
-    many = time.time() - began
-    one = [item.replace(command[3], "seed=0") for item in command[:-1]]
-    began = time.time()
-    subprocess.run(
-        [*one, f"out=one-{jobs}-{time.time()}"], cwd=folder, capture_output=True, check=True
-    )
-    return (many - (time.time() - began)) / (runs - 1)
-
-
 SWEEP = (
     "scale=smoke",
     "data.tokenizer=bytes",
@@ -92,41 +68,48 @@ SWEEP = (
 )
 
 
-def of_sweeps(folder: str, found: int) -> tuple[float, float]:
-    """Return seconds to find finished runs again, and how much faster two workers train than one.
+def sweep_seconds(folder: str, *overrides: str) -> float:
+    """Return the seconds of a whole command."""
+    program = str(Path(sys.executable).parent / "suexp")
+    began = time.time()
+    subprocess.run([program, "-m", *overrides], cwd=folder, capture_output=True, check=True)
+    return time.time() - began
 
-    The first is a whole command whose runs are all finished; the second's are some seconds of
-    training on one thread each.
-    """
-    from suexp.runner.sweep import plan
 
-    place, program = Path(folder), str(Path(sys.executable).parent / "suexp")
-    lookup = [*SWEEP, f"out={place / 'found'}", "seed=" + ",".join(map(str, range(found)))]
-    for planned in plan(lookup)[0].runs():
-        planned.run.folder.mkdir(parents=True, exist_ok=True)
-        planned.run.start()
-        planned.run.finish({"status": "finished", "error": None, "metrics": {"val/loss": 1.0}})
-
-    def seconds(*overrides: str) -> float:
-        began = time.time()
-        subprocess.run([program, "-m", *overrides], cwd=folder, capture_output=True, check=True)
-        return time.time() - began
-
-    again = seconds(*lookup)
-    train = [*SWEEP, "seed=0,1,2,3,4,5,6,7", "threads=1", "trainer.max_steps=400"]
-    one, two = (
-        seconds(*train, f"hydra.launcher.jobs={jobs}", f"out={place / f'{jobs}-{time.time()}'}")
-        for jobs in (0, 2)
+def sweep_overhead(jobs: int, folder: str, runs: int) -> float:
+    """Return seconds a run beyond its training, the first run left out."""
+    many, one = (
+        sweep_seconds(
+            folder,
+            *SWEEP,
+            f"seed={','.join(map(str, range(count)))}",
+            f"hydra.launcher.jobs={jobs}",
+            f"out={count}-{jobs}-{time.time()}",
+        )
+        for count in (runs, 1)
     )
-    return again, one / two
+    return (many - one) / (runs - 1)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--runs", type=int, default=8)
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+def processor_seconds(logger: str, folder: str, seed: int) -> float:
+    """Return the processor time of a whole run of 1,000 steps, its children included."""
+    command = [
+        str(Path(sys.executable).parent / "suexp"),
+        f"logger={logger}",
+        f"out=out-{logger}-{time.time()}",
+        f"seed={seed}",
+        "trainer.max_steps=1000",
+        "trainer.enable_progress_bar=false",
+        "threads=1",
+    ]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, cwd=folder, capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
+def compare_start(folder: str, repeats: int) -> dict[str, float]:
+    """Print and return the time to the first step, beside a script by hand."""
     from suexp.runner.compose import resolve
     from suexp.runner.instantiate import instantiate
 
@@ -135,37 +118,104 @@ def main() -> None:
     vocab = instantiate(data).sizes["vocab_size"]
     sizes = [vocab, model["dim"], model["num_layers"], model["num_heads"]]
     sizes += [data["batch_size"], data["block_size"]]
-    os.environ["OMP_NUM_THREADS"] = "1"
-    results: dict[str, list[float]] = {"bare": [], "suexp": [], "in process": [], "fork server": []}
-    results |= {"found again": [], "two workers": []}
-    with tempfile.TemporaryDirectory() as folder:
-        suexp = [
-            str(Path(sys.executable).parent / "suexp"),
-            "threads=1",
-            "scale=smoke",
-            "task.sample_tokens=0",
-        ]
-        for repeat in range(arguments.repeats):
-            bare = [sys.executable, "-W", "ignore", "-c", BARE_SCRIPT, *map(str, sizes)]
-            results["bare"].append(first_step(bare, folder))
-            results["suexp"].append(first_step([*suexp, f"seed={repeat}"], folder))
-            results["in process"].append(sweep_overhead(0, folder, arguments.runs))
-            results["fork server"].append(sweep_overhead(1, folder, arguments.runs))
-            for name, value in zip(
-                ("found again", "two workers"), of_sweeps(folder, 200), strict=True
-            ):
-                results[name].append(value)
-    medians = {name: statistics.median(values) for name, values in results.items()}
-    ratio = statistics.median(a / b for a, b in zip(results["suexp"], results["bare"], strict=True))
-    bare, ours = medians["bare"], medians["suexp"]
-    print(f"to the first step: bare {bare:.2f} s, suexp {ours:.2f} s, ratio {ratio:.2f}")
+    suexp = [
+        str(Path(sys.executable).parent / "suexp"),
+        "threads=1",
+        "scale=smoke",
+        "task.sample_tokens=0",
+    ]
+    script = [sys.executable, "-W", "ignore", "-c", BARE_SCRIPT, *map(str, sizes)]
+    bare, ours = [], []
+    for repeat in range(repeats):
+        bare.append(first_step(script, folder))
+        ours.append(first_step([*suexp, f"seed={repeat}"], folder))
+    ratio = statistics.median(a / b for a, b in zip(ours, bare, strict=True))
+    found = {"bare": statistics.median(bare), "suexp": statistics.median(ours), "ratio": ratio}
+    print(
+        f"to the first step: bare {found['bare']:.2f} s, suexp {found['suexp']:.2f} s, "
+        f"ratio {ratio:.2f}"
+    )
+    return found
+
+
+def compare_sweep(folder: str, repeats: int, runs: int) -> dict[str, float]:
+    """Print and return what a run of a sweep costs, in process and from the fork server."""
+    results: dict[str, list[float]] = {"in process": [], "fork server": []}
+    for _ in range(repeats):
+        results["in process"].append(sweep_overhead(0, folder, runs))
+        results["fork server"].append(sweep_overhead(1, folder, runs))
     print("a sweep's overhead a run, its training of 3 steps included:")
-    for name in ("in process", "fork server"):
-        print(f"    {name}: {medians[name]:.2f} s")
-    print(f"200 finished runs found again in {medians['found again']:.2f} s")
-    print(f"two workers: {medians['two workers']:.2f} times as fast as one")
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"medians": medians, "ratio": ratio}))
+    medians = {name: statistics.median(values) for name, values in results.items()}
+    for name, seconds in medians.items():
+        print(f"    {name}: {seconds:.2f} s")
+    return medians
+
+
+def compare_found(folder: str, repeats: int, runs: int = 200) -> dict[str, float]:
+    """Print and return the time of a command whose runs are all finished."""
+    from suexp.runner.sweep import plan
+
+    lookup = [*SWEEP, f"out={Path(folder) / 'found'}", "seed=" + ",".join(map(str, range(runs)))]
+    for planned in plan(lookup)[0].runs():
+        planned.run.folder.mkdir(parents=True, exist_ok=True)
+        planned.run.start()
+        planned.run.finish({"status": "finished", "error": None, "metrics": {"val/loss": 1.0}})
+    seconds = statistics.median(sweep_seconds(folder, *lookup) for _ in range(repeats))
+    print(f"{runs} finished runs found again in {seconds:.2f} s (target 2)")
+    return {"seconds": seconds}
+
+
+def compare_workers(folder: str, repeats: int) -> dict[str, float]:
+    """Print and return how much faster two workers train than one, some seconds a run."""
+    train = [*SWEEP, "seed=0,1,2,3,4,5,6,7", "threads=1", "trainer.max_steps=400"]
+    ratios = []
+    for _ in range(repeats):
+        one, two = (
+            sweep_seconds(folder, *train, f"hydra.launcher.jobs={n}", f"out={n}-{time.time()}")
+            for n in (0, 2)
+        )
+        ratios.append(one / two)
+    ratio = statistics.median(ratios)
+    print(f"two workers: {ratio:.2f} times as fast as one (target 1.7)")
+    return {"ratio": ratio}
+
+
+def compare_wandb(folder: str, repeats: int) -> dict[str, float]:
+    """Print and return the processor time of a run with logger=wandb, offline, beside none."""
+    seconds: dict[str, list[float]] = {"none": [], "wandb": []}
+    for repeat in range(repeats):
+        for logger, values in seconds.items():
+            values.append(processor_seconds(logger, folder, repeat))
+    found = {logger: statistics.median(values) for logger, values in seconds.items()}
+    found["ratio"] = statistics.median(
+        a / b for a, b in zip(seconds["wandb"], seconds["none"], strict=True)
+    )
+    print(
+        f"1,000 steps: logger=none {found['none']:.1f} s of processor time, "
+        f"wandb {found['wandb']:.1f} s, ratio {found['ratio']:.3f} (target 1.03)"
+    )
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=8)
+    parts: dict[str, Callable[[str], dict[str, float]]] = {
+        "start": lambda folder: compare_start(folder, given.repeats),
+        "sweep": lambda folder: compare_sweep(folder, given.repeats, given.runs),
+        "found": lambda folder: compare_found(folder, given.repeats),
+        "workers": lambda folder: compare_workers(folder, given.repeats),
+        "wandb": lambda folder: compare_wandb(folder, given.repeats),
+    }
+    parser.add_argument("--only", nargs="+", choices=parts, default=list(parts))
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with tempfile.TemporaryDirectory() as folder:
+        found = {name: parts[name](folder) for name in given.only}
+    if given.json:
+        given.json.write_text(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ suexp runs the posts of https://kexue.fm as experiments.
   suexp list [GROUP]        what can be chosen, one line each
   suexp show NAME           what an option or experiment is: equation, parameters, post, verdict
   suexp check OVERRIDES     compose and check everything, train nothing
-  suexp report [DIR]        one site over all experiments, or one's report again; --wandb one for wandb
+  suexp report [DIR]        one site over all experiments, or an experiment's report again
   suexp runs [WORDS]        what was run: status, metric, time, size; --prune removes
   suexp rerun RUN           repeat a run from its folder and compare all metrics
 

@@ -37,9 +37,7 @@ def run(argv: Sequence[str]) -> int:
     catalogue = Catalogue(given.config_dir)
     if given.folder is None:
         if given.wandb or given.publish:
-            raise UserError(
-                "report --wandb: it is of one experiment; say which, report DIR --wandb"
-            )
+            raise UserError("report --wandb: it is of one experiment; write report DIR --wandb")
         out = given.out or Path("outputs")
         return site(catalogue, out, given.into or out / "site")
     if given.out or given.into:
