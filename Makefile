@@ -18,7 +18,7 @@ $(VENV)/run.stamp: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/test.stamp: $(VENV)/run.stamp
-	$(PIP) -e '.[peers,launch,tune,dev]'
+	$(PIP) -e '.[peers,launch,tune,dashboards,dev]'
 	@touch $@
 
 run: $(VENV)/run.stamp ## set up, and train the main job: a Performer language model with Lion

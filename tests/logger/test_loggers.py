@@ -104,7 +104,7 @@ def test_wandb_knows_what_was_run(resumed: Run, read_back: Offline) -> None:
     code = read_back.config.pop("code")
     now = provenance()
     assert code == {
-        "suexp": now["versions"]["suexp"],
+        "versions": now["versions"],
         "commit": now["commit"],
         "dirty": now["dirty"],
     }

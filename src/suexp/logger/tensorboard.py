@@ -26,9 +26,12 @@ class TensorBoard(TensorBoardLogger):
         super().__init__(save_dir=folder, name="", version="tensorboard")
         self._folder = Path(folder)
         self._begun = False
-        if rank_zero_only.rank == 0:
-            for events in Path(self.log_dir).glob("events.*"):
-                events.unlink()
+        self._forget()
+
+    @rank_zero_only
+    def _forget(self) -> None:
+        for events in Path(self.log_dir).glob("events.*"):
+            events.unlink()
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
+from lightning_fabric.loggers.logger import rank_zero_experiment
+from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from suexp.logger._earlier import earlier
@@ -81,6 +82,7 @@ class Wandb(Logger):
                 group=labels["experiment"],
                 job_type=labels["arm"],
                 tags=tags(labels["config"]),
+                resume="allow",
             )
         return self._run
 

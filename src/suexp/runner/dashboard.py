@@ -29,7 +29,8 @@ def begin(
         folder: where its files go.
         code: ``versions``, ``commit`` and ``dirty``, as in a summary.
         config: what was run.
-        facts: id, name, group, job_type, tags.
+        facts: id, name, group, job_type, tags; resume="allow" goes on with a run of that id, which
+            is replaced otherwise.
 
     Raises:
         UserError: online without a key.
@@ -52,13 +53,9 @@ def begin(
         dir=folder,
         config={
             **config,
-            "code": {
-                "suexp": (code["versions"] or {}).get("suexp"),
-                **{key: code[key] for key in ("commit", "dirty")},
-            },
+            "code": {key: code[key] for key in ("versions", "commit", "dirty")},
         },
-        resume="allow" if logger["mode"] == "online" else None,
-        # Neither machine nor command line nor source: the config says what was run.
+        # Neither machine nor command line nor packages: the config says what was run.
         settings=wandb.Settings(
             silent=True,
             console="off",
@@ -66,6 +63,7 @@ def begin(
             x_disable_meta=True,
             disable_git=True,
             disable_code=True,
+            x_save_requirements=False,  # reads the metadata of every package: 0.2 s
             git_commit=code["commit"],
         ),
         **facts,
@@ -129,9 +127,9 @@ def record(results: Mapping[str, Any], folder: Path, logger: Mapping[str, Any]) 
     )
     import wandb
 
+    tables = {"claims": claims_table(results), "arms": arms_table(results)}
     shown: dict[str, Any] = {
-        "claims": wandb.Table(*claims_table(results)),
-        "arms": wandb.Table(*arms_table(results)),
+        name: wandb.Table(columns=columns, data=rows) for name, (columns, rows) in tables.items()
     }
     for figure in results["figures"]:
         if figure["file"]:
@@ -162,18 +160,19 @@ def identity(experiment: str, folder: Path) -> str:
     return hashlib.sha256(f"{experiment}/{folder.name}".encode()).hexdigest()[:10]
 
 
-def claims_table(results: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
+def claims_table(results: Mapping[str, Any]) -> tuple[list[str | int], list[list[Any]]]:
     """Return columns and rows: a row a claim, its difference with the ends of its interval."""
     rows = []
     for claim in results["claims"]:
         low, high = claim.get("interval") or (None, None)
         facts = [claim.get(key) for key in ("id", "text", "test", "verdict", "estimate")]
         rows.append([*facts, low, high, claim.get("n"), claim.get("reason")])
+    columns: list[str | int]
     columns = ["claim", "text", "test", "verdict", "difference", "low", "high", "seeds", "reason"]
     return columns, rows
 
 
-def arms_table(results: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
+def arms_table(results: Mapping[str, Any]) -> tuple[list[str | int], list[list[Any]]]:
     """Return columns and rows: a row an arm, the means of its metrics and costs over its runs."""
     ended = [run for run in results["runs"] if run["status"] == "finished"]
     names = dict.fromkeys(

@@ -3,7 +3,7 @@
 Made by `wandb-workspaces`, which builds such definitions without a connection.
 """
 
-import importlib.util
+import importlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -36,10 +36,7 @@ def define(
     Raises:
         UserError: wandb-workspaces is not installed.
     """
-    if importlib.util.find_spec("wandb_workspaces") is None:
-        raise UserError("a wandb report needs wandb-workspaces: pip install 'suexp[dashboards]'")
-    import wandb_workspaces.reports.v2 as wr
-
+    wr = _library("reports.v2")
     shown = view(results)
     metrics = list(
         dict.fromkeys(m for c in results["claims"] for m in parse(str(c["test"])).metrics)
@@ -128,6 +125,15 @@ def publish(report: Any, folder: Path) -> str:
     return str(report.url)
 
 
+def _library(module: str) -> Any:
+    try:
+        return importlib.import_module(f"wandb_workspaces.{module}")
+    except ModuleNotFoundError as error:
+        raise UserError(
+            "report --wandb needs wandb-workspaces: pip install 'suexp[dashboards]'"
+        ) from error
+
+
 def _head(shown: Any) -> str:
     title = f"[{shown.title}]({shown.url})" if shown.url else shown.title
     lines = [
@@ -173,9 +179,7 @@ def _curves(figures: Mapping[str, Any], metrics: Iterable[str]) -> list[dict[str
 
 def _runs(results: Mapping[str, Any], arms: Iterable[str]) -> Any:
     """Return the set of the arms' runs, by id: a run may bear another experiment's name."""
-    import wandb_workspaces.reports.v2 as wr
-    from wandb_workspaces import expr
-
+    wr, expr = _library("reports.v2"), _library("expr")
     wanted = set(arms)
     ids = [run["id"] for run in results["runs"] if run["arm"] in wanted]
     return wr.Runset(name="runs", filters=expr.And(expr.Metric("ID").isin(ids)))
@@ -183,15 +187,11 @@ def _runs(results: Mapping[str, Any], arms: Iterable[str]) -> Any:
 
 def _own_run(results: Mapping[str, Any]) -> Any:
     """Return the set of the run that the experiment itself ended in."""
-    import wandb_workspaces.reports.v2 as wr
-    from wandb_workspaces import expr
-
+    wr, expr = _library("reports.v2"), _library("expr")
     group = expr.Metric("Group") == str(results["experiment"])
     return wr.Runset(name="report", filters=expr.And(group, expr.Metric("JobType") == "report"))
 
 
 def _wide(panel: Any) -> Any:
-    import wandb_workspaces.reports.v2 as wr
-
-    panel.layout = wr.Layout(w=24, h=10)
+    panel.layout = _library("reports.v2").Layout(w=24, h=10)
     return panel

@@ -21,7 +21,7 @@ from torch import nn
 from suexp.data.base import Data
 from suexp.errors import DISK_FULL, Unwritable, UserError, writing
 from suexp.redaction import redacted
-from suexp.runner import cost, dashboard
+from suexp.runner import cost
 from suexp.runner.instantiate import guarded, instantiate, partial
 from suexp.runner.loading import Loading
 from suexp.runner.progress import Progress
@@ -226,7 +226,9 @@ def _run(run: Run, parent: Task | None, note: Note) -> dict[str, Any]:
         if int(os.environ.get("LOCAL_RANK", 0)) == 0:
             _finish(run, summary)
         if "wandb" in sys.modules:  # the next run of this process is another
-            dashboard.end(summary, exit_code(summary))
+            from suexp.runner.dashboard import end
+
+            end(summary, exit_code(summary))
         torch.use_deterministic_algorithms(flags, warn_only=warns)  # as the caller had it
         gc.collect()
     return summary
