@@ -167,7 +167,13 @@ def test_wandb_online_without_a_key_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("WANDB_MODE")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    wandb.teardown()  # it remembers the environment
     with pytest.raises(UserError, match=r"mode=online needs a key"):
         Wandb(tmp_path, mode="online", name="n", id="i")
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    wandb.teardown()
+    Wandb(tmp_path, mode="online", name="n", id="i")
+    wandb.teardown()

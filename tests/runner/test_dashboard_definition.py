@@ -138,7 +138,7 @@ def test_publishing_sends_it_and_the_next_time_replaces_it(
 ) -> None:
     server = Server()
     monkeypatch.setattr(wandb, "Api", lambda: server)
-    monkeypatch.setattr(wandb, "api", SimpleNamespace(api_key="k"))
+    monkeypatch.setattr(wandb, "login", lambda **_: True)
     for _ in range(2):
         assert main(["report", str(lion), "--publish"]) == 0
     first, second = server.sent
@@ -154,7 +154,7 @@ def test_publishing_sends_it_and_the_next_time_replaces_it(
 def test_publishing_without_a_key_is_one_line(
     lion: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    monkeypatch.setattr(wandb, "api", SimpleNamespace(api_key=None))
+    monkeypatch.setattr(wandb, "login", lambda **_: False)
     assert main(["report", str(lion), "--publish"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("suexp: report --publish needs a key (WANDB_API_KEY or `wandb login`);")

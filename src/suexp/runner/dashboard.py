@@ -82,7 +82,7 @@ def need_key(what: str, instead: str) -> None:
     """
     import wandb
 
-    if not wandb.api.api_key:
+    if not wandb.login(prompt=False, verify=False):
         raise UserError(f"{what} needs a key (WANDB_API_KEY or `wandb login`); {instead}")
 
 
