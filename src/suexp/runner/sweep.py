@@ -1,5 +1,6 @@
 """From a command line to runs: arms, seeds, tuned values, and sweeps of the user's own."""
 
+import functools
 import itertools
 import re
 from collections.abc import Callable, Sequence
@@ -34,7 +35,7 @@ class Planned:
         """The resolved config."""
         return resolve(self.overrides).config
 
-    @property
+    @functools.cached_property
     def run(self) -> Run:
         """The run's place in the store."""
         return Run(self.config)
