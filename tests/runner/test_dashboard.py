@@ -42,6 +42,13 @@ def test_the_arms_table_has_means_of_metrics_and_costs() -> None:
     assert table["lion"]["seeds"] == len(losses) == 3
     assert table["lion"]["val/loss"] == pytest.approx(sum(losses) / 3)
     assert table["lion"]["cost/parameters"] == 247008
+    for run in results["runs"]:
+        run["status"] = "failed" if run["arm"] == "lion" else run["status"]
+    columns, rows = arms_table(results)
+    table = {row[0]: dict(zip(columns, row, strict=True)) for row in rows}
+    assert table["lion"]["seeds"] == 0
+    assert table["lion"]["val/loss"] is None
+    assert table["adamw"]["val/loss"] > 0
     results["runs"] = [run | {"status": "failed"} for run in results["runs"]]
     columns, rows = arms_table(results)
     assert columns == ["arm", "seeds"]

@@ -11,10 +11,12 @@ import torch
 from suexp.data.counter import Counter
 from suexp.runner.compose import resolve
 from suexp.runner.instantiate import instantiate
+from suexp.runner.job import execute
 from suexp.runner.loading import Loading
 from suexp.runner.local import run_one
 from suexp.runner.store import Run
 from suexp.task.estimation import EstimationTask
+from tests.runner.processes import two_processes
 from tests.runner.tiny import tiny
 
 OVERRIDES = ("model.dropout=0", "trainer.max_steps=8", "trainer.val_check_interval=8")
@@ -30,13 +32,10 @@ def test_two_processes_equal_one(tmp_path: Path, strategy: str) -> None:
     config = resolve(tiny(tmp_path, *common)).config
     rows = len(instantiate(config["data"]).splits()["validation"])
     assert (rows % 2, -(-rows // 2200) % 2) == (1, 1), rows
-    single = run_one(config)
+    single = execute(config)
     two = [item for item in tiny(tmp_path, *common) if item != "trainer=cpu"]
     config_of_two = resolve([*two, f"trainer={strategy}", "trainer.accelerator=cpu"]).config
-    several = run_one(config_of_two)
-    assert single is not None
-    assert several is not None
-    assert several["status"] == "finished", several["error"]
+    several = two_processes(config_of_two)
     for ours, theirs in zip(Run(config).history(), Run(config_of_two).history(), strict=True):
         assert ours.keys() == theirs.keys()
         for name in ours.keys() - {"train/elements_per_second"}:
@@ -98,6 +97,7 @@ def test_ranks_never_draw_the_same(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_parent_on_several_devices_is_trained_first(tmp_path: Path) -> None:
+    """Lightning itself starts the second process of each run."""
     several = [item for item in tiny(tmp_path, *OVERRIDES) if item != "trainer=cpu"]
     several += ["trainer=ddp", "trainer.accelerator=cpu", 'parent=["seed=5"]']
     config = resolve(several).config

@@ -1,5 +1,4 @@
 import json
-import multiprocessing
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import pytest
 from suexp.errors import UserError
 from suexp.logger.jsonl import Jsonl
 from suexp.runner.store import Run, read_history
+from tests.runner.processes import FORKS
 
 
 def config(out: Path, **changes: object) -> dict[str, object]:
@@ -89,9 +89,8 @@ def _hold(out: Path, ready: Any, seen: Any) -> None:
 
 
 def test_a_second_process_says_that_it_waits(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    ready, seen = context.Event(), context.Event()
-    process = context.Process(target=_hold, args=(tmp_path, ready, seen))
+    ready, seen = FORKS.Event(), FORKS.Event()
+    process = FORKS.Process(target=_hold, args=(tmp_path, ready, seen))
     process.start()
     assert ready.wait(60)
     said: list[str] = []

@@ -242,6 +242,7 @@ def one_of(key: str, value: Any, known: tuple[Any, ...]) -> Any:
     return value
 
 
+@functools.cache
 def _code(kind: type, *modules: str) -> str:
     """Return a hash of the source that turns documents into rows: new code makes new rows."""
     own = {Path(inspect.getfile(base)) for base in kind.__mro__ if issubclass(base, Data)}

@@ -184,9 +184,7 @@ def arms_table(results: Mapping[str, Any]) -> tuple[list[str | int], list[list[A
     rows = []
     for arm in results["arms"]:
         found = [finals(run) for run in ended if run["arm"] == arm]
-        means = [
-            fmean(run[name] for run in found) if all(name in run for run in found) else None
-            for name in names
-        ]
-        rows.append([arm, len(found), *(means if found else [None] * len(names))])
+        complete = {name for name in names if found and all(name in run for run in found)}
+        means = [fmean(run[n] for run in found) if n in complete else None for n in names]
+        rows.append([arm, len(found), *means])
     return ["arm", "seeds", *names], rows
