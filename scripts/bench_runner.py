@@ -167,7 +167,7 @@ def compare_found(folder: str, repeats: int, runs: int = 200) -> dict[str, float
 
 def compare_workers(folder: str, repeats: int) -> dict[str, float]:
     """Print and return how much faster two workers train than one, some seconds a run."""
-    train = [*SWEEP, "seed=0,1,2,3,4,5,6,7", "threads=1", "trainer.max_steps=400"]
+    train = [*SWEEP, "seed=0,1,2,3,4,5,6,7", "threads=1", "trainer.max_steps=100"]
     ratios = []
     for _ in range(repeats):
         one, two = (

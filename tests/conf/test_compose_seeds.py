@@ -25,6 +25,18 @@ def test_seeds_are_composed_once() -> None:
     assert compose._composed.cache_info().misses == 1
 
 
+def test_configs_that_differ_in_the_seed_alone_are_resolved_once() -> None:
+    compose._resolved.cache_clear()
+    first, second = (resolve(["data.block_size=40", f"seed={seed}"]).config for seed in (1, 2))
+    assert compose._resolved.cache_info().misses == 1
+    assert (first["seed"], second["seed"]) == (1, 2)
+    first["model"]["dim"] = 0  # nothing of it is shared
+    assert second["model"]["dim"] > 0
+    for seed in (1, 2):
+        assert resolve(["task=points_in_sector", f"seed={seed}"]).config["task"]["seed"] == seed
+    assert compose._resolved.cache_info().misses == 3
+
+
 def test_a_parents_seed_is_its_own() -> None:
     child = resolve(["parent=['seed=4']", "seed=2"]).config
     assert (child["seed"], child["parent"]["seed"]) == (2, 4)

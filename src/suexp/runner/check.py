@@ -88,16 +88,25 @@ def _nodes(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from walk(value, str(key))
 
 
-def _check_secrets(node: Any, path: str = "") -> None:
+def _check_secrets(config: Mapping[str, Any]) -> None:
     """Refuse keys and passwords: the run's folder and its dashboards keep the config."""
-    if isinstance(node, dict):
+    texts = dict(_texts(config))
+    if secret_in("\n".join(texts.values())):  # hardly ever: the place is looked for afterwards
+        for path, text in texts.items():
+            if secret := secret_in(text):
+                raise UserError(f"{path} holds {secret}, which every copy of the config would keep")
+
+
+def _texts(node: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Give every text of a config with its key."""
+    if isinstance(node, Mapping):
         for key, value in node.items():
-            _check_secrets(value, f"{path}.{key}" if path else str(key))
+            yield from _texts(value, f"{path}.{key}" if path else str(key))
     elif isinstance(node, list):
-        for value in node:
-            _check_secrets(value, path)
-    elif isinstance(node, str) and (secret := secret_in(node)):
-        raise UserError(f"{path} holds {secret}, which every copy of the config would keep")
+        for place, value in enumerate(node):
+            yield from _texts(value, f"{path}.{place}")
+    elif isinstance(node, str):
+        yield path, node
 
 
 @functools.cache

@@ -195,22 +195,16 @@ def _chosen(
 
 @functools.lru_cache(maxsize=4096)
 def _resolve(overrides: tuple[str, ...], config_dir: str | None) -> Resolved:
-    # Runs that differ in their seed alone are composed once.
+    # Runs that differ in their seed alone are composed once, and resolved once if only the seed
+    # itself tells.
     seeds = [item for item in overrides if re.fullmatch(r"seed=\d+", item)]
     rest = tuple(item for item in overrides if item not in seeds)
-    cfg, shared, seed = _composed(rest, config_dir)
-    choices = dict(shared)
-    with _SEEDING:
-        cfg.seed = int(seeds[-1].partition("=")[2]) if seeds else seed
-        try:
-            config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-        except OmegaConfBaseException as error:
-            # Sizes of a model that is not there, say: the reason is the combination.
-            check_combination(OmegaConf.to_container(cfg), choices)  # type: ignore[arg-type]
-            raise UserError(explain(error, conf_dir(), overrides)) from error
-    choices |= _several(config, choices)
-    config["allow_targets"] = allowed(config.get("allow_targets"))
-    check(config, choices)
+    seed = int(seeds[-1].partition("=")[2]) if seeds else None
+    shared = seed is not None and not _refers_to_seed(rest, config_dir)
+    packed, choices = _resolved(rest, config_dir, None if shared else seed)
+    config: dict[str, Any] = pickle.loads(packed)
+    if shared:
+        config["seed"] = seed
     if config.get("parent"):
         parent = parent_overrides(config["parent"])
         refuse_allowing("parent", parent)
@@ -223,7 +217,35 @@ def _resolve(overrides: tuple[str, ...], config_dir: str | None) -> Resolved:
         config["parent"] = above | {"rerun": False, "study": None}
         if "transform" not in named:
             config["parent"].pop("transform", None)
-    return Resolved(config, choices)
+    return Resolved(config, dict(choices))
+
+
+@functools.lru_cache(maxsize=1024)
+def _resolved(
+    overrides: tuple[str, ...], config_dir: str | None, seed: int | None
+) -> tuple[bytes, dict[str, str]]:
+    """Return the resolved, checked config, pickled, and the choices; the parent stays a command."""
+    cfg, chosen, own = _composed(overrides, config_dir)
+    choices = dict(chosen)
+    with _SEEDING:
+        cfg.seed = own if seed is None else seed
+        try:
+            config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+        except OmegaConfBaseException as error:
+            # Sizes of a model that is not there, say: the reason is the combination.
+            check_combination(OmegaConf.to_container(cfg), choices)  # type: ignore[arg-type]
+            raise UserError(explain(error, conf_dir(), overrides)) from error
+    choices |= _several(config, choices)
+    config["allow_targets"] = allowed(config.get("allow_targets"))
+    check(config, choices)
+    return pickle.dumps(config), choices
+
+
+@functools.lru_cache(maxsize=1024)
+def _refers_to_seed(overrides: tuple[str, ...], config_dir: str | None) -> bool:
+    cfg, _, _ = _composed(overrides, config_dir)
+    words = re.findall(r"\$\{[^}]*", OmegaConf.to_yaml(cfg))
+    return any("seed" in word for word in words)
 
 
 def _several(config: dict[str, Any], choices: dict[str, str]) -> dict[str, str]:
