@@ -4,10 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.plugins import Plugins
-from hydra.plugins.sweeper import Sweeper
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+
+from hydra_plugins.suexp_sweeper._base import RunSweeper
 
 
 @dataclass
@@ -35,21 +33,11 @@ class OptunaSweeperConf:
     storage: str | None = None
 
 
-class OptunaSweeper(Sweeper):
+class OptunaSweeper(RunSweeper):
     """Search for the best values of some overrides; each trial is an ordinary run."""
 
     def __init__(self, **settings: Any) -> None:
         self.settings = settings
-
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
-        """Keep what Hydra hands over and build the launcher."""
-        self.config = config
-        self.hydra_context = hydra_context
-        self.launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=config
-        )
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run trials until there are as many as were asked for."""
