@@ -242,12 +242,16 @@ def one_of(key: str, value: Any, known: tuple[Any, ...]) -> Any:
     return value
 
 
-@functools.cache
 def _code(kind: type, *modules: str) -> str:
     """Return a hash of the source that turns documents into rows: new code makes new rows."""
     own = {Path(inspect.getfile(base)) for base in kind.__mro__ if issubclass(base, Data)}
     folder = Path(__file__).parent
+    return _hash(*sorted(own | {folder / f"{name}.py" for name in (*HELPERS, *modules)}))
+
+
+@functools.cache
+def _hash(*paths: Path) -> str:
     digest = hashlib.sha256()
-    for path in sorted(own | {folder / f"{name}.py" for name in (*HELPERS, *modules)}):
+    for path in paths:
         digest.update(path.read_bytes())
     return digest.hexdigest()
