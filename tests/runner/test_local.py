@@ -66,7 +66,8 @@ def test_finished_runs_are_found_by_little_work(
 
         monkeypatch.setattr(where, name, call)
 
-    for cache in (compose._resolve, compose._composed, compose._chosen, signature._data):
+    composing = (compose._resolve, compose._resolved, compose._composed, compose._chosen)
+    for cache in (*composing, signature._data):
         cache.cache_clear()
     counted(compose, "_compose")
     counted(signature, "instantiate")
