@@ -255,8 +255,10 @@ def test_new_code_makes_new_rows(corpus: str, monkeypatch: pytest.MonkeyPatch) -
         return read(path) + (b"# changed" if path.name == "packing.py" else b"")
 
     monkeypatch.setattr(Path, "read_bytes", changed)
+    text_module._hash.cache_clear()  # a process reads its source once
     assert Files(train=corpus).fingerprint() != before
     monkeypatch.undo()
+    text_module._hash.cache_clear()
     assert Files(train=corpus).fingerprint() == before
 
 
