@@ -55,8 +55,9 @@ def two_processes(config: dict[str, Any]) -> dict[str, Any]:
         port = str(free.getsockname()[1])
     cluster = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
     ranks = [start(config, **cluster, NODE_RANK="0", LOCAL_RANK=str(rank)) for rank in range(2)]
-    assert [exit_code(rank) for rank in ranks] == [0, 0]
+    codes = [exit_code(rank) for rank in ranks]
     summary = Run(config).summary()
+    assert codes == [0, 0], f"exit codes {codes}; the first process's summary: {summary}"
     assert summary is not None
     return summary
 

@@ -107,3 +107,21 @@ def test_a_parent_on_several_devices_is_trained_first(tmp_path: Path) -> None:
     parent = Run(config["parent"]).summary()
     assert parent is not None
     assert parent["metrics"]["train/loss"] > summary["metrics"]["train/loss"]
+
+
+def test_only_the_first_process_writes_the_run_s_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that write the same table take each other's half-written file away."""
+    rows = "+callbacks.update={_target_: suexp.callback.update_size.UpdateSize, every: 1}"
+    config = resolve(tiny(tmp_path, rows, "trainer.max_steps=2")).config
+    folder = Run(config).folder
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    summary = execute(config)
+    assert summary["status"] == "finished", summary["error"]
+    for name in ("table.jsonl", "summary.json", "config.yaml"):
+        assert not (folder / name).exists()
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    execute({**config, "rerun": True})
+    assert Run(config).tables().keys() == {"update"}

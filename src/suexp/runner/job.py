@@ -83,7 +83,7 @@ def execute(config: dict[str, Any], note: Note = print, *, weights: bool = False
     """
     check_targets(config, config["allow_targets"])
     run = Run(config)
-    if int(os.environ.get("LOCAL_RANK", 0)) > 0:  # a helper of the process that holds the run
+    if not _leads():  # a helper of the process that holds the run
         parent = _trained(config["parent"]) if config.get("parent") else None
         return _run(run, parent, lambda _: None)
     with run.lock(note):
@@ -101,6 +101,11 @@ def execute(config: dict[str, Any], note: Note = print, *, weights: bool = False
         run.forget_end()
         run.start()
         return _run(run, parent, note)
+
+
+def _leads() -> bool:
+    """Tell whether this process writes the run's files: of a run's processes, the first does."""
+    return int(os.environ.get("LOCAL_RANK", 0)) == 0
 
 
 def _complete(run: Run, weights: bool, note: Note) -> bool:
@@ -223,7 +228,7 @@ def _run(run: Run, parent: Task | None, note: Note) -> dict[str, Any]:
             "wall_seconds": round(time.perf_counter() - began, 3),
             "peak_memory_bytes": memory.peak(),
         }
-        if int(os.environ.get("LOCAL_RANK", 0)) == 0:
+        if _leads():
             _finish(run, summary)
         if "wandb" in sys.modules:  # the next run of this process is another
             from suexp.runner.dashboard import end
@@ -282,7 +287,7 @@ def _train(run: Run, task: Recorded, loading: Loading, note: Note) -> pl.Trainer
     start = None
     if isinstance(task, Task) and trainer.max_steps != 0:
         start = _last_good(run, note)
-    if start is None and int(os.environ.get("LOCAL_RANK", 0)) == 0:
+    if start is None and _leads():
         run.begin_anew()
     with checkpoints.stop_on_signals():
         if not isinstance(task, Task):
@@ -303,6 +308,7 @@ def _train(run: Run, task: Recorded, loading: Loading, note: Note) -> pl.Trainer
             checkpoints.save(trainer)
         history = run.history()
         last = max((line["step"] for line in history if "val/loss" in line), default=-1)
+        last = trainer.strategy.broadcast(last)  # the others may read before it is all written
         if "validation" in loading.splits and last < trainer.global_step:
             trainer.validate(task, datamodule=loading, verbose=False)
         if "test" in loading.splits:
@@ -330,7 +336,8 @@ def _outcome(run: Run, task: Recorded, trainer: pl.Trainer, loading: Loading) ->
     rows = [
         {"table": table, **row} for table, table_rows in task.tables.items() for row in table_rows
     ]
-    run.write_table(rows)
+    if _leads():
+        run.write_table(rows)
     return {
         "metrics": metrics,
         "cost": costs,
