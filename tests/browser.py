@@ -39,7 +39,8 @@ class Browser:
         self.events: list[dict[str, Any]] = []
 
     def __enter__(self) -> Self:
-        (page,) = self.call("Target.getTargets")["targetInfos"]
+        # A page of one's own: the browser's first may not be there yet.
+        page = self.call("Target.createTarget", url="about:blank")
         attached = self.call("Target.attachToTarget", targetId=page["targetId"], flatten=True)
         self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
