@@ -2,15 +2,14 @@
 
 import csv
 from pathlib import Path
-from typing import Any
 
-from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
+from suexp.logger._run import RunLogger
 from suexp.runner.store import read_history
 
 
-class CSV(Logger):
+class CSV(RunLogger):
     """metrics.csv in the run folder: a row a step, a column a metric.
 
     Written from metrics.jsonl whenever a loop ends, so that a resumed run's table is whole (and
@@ -23,22 +22,8 @@ class CSV(Logger):
     """
 
     def __init__(self, folder: str | Path, **labels: object) -> None:
-        super().__init__()
         del labels
-        self.folder = Path(folder)
-
-    @property
-    def name(self) -> str:
-        """The run's id."""
-        return self.folder.name
-
-    @property
-    def version(self) -> str:
-        """Always empty: the signature is the version."""
-        return ""
-
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Do nothing: config.yaml holds the config."""
+        super().__init__(folder)
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Do nothing: metrics.jsonl is the record."""

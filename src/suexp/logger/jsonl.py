@@ -3,15 +3,14 @@
 import json
 import math
 from pathlib import Path
-from typing import Any
 
-from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from suexp.errors import writing
+from suexp.logger._run import RunLogger
 
 
-class Jsonl(Logger):
+class Jsonl(RunLogger):
     """Append ``{"step": s, name: value, ...}`` to metrics.jsonl, flushed line by line.
 
     The step belongs to the metric: when a resumed run repeats a step, the later line replaces the
@@ -25,27 +24,8 @@ class Jsonl(Logger):
     """
 
     def __init__(self, folder: str | Path) -> None:
-        super().__init__()
-        self.path = Path(folder) / "metrics.jsonl"
-
-    @property
-    def name(self) -> str:
-        """The run's id."""
-        return self.path.parent.name
-
-    @property
-    def version(self) -> str:
-        """Always empty: the signature is the version."""
-        return ""
-
-    @property
-    def save_dir(self) -> str:
-        """The run folder."""
-        return str(self.path.parent)
-
-    @rank_zero_only
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Do nothing: config.yaml holds the config."""
+        super().__init__(folder)
+        self.path = self.folder / "metrics.jsonl"
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:

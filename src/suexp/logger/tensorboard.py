@@ -6,7 +6,7 @@ from pathlib import Path
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from suexp.logger._earlier import earlier
+from suexp.logger._rows import Rows
 
 
 class TensorBoard(TensorBoardLogger):
@@ -24,8 +24,7 @@ class TensorBoard(TensorBoardLogger):
     def __init__(self, folder: str | Path, **labels: object) -> None:
         del labels
         super().__init__(save_dir=folder, name="", version="tensorboard")
-        self._folder = Path(folder)
-        self._begun = False
+        self._rows = Rows(Path(folder))
         self._forget()
 
     @rank_zero_only
@@ -36,10 +35,5 @@ class TensorBoard(TensorBoardLogger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Write events; the first time, of all steps up to this one."""
-        step = step or 0
-        metrics = {name: value for name, value in metrics.items() if name != "epoch"}
-        if not self._begun:
-            self._begun = True
-            for at, values in earlier(self._folder, step, metrics):
-                super().log_metrics(values, at)
-        super().log_metrics(metrics, step)
+        for at, values in self._rows.until(metrics, step):
+            super().log_metrics(values, at)

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lightning_fabric.loggers.logger import rank_zero_experiment
-from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
-from suexp.logger._earlier import earlier
+from suexp.logger._rows import Rows
+from suexp.logger._run import RunLogger
 from suexp.runner import dashboard
 from suexp.runner.versions import provenance
 
@@ -16,7 +16,7 @@ from suexp.runner.versions import provenance
 TAGGED = ("task", "data", "model", "attention", "position", "loss", "optimizer", "scheduler")
 
 
-class Wandb(Logger):
+class Wandb(RunLogger):
     """A wandb run: group the experiment, job type the arm, name arm-seed, id the run's own.
 
     A row of its history is a step of the trainer's, with its number. Offline by default; ``wandb
@@ -47,24 +47,13 @@ class Wandb(Logger):
         entity: str | None = None,
         **labels: Any,
     ) -> None:
-        super().__init__()
-        self.folder = Path(folder)
+        super().__init__(folder)
         self._settings = {"project": project, "mode": mode, "entity": entity}
         self._labels = labels
         self._run: Any = None
-        self._begun = False
+        self._rows = Rows(self.folder)
         if mode == "online":
             dashboard.need_key(*dashboard.ONLINE)
-
-    @property
-    def name(self) -> str:
-        """The run's id."""
-        return self.folder.name
-
-    @property
-    def version(self) -> str:
-        """Always empty: the signature is the version."""
-        return ""
 
     @property
     @rank_zero_experiment
@@ -86,19 +75,11 @@ class Wandb(Logger):
             )
         return self._run
 
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Do nothing: the run begins with its config."""
-
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Add to the row of a step; the first time, to all rows up to it."""
-        step = step or 0
-        metrics = {name: value for name, value in metrics.items() if name != "epoch"}
-        if not self._begun:
-            self._begun = True
-            for at, values in earlier(self.folder, step, metrics):
-                self.experiment.log(values, step=at)
-        self.experiment.log(metrics, step=step)
+        for at, values in self._rows.until(metrics, step):
+            self.experiment.log(values, step=at)
 
 
 def tags(config: Mapping[str, Any]) -> list[str]:

@@ -21,7 +21,7 @@ VIEWS = (
     "catalogue.py",
     "cli/",
     "errors.py",
-    "logger/_earlier.py",
+    "logger/_rows.py",
     "logger/csv.py",
     "logger/tensorboard.py",
     "logger/wandb.py",
