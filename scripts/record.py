@@ -68,14 +68,8 @@ def record(source: Path, target: Path, allow_dirty: bool) -> None:
 
 
 def card(results: dict[str, Any]) -> str:
-    """Return the report with today's limits and, where there are such runs, those on real data.
-
-    The limits are words about the runs, often learned from them, and no result.
-    """
-    catalogue, slug = Catalogue(), results["experiment"]
-    if slug in catalogue.groups["experiment"]:
-        limits = catalogue.option("experiment", slug).content["post"].get("limits", [])
-        results = results | {"post": results["post"] | {"limits": limits}}
+    """Return the report with today's limits and, where there are such runs, those on real data."""
+    results = Catalogue().with_limits(results)
     real = view(results).real_data
     if not real:
         return markdown_report(results)

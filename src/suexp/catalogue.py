@@ -278,6 +278,14 @@ class Catalogue:
             ):
                 yield option.name
 
+    def with_limits(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Return results with today's limits: words about the runs, often learned from them."""
+        slug = results["experiment"]
+        if slug not in self.groups.get("experiment", {}) or not results.get("post"):
+            return results
+        limits = self.option("experiment", slug).content["post"].get("limits", [])
+        return results | {"post": results["post"] | {"limits": limits}}
+
     def describe(self, group: str) -> str:
         """Return one line about a group."""
         if group in _DESCRIPTIONS:

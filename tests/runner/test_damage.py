@@ -152,6 +152,9 @@ def test_a_flipped_bit_of_a_tensor_is_seen(finished: Path, tmp_path: Path) -> No
     torch.load(newest, weights_only=True)  # torch sees nothing
     assert "checksum" in str(damage(newest))
     assert damage(tmp_path / "none.ckpt") is not None
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as file:
+        file.writestr("a", "b")
+    assert damage(tmp_path / "other.zip") is not None  # what torch says of it
 
 
 def test_a_run_whose_folder_is_deleted_says_so(

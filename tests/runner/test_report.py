@@ -451,6 +451,9 @@ def test_figures_on_real_data_join_the_card(record, root):
     assert '(<a href="https://sighan.example/2005">SIGHAN</a>, the test set)' in page
     assert "<code>0123456789ab</code>)<pre><code>suexp task=tagging</code></pre>" in page
     assert record.main(["--check", "--root", str(root)]) == 0
+    card.with_name("real_data.json").write_text("[{", encoding="utf-8")
+    with pytest.raises(UserError, match=r"real_data.json is damaged"):
+        load_results(card.parent)
 
 
 def test_limits_are_those_of_today(record, root):

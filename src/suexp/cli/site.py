@@ -54,10 +54,7 @@ def entries(catalogue: Catalogue, out: Path) -> Iterator["Entry"]:
             where = str(latest["where"])
             folder = experiments_dir() / slug if where == "recorded" else Path(where)
             try:
-                results = load_results(folder)
-                limits = (content.get("post") or {}).get("limits")
-                if limits and results.get("post"):  # today's words, often learned from the runs
-                    results["post"] = results["post"] | {"limits": limits}
+                results = catalogue.with_limits(load_results(folder))
             except UserError as error:
                 show_text(f"left out: {error}")
         yield Entry(slug, content, sorted(parts.get(slug, [])), results, folder, where)

@@ -37,25 +37,32 @@ def load_results(directory: Path) -> dict[str, Any]:
         UserError: there is none, it is not whole, or another version wrote it.
     """
     path = directory / "results.json"
+    again = "run the experiment again (finished runs are reused)"
     try:
-        results = json.loads(path.read_text(encoding="utf-8"))
+        results = _load(path, again)
     except FileNotFoundError:
         inside = sorted(p.parent for p in directory.glob("*/results.json"))
         hint = f"did you mean {inside[0]}?" if inside else "run the experiment first"
         raise UserError(f"{directory} has no results.json; {hint}") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        again = "run the experiment again (finished runs are reused)"
-        raise UserError(f"{path} is damaged ({error}); {again}") from error
     if not isinstance(results, dict) or any(key not in results for key in NEEDED):
         raise UserError(f"{path} is not the results of an experiment")
     if results["schema"] != 1:
         raise UserError(f"{path} has schema {results['schema']}, this version reads 1")
     real = directory / "real_data.json"
     if real.is_file():
-        results["real_data"] = json.loads(real.read_text(encoding="utf-8"))
+        results["real_data"] = _load(real, "restore or delete it")
     return results
+
+
+def _load(path: Path, remedy: str) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); {remedy}") from error
 
 
 def write_report(results: dict[str, Any], directory: Path) -> None:
