@@ -13,6 +13,7 @@ from suexp.runner.conduct import conduct
 from suexp.runner.local import _as_child, _order, run_all, run_elsewhere
 from suexp.runner.store import Run
 from suexp.runner.sweep import flatten, plan
+from tests.runner.tiny import forget_compositions
 
 
 def config(out: Path, seed: int, parent: str | None = None) -> dict[str, Any]:
@@ -66,9 +67,8 @@ def test_finished_runs_are_found_by_little_work(
 
         monkeypatch.setattr(where, name, call)
 
-    composing = (compose._resolve, compose._resolved, compose._composed, compose._chosen)
-    for cache in (*composing, signature._data):
-        cache.cache_clear()
+    forget_compositions()
+    signature._data.cache_clear()
     counted(compose, "_compose")
     counted(signature, "instantiate")
     counted(Run, "summary")

@@ -10,7 +10,7 @@ from suexp.errors import UserError
 from suexp.runner.compose import resolve
 from suexp.runner.conduct import conduct
 from suexp.runner.sweep import choose, flatten, plan
-from tests.runner.tiny import tiny
+from tests.runner.tiny import EXPERIMENT, tiny
 
 
 def refused(*arguments: str) -> str:
@@ -128,24 +128,17 @@ def test_every_run_is_composed_before_any_starts() -> None:
     assert "cannot be combined with" in refused("attention=softmax,performer", "position=alibi")
 
 
-TINY_EXPERIMENT = """
-# @package _global_
-# A test's experiment.
-defaults:
-  - _self_
-hydra: {mode: MULTIRUN}
-post: {slug: tiny, title: T, title_zh: T, url: https://kexue.fm, date: 2020-01-01, paper: P,
-       claim: C, cost: c, limits: []}
+ARMS = (
+    EXPERIMENT
+    + """
 arms:
   good: [optimizer=adamw]
   bad: [optimizer=sgd, optimizer.lr=1e30, trainer.gradient_clip_val=null]
-seeds: [0, 1]
 claims:
   C1: {text: "Good beats bad.", test: "val/loss[good] < val/loss[bad]"}
   C2: {text: "Good is below ten.", test: "val/loss[good] < 10"}
-figures:
-  curves: {kind: line, from: history, x: step, y: val/loss, by: arm, caption: "Curves."}
 """
+)
 
 
 @pytest.mark.slow
@@ -159,7 +152,7 @@ def test_a_failed_arm_does_not_stop_the_others(
     import shutil
 
     shutil.copytree(conf_dir(), conf)
-    (conf / "experiment" / "tiny.yaml").write_text(TINY_EXPERIMENT)
+    (conf / "experiment" / "tiny.yaml").write_text(ARMS)
     for module in ("compose", "sweep"):
         monkeypatch.setattr(f"suexp.runner.{module}.conf_dir", lambda: conf)
     out = tmp_path / "out"

@@ -17,26 +17,20 @@ import pytest
 import torch
 
 from suexp.runner.store import read_history
-from tests.runner.tiny import TINY
+from tests.runner.tiny import EXPERIMENT, TINY
 from tests.runner.violent import Moment, nursery
 
-EXPERIMENT = """
-# @package _global_
-# A test's experiment: random features, dropout, a parent that two runs share.
-defaults:
-  - _self_
-hydra: {mode: MULTIRUN}
-post: {slug: tiny, title: T, title_zh: T, url: https://kexue.fm, date: 2020-01-01, paper: P,
-       claim: C, cost: c, limits: []}
+# Random features, dropout, a parent that two runs share.
+ARMS = (
+    EXPERIMENT
+    + """
 arms:
   plain: [attention=performer]
   child: [{parent: [seed=9, trainer.max_steps=3]}]
-seeds: [0, 1]
 claims:
   C1: {text: "The child is better.", test: "val/loss[child] < val/loss[plain]"}
-figures:
-  curves: {kind: line, from: history, x: step, y: val/loss, by: arm, caption: "Curves."}
 """
+)
 ARGV = [
     "--config-dir",
     "../conf",
@@ -61,7 +55,7 @@ Begin = Callable[[Path, Moment, int], tuple[int, str]]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("violence")
     (root / "conf" / "experiment").mkdir(parents=True)
-    (root / "conf" / "experiment" / "tiny.yaml").write_text(EXPERIMENT)
+    (root / "conf" / "experiment" / "tiny.yaml").write_text(ARMS)
     return root
 
 

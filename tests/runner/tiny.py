@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from suexp.runner import compose
+
 TINY = (
     "data.tokenizer=bytes",
     "data.max_bytes=60000",
@@ -19,6 +21,27 @@ TINY = (
     "trainer.enable_progress_bar=false",
     "threads=1",
 )
+
+
+EXPERIMENT = """
+# @package _global_
+# A test's experiment.
+defaults:
+  - _self_
+hydra: {mode: MULTIRUN}
+post: {slug: tiny, title: T, title_zh: T, url: https://kexue.fm, date: 2020-01-01, paper: P,
+       claim: C, cost: c, limits: []}
+seeds: [0, 1]
+figures:
+  curves: {kind: line, from: history, x: step, y: val/loss, by: arm, caption: "Curves."}
+"""
+
+
+def forget_compositions() -> None:
+    """Make the next configs be composed and resolved anew."""
+    for function in vars(compose).values():
+        if hasattr(function, "cache_clear"):
+            function.cache_clear()
 
 
 def tiny(out: Path, *overrides: str) -> list[str]:

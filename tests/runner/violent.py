@@ -67,15 +67,15 @@ def _attempt(place: Path, argv: list[str], moment: Moment) -> int:
     os.dup2(said, 2)
     try:
         from suexp.cli import main
-        from suexp.runner import compose, local
+        from suexp.runner import local
+        from tests.runner.tiny import forget_compositions
 
         # Children of a fork server would belong to another group, and import everything anew.
         own: Any = SimpleNamespace(get_context=lambda _: multiprocessing.get_context("fork"))
         local.multiprocessing = own
         local._child = functools.partial(_child, local._child)
         if moment.kind == "event":  # planning, too
-            for cache in (compose._resolve, compose._composed, compose._chosen):
-                cache.cache_clear()
+            forget_compositions()
         _arm(moment, place)
         return main(argv)
     except SystemExit as error:
