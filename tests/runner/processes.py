@@ -64,8 +64,9 @@ def two_processes(config: dict[str, Any]) -> dict[str, Any]:
 
 def _run(config: dict[str, Any], environment: dict[str, str]) -> None:
     os.environ |= environment
-    from suexp.runner.job import execute, exit_code
+    from suexp.runner.job import execute
     from suexp.runner.resume import Interrupted
+    from suexp.runner.store import exit_code
 
     try:
         summary = execute(config)

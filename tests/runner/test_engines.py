@@ -52,7 +52,7 @@ def holder(lock: Path) -> int | None:
 
 def kill_once(run: Run, killed: list[int]) -> None:
     """Kill the run's process as soon as there is a checkpoint to go on from."""
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 240  # an engine on a busy machine takes its time
     while time.monotonic() < deadline and not run.finished:
         pid = holder(run.folder / ".lock") if run.checkpoints() else None
         if pid is not None:

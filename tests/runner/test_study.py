@@ -21,8 +21,8 @@ from filelock import FileLock
 from suexp.cli import main
 from suexp.errors import UserError
 from suexp.runner.compose import resolve
-from suexp.runner.job import execute, exit_code
-from suexp.runner.store import Run
+from suexp.runner.job import execute
+from suexp.runner.store import Run, exit_code
 from suexp.runner.study import Settings, conduct
 from tests.runner.test_resume import assert_equal
 from tests.runner.tiny import tiny

@@ -3,12 +3,10 @@
 import functools
 import gc
 import inspect
-import logging
 import os
 import sys
 import time
 import traceback
-import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,17 +17,18 @@ import torch
 from torch import nn
 
 from suexp.data.base import Data
-from suexp.errors import DISK_FULL, Unwritable, UserError, writing
+from suexp.errors import Unwritable, UserError, writing
 from suexp.redaction import redacted
 from suexp.runner import cost
 from suexp.runner.instantiate import guarded, instantiate, partial
 from suexp.runner.loading import Loading
+from suexp.runner.process import prepare
 from suexp.runner.progress import Progress
 from suexp.runner.pruning import Pruned, Pruning
 from suexp.runner.recorder import NotFinite, Recorder
 from suexp.runner.resume import Checkpoints, Interrupted, Position, damage
-from suexp.runner.store import Run, well
-from suexp.runner.targets import check_targets, trusting
+from suexp.runner.store import Run, exit_code
+from suexp.runner.targets import check_targets
 from suexp.runner.versions import provenance
 from suexp.task.base import Task
 from suexp.task.recorded import Recorded
@@ -170,7 +169,7 @@ def _last_good(run: Run, note: Note) -> Path | None:
 
 def _run(run: Run, parent: Task | None, note: Note) -> dict[str, Any]:
     """Train, or estimate, and write the summary; the lock is held."""
-    _prepare_process()
+    prepare()
     config = run.config
     began, started = time.perf_counter(), datetime.now(UTC)
     if config["threads"]:
@@ -346,71 +345,9 @@ def _outcome(run: Run, task: Recorded, trainer: pl.Trainer, loading: Loading) ->
     }
 
 
-@functools.cache
-def _spare_collections() -> None:
-    """Keep what was imported out of garbage collections, which else go through it in every run."""
-    gc.freeze()
-
-
 def _last(run: Run) -> dict[str, float]:
     """Return each metric's last value."""
     metrics: dict[str, float] = {}
     for line in run.history():
         metrics.update({name: value for name, value in line.items() if name != "step"})
     return metrics
-
-
-def _prepare_process() -> None:
-    """Keep Lightning's advice for newcomers off the screen, and imports out of collections."""
-    _spare_collections()
-    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    for pattern in (
-        ".*does not have many workers.*",
-        ".*LeafSpec.*",
-        ".*your dataloader is not resumable.*",  # ours is: see suexp.runner.resume
-        ".*sync_dist=True.*",  # torchmetrics has summed over the processes already
-        ".*The number of training batches.*",
-        ".*Checkpoint directory.*exists and is not empty.*",
-        ".*is smaller than the logging interval.*",
-        ".*training_step. returned .None.*",  # a method skipped the step
-    ):
-        warnings.filterwarnings("ignore", pattern)  # Python keeps one entry of equal ones
-
-
-def main(argv: list[str]) -> int:
-    """Run one saved config in a process of its own: ``python -m suexp.runner.job config.yaml``.
-
-    The packages that the user allows follow the file's name; what the file allows does not count.
-    """
-    import yaml
-
-    saved = yaml.safe_load(Path(argv[0]).read_text(encoding="utf-8"))
-    return attempt(trusting(saved, argv[1:]))
-
-
-def attempt(config: dict[str, Any], note: Note = print) -> int:
-    """Run one config in a process of its own; return its exit code."""
-    try:
-        summary = execute(config, note)
-    except Interrupted:
-        return 130
-    except Unwritable:
-        return DISK_FULL  # whoever began this process says so, once for all
-    except UserError as error:
-        print(f"suexp: {error}", file=sys.stderr)
-        return 2
-    if summary["status"] != "finished" and not Run(config).folder.exists():
-        print(f"suexp: {summary['error']}", file=sys.stderr)  # nobody can read it there
-    return exit_code(summary)
-
-
-def exit_code(summary: dict[str, Any] | None) -> int:
-    """Return 0 for a finished or pruned run, 2 for the user's mistake, 1 for any other fault."""
-    if well(summary):
-        return 0
-    return 2 if summary is not None and summary["mistake"] else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -35,7 +35,7 @@ class Process(Protocol):
 Begin = Callable[[dict[str, Any], Run], Process]
 
 # What the fork server imports once, for all runs; most of a tiny run's time otherwise.
-PRELOAD = ["suexp.runner.job", "datasets", "suexp.task.causal_lm", "suexp.model.transformer"]
+PRELOAD = ["suexp.runner.child", "datasets", "suexp.task.causal_lm", "suexp.model.transformer"]
 
 
 def run_all(batch: Sequence[Sequence[str]], jobs: int | None) -> list[Summary]:
@@ -273,7 +273,7 @@ class _Forked:
 def _child(config: dict[str, Any], parent: int) -> None:
     """Run one config in a process of its own, which does not outlive the one that asked for it."""
     threading.Thread(target=_follow, args=(parent,), daemon=True).start()
-    from suexp.runner.job import attempt
+    from suexp.runner.child import attempt
 
     sys.exit(attempt(config, tell))
 

@@ -32,7 +32,7 @@ class SavedRun:
     @property
     def command(self) -> list[str]:
         """What runs it in a process of its own; Lightning starts others by the same words."""
-        return [sys.executable, "-m", "suexp.runner.job", str(self.config), *self.allow]
+        return [sys.executable, "-m", "suexp.runner.child", str(self.config), *self.allow]
 
     def __call__(self) -> int:
         """Run, resume or find it."""
@@ -41,7 +41,7 @@ class SavedRun:
             # Lightning starts the processes itself; by this name it leaves Slurm's tasks alone.
             env = {**os.environ, "SLURM_JOB_NAME": "interactive"}
             return subprocess.run(self.command, env=env, check=False).returncode
-        from suexp.runner.job import main
+        from suexp.runner.child import main
 
         return main([str(self.config), *self.allow])
 

@@ -127,6 +127,13 @@ def well(summary: dict[str, Any] | None) -> bool:
     return summary is not None and summary["status"] in ("finished", "pruned")
 
 
+def exit_code(summary: dict[str, Any] | None) -> int:
+    """Return 0 for a finished or pruned run, 2 for the user's mistake, 1 for any other fault."""
+    if well(summary):
+        return 0
+    return 2 if summary is not None and summary["mistake"] else 1
+
+
 def read_history(path: Path) -> list[dict[str, Any]]:
     """Return the metrics of a metrics.jsonl by step; what a resumed run wrote again counts once."""
     steps: dict[int, dict[str, Any]] = {}
