@@ -109,6 +109,17 @@ def test_a_parent_on_several_devices_is_trained_first(tmp_path: Path) -> None:
     assert parent["metrics"]["train/loss"] > summary["metrics"]["train/loss"]
 
 
+def test_the_others_say_what_stopped_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    large = ("optimizer=sgd", "optimizer.lr=1e30", "trainer.gradient_clip_val=null")
+    config = resolve(tiny(tmp_path, *large)).config
+    Run(config).folder.mkdir(parents=True)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert execute(config)["status"] == "failed"
+    assert capsys.readouterr().err.startswith("process 1: the loss is ")
+
+
 def test_only_the_first_process_writes_the_run_s_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

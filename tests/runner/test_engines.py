@@ -64,11 +64,11 @@ def kill_once(run: Run, killed: list[int]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="finds the process in /proc")
-@pytest.mark.parametrize("engine", [submitit, ray])
+@pytest.mark.parametrize(("engine", "seeds"), [(submitit, [0]), (ray, [0, 1])])
 def test_a_killed_worker_s_run_is_taken_over(
-    engine: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    engine: Any, seeds: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    batch = [tiny(tmp_path / "out", *STEPS, f"seed={seed}") for seed in (0, 1)]
+    batch = [tiny(tmp_path / "out", *STEPS, f"seed={seed}") for seed in seeds]
     expected = [execute(resolve(tiny(tmp_path / "own", *x[-4:])).config) for x in batch]
     killed: list[int] = []
     run = Run(resolve(batch[0]).config)

@@ -208,6 +208,8 @@ def _run(run: Run, parent: Task | None, note: Note) -> dict[str, Any]:
         summary["metrics"] = _last(run)
     except UserError as error:
         summary["error"], summary["mistake"] = str(error), not isinstance(error, NotFinite)
+        if not _leads():  # whose summary nobody reads
+            print(f"process {os.environ['LOCAL_RANK']}: {error}", file=sys.stderr)
         if isinstance(error, Unwritable):
             raise
     except Exception as error:
