@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import open_dict
 
 from suexp.catalogue import conf_dir, experiments_dir
 from suexp.errors import UserError
-from suexp.runner.compose import resolve
+from suexp.runner.compose import _compose, resolve
 from suexp.runner.instantiate import instantiate
 from suexp.runner.job import build
 from suexp.runner.sweep import plan
@@ -99,6 +100,18 @@ def test_every_option_composes(choice: str) -> None:
     resolved = resolve([choice, *COMPANIONS.get(choice, [])])
     if group != "scale" and resolved.config.get(group):
         assert resolved.choices[group] == option
+
+
+def test_a_run_is_composed_without_hydra_s_own_groups() -> None:
+    """It is the same; what is said to Hydra itself has them composed."""
+    bare, whole = (_compose(("optimizer=lion", *said)) for said in ((), ("hydra.verbose=true",)))
+    groups = {group for group in whole.hydra.runtime.choices if group.startswith("hydra/")}
+    assert {"hydra/launcher", "hydra/sweeper", "hydra/job_logging"} <= groups
+    assert not {group for group in bare.hydra.runtime.choices if group.startswith("hydra/")}
+    for config in (bare, whole):
+        with open_dict(config):
+            del config["hydra"]
+    assert bare == whole
 
 
 # tests/experiments runs smoke, and composes laptop where a run of it is recorded.

@@ -12,7 +12,7 @@ import yaml
 from suexp.catalogue import conf_dir
 from suexp.cli import rerunning
 from suexp.errors import UserError
-from suexp.runner import job
+from suexp.runner import child
 from suexp.runner.compose import compose, resolve
 from suexp.runner.instantiate import instantiate
 from suexp.runner.job import execute
@@ -179,7 +179,7 @@ def test_what_the_user_allows_reaches_the_run_but_not_its_readers(
     assert run.id == Run({**config, "allow_targets": ["my_parts", "others"]}).id
     saved = save(config)
     assert saved.command[-2:] == [str(saved.config), "my_parts"]
-    assert job.main([str(saved.config)]) == 2  # the file says so, but nobody else
+    assert child.main([str(saved.config)]) == 2  # the file says so, but nobody else
     assert "attention._target_: my_parts.Mine" in capsys.readouterr().err
     assert saved() == 0
     assert run.finished

@@ -10,16 +10,9 @@ from typing import NamedTuple
 
 from suexp.catalogue import Catalogue, has_key
 from suexp.errors import UserError
-from suexp.runner.suggest import (
-    chosen_experiments,
-    near,
-    nearest,
-    no_choice,
-    sweep_needs_flag,
-    unknown_key,
-    unknown_option,
-    unreadable,
-)
+from suexp.runner.explain import chosen_experiments, no_choice, sweep_needs_flag, unreadable
+from suexp.runner.nearest import near, nearest
+from suexp.runner.unknown import unknown_key, unknown_option
 
 SUBCOMMANDS = ("list", "show", "check", "report", "runs", "rerun")
 

@@ -8,7 +8,7 @@ from suexp.catalogue import Catalogue, Option
 from suexp.cli import verdicts
 from suexp.cli.terminal import parser, show_rows, show_text
 from suexp.errors import UserError
-from suexp.runner.suggest import near
+from suexp.runner.nearest import near
 
 
 def run(argv: Sequence[str]) -> int:

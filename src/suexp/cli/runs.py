@@ -11,8 +11,8 @@ from typing import Any
 from suexp.cli.terminal import counted, parser, show_rows, show_text
 from suexp.errors import UserError
 from suexp.runner.inventory import STATUSES, Stored, chosen, stored
+from suexp.runner.nearest import near
 from suexp.runner.readable import duration, number, size
-from suexp.runner.suggest import near
 
 ORDERS = ("when", "size", "time", "id")
 

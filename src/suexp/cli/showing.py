@@ -10,7 +10,8 @@ from suexp.catalogue import Catalogue, Option
 from suexp.cli import costing, listing, verdicts
 from suexp.cli.terminal import parser, show_rows, show_text
 from suexp.errors import UserError
-from suexp.runner.suggest import near, unknown_option
+from suexp.runner.nearest import near
+from suexp.runner.unknown import unknown_option
 from suexp.source import Target, meanings, sections
 
 

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from suexp.runner.suggest import near
+from suexp.runner.nearest import near
 from suexp.source import Module
 
 _LISTS = {

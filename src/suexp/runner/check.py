@@ -15,7 +15,7 @@ from suexp.catalogue import Catalogue, conf_dir
 from suexp.errors import UserError
 from suexp.redaction import secret_in
 from suexp.runner.annotation import mismatch
-from suexp.runner.suggest import near
+from suexp.runner.nearest import near
 from suexp.runner.targets import check_targets
 from suexp.source import Target, read
 

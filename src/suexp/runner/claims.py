@@ -19,7 +19,7 @@ from typing import Any
 from suexp.errors import UserError
 from suexp.runner.expression import Claim, Link, Metric, Slope, compare, evaluate
 from suexp.runner.grammar import parse
-from suexp.runner.suggest import near
+from suexp.runner.nearest import near
 
 __all__ = ["VERDICTS", "Claim", "check_claims", "check_metrics", "judge", "parse"]
 

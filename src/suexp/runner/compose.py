@@ -24,8 +24,8 @@ from omegaconf.resolvers.oc import env
 from suexp.catalogue import conf_dir
 from suexp.errors import UserError
 from suexp.runner.check import check, check_combination
+from suexp.runner.explain import explain
 from suexp.runner.repository import Remembered
-from suexp.runner.suggest import explain
 from suexp.runner.targets import allowed
 
 # What an experiment says of its runs; a single run does not depend on it.
@@ -99,7 +99,8 @@ def _compose(
     """Return the composed config; files of experiments lose the keys ``without``."""
     with _told(overrides), _loader(config_dir) as loader:
         own = loader.repository
-        loader.repository = Remembered(own, without)
+        bare = not any(key_of(item).startswith("hydra") for item in overrides)
+        loader.repository = Remembered(own, without, bare)
         try:
             # The experiment sweeper composes one run at a time, so the mode is always RUN here.
             config: DictConfig = loader.load_configuration(

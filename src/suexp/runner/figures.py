@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from suexp.errors import UserError
 from suexp.runner.figure_data import SOURCES, NothingToDrawError, rows_of
-from suexp.runner.suggest import near
+from suexp.runner.nearest import near
 from suexp.runner.theme import PAPER, STYLE
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from suexp.runner.expression import (
     evaluate,
     leaves,
 )
-from suexp.runner.suggest import near
+from suexp.runner.nearest import near
 
 RELATIONS = ("<=", ">=", "==", "<", ">")
 _SPELLINGS = {"≤": "<=", "≥": ">=", "±": "+-", "−": "-"}

@@ -32,7 +32,8 @@ class GuardedLoader(ConfigLoaderImpl):
             UserError: the key and the class, and how to allow it.
         """
         config = super().load_configuration(config_name, overrides, *args, **kwargs)
-        check_hydra(config, overrides)
+        if not getattr(self.repository, "bare", False):  # a run's config: Hydra builds nothing
+            check_hydra(config, overrides)
         return config
 
 

@@ -13,7 +13,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from suexp.errors import UserError
-from suexp.runner.suggest import near
+from suexp.runner.nearest import near
 
 STATUSES = ("finished", "pruned", "failed", "running", "stopped")
 # What a filter may name beside the keys of a config.

@@ -15,8 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 from suexp.catalogue import conf_dir
 from suexp.errors import UserError
 from suexp.runner.compose import resolve
+from suexp.runner.explain import explain
 from suexp.runner.guard import GuardedLoader
-from suexp.runner.suggest import explain
 
 
 def job(cfg: DictConfig) -> float | None:

@@ -1,11 +1,13 @@
 """Hydra's config files, each read and parsed once a process."""
 
+import dataclasses
 import pickle
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_repository import ConfigRepository, IConfigRepository
+from hydra.core.default_element import GroupDefault
 from hydra.core.object_type import ObjectType
 from omegaconf import DictConfig, open_dict
 
@@ -21,14 +23,27 @@ class Remembered(ConfigRepository):
     Args:
         own: Hydra's repository.
         without: keys that files in experiment/ lose, which only a whole experiment reads.
+        bare: leave out Hydra's own groups, such as its logging: a third of the time, and a run has
+            no use for them.
     """
 
-    def __init__(self, own: IConfigRepository, without: Collection[str]) -> None:
+    def __init__(
+        self, own: IConfigRepository, without: Collection[str], bare: bool = False
+    ) -> None:
         self.sources = own.get_sources()
         self.without = tuple(without)
+        self.bare = bare
 
     def load_config(self, config_path: str) -> Any:
         """Return the parsed file, or None where there is none."""
+        found = self._read(config_path)
+        if self.bare and found is not None and found.defaults_list:
+            theirs = config_path == "hydra/config"
+            kept = [d for d in found.defaults_list if not theirs and not _of_hydra(d)]
+            found = dataclasses.replace(found, defaults_list=kept)
+        return found
+
+    def _read(self, config_path: str) -> Any:
         source = self._find_object_source(config_path, ObjectType.CONFIG)
         name = config_path if config_path.endswith(".yaml") else f"{config_path}.yaml"
         file = (
@@ -46,3 +61,9 @@ class Remembered(ConfigRepository):
                         found.config.pop(left_out, None)
             _READ[key] = pickle.dumps(found)
         return pickle.loads(_READ[key])  # an eighth of a deep copy's time
+
+
+def _of_hydra(default: Any) -> bool:
+    return isinstance(default, GroupDefault) and f"{default.group}/".lstrip("/").startswith(
+        "hydra/"
+    )

@@ -22,8 +22,8 @@ from hydra.errors import HydraException
 from suexp.catalogue import conf_dir
 from suexp.errors import UserError
 from suexp.runner.compose import compose, key_of, resolve
+from suexp.runner.explain import explain
 from suexp.runner.signature import volatile
-from suexp.runner.suggest import explain
 
 Value = str | int | float
 EXAMPLE = "'optimizer.lr=tag(log, interval(1e-4, 1e-2))'"

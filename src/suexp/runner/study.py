@@ -14,11 +14,12 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from suexp.errors import UserError
+from suexp.redaction import secret_in
 from suexp.runner.compose import resolve
 from suexp.runner.local import tell
+from suexp.runner.nearest import near
 from suexp.runner.search import Search, parse
 from suexp.runner.store import Run
-from suexp.runner.suggest import near
 from suexp.runner.sweep import quoted
 from suexp.runner.trial import Trial, optuna, pruner
 
@@ -54,9 +55,10 @@ class Settings:
         for key, least in (("n_trials", 1), ("startup_trials", 0), ("warmup_steps", 0)):
             if getattr(self, key) < least:
                 raise UserError(f"hydra.sweeper.{key}={getattr(self, key)}: {least} is the least")
-        if re.search(r"//[^/@]*:[^/@]*@", self.storage or ""):
+        held = secret_in(self.storage or "")
+        if held:
             raise UserError(
-                "hydra.sweeper.storage: the URL holds a password, which every run's config.yaml "
+                f"hydra.sweeper.storage: the URL holds {held}, which every run's config.yaml "
                 "would hold, too; leave it to the driver's own file or variable (~/.pgpass, say)"
             )
 

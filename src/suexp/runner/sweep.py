@@ -16,10 +16,11 @@ from suexp.catalogue import conf_dir
 from suexp.errors import UserError
 from suexp.runner.claims import check_claims
 from suexp.runner.compose import EXPERIMENT_KEYS, _compose, key_of, refuse_allowing, resolve
+from suexp.runner.explain import explain
 from suexp.runner.figures import check_figures
+from suexp.runner.nearest import near
 from suexp.runner.signature import volatile
 from suexp.runner.store import Run
-from suexp.runner.suggest import explain, near
 
 
 @dataclass(frozen=True)

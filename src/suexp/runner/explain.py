@@ -1,196 +1,20 @@
-"""One line for a mistake on the command line, with the near match.
+"""One line for what Hydra refuses.
 
 Hydra advises ``+key`` for a key that it does not know, which makes a misspelling succeed in
 silence; no message here does.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from difflib import SequenceMatcher
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from suexp.catalogue import Catalogue, has_key
+from suexp.catalogue import Catalogue
 from suexp.errors import UserError
-
-# What other programs call a key.
-ALIASES = {
-    "accumulate": "accumulate_grad_batches",
-    "bs": "batch_size",
-    "clip": "gradient_clip_val",
-    "context_length": "block_size",
-    "d_head": "head_dim",
-    "d_model": "dim",
-    "depth": "num_layers",
-    "embed_dim": "dim",
-    "gpus": "devices",
-    "heads": "num_heads",
-    "hidden_dim": "dim",
-    "hidden_size": "dim",
-    "layers": "num_layers",
-    "learning_rate": "lr",
-    "max_len": "max_length",
-    "max_seq_len": "max_length",
-    "n_embd": "dim",
-    "n_head": "num_heads",
-    "n_heads": "num_heads",
-    "n_layer": "num_layers",
-    "n_layers": "num_layers",
-    "nb_features": "num_features",
-    "output_dir": "out",
-    "random_seed": "seed",
-    "seq_len": "block_size",
-    "sequence_length": "block_size",
-    "steps": "max_steps",
-    "wd": "weight_decay",
-}
-
-
-# The parts of an experiment: their inner names are its own, not keys to hint at.
-EXPERIMENT_KEYS = {"arms", "claims", "figures", "post", "scale", "scales", "tune"}
+from suexp.runner.nearest import hint
+from suexp.runner.unknown import unknown_key, unknown_option
 
 _NO_CHOICE = "null is not an option; to choose nothing write ~{0}"
-
-
-def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """Return the known word most like this one; case, hyphens and underscores do not count."""
-    best, best_score = None, cutoff
-    plain = _plain(word)
-    alias = _plain(ALIASES.get(word.lower(), word))
-    for candidate in known:
-        other = _plain(candidate)
-        if other in (plain, alias):
-            return candidate
-        matcher = SequenceMatcher(None, plain, other)
-        if matcher.real_quick_ratio() >= best_score and matcher.ratio() > best_score:
-            best, best_score = candidate, matcher.ratio()
-    return best
-
-
-def hint(word: str, known: Sequence[str], prefix: str = "", suffix: str = "") -> str:
-    """Return the near match as a clause, or what there is to choose from."""
-    match = nearest(word, known)
-    if match is not None:
-        return f"did you mean {prefix}{match}{suffix}?"
-    if not known:
-        return "there is nothing to choose from"
-    return f"choose from {', '.join(known[:20])}{', ...' if len(known) > 20 else ''}"
-
-
-def near(word: str, known: Iterable[str], prefix: str = "") -> str:
-    """Return `hint` as the end of a sentence."""
-    return f"; {hint(word, list(known), prefix)}"
-
-
-def unknown_option(group: str, name: str, catalogue: Catalogue) -> str:
-    """Return the line for ``group=name`` where the group has no such option."""
-    options = list(catalogue.groups.get(group, {}))
-    if nearest(name, options) is None:
-        for other in catalogue.named(name):
-            return f"{group}={name}: {name} is no {group}; did you mean {other.group}={name}?"
-    return f"{group}={name}: no such option; {hint(name, options, f'{group}=')}"
-
-
-def unknown_key(
-    key: str,
-    catalogue: Catalogue,
-    value: str = "",
-    chosen: Sequence[str] = (),
-) -> str:
-    """Return the line for a key, or a group, that the config does not have.
-
-    Args:
-        key: as on the command line, for example ``optimizer.lrr``.
-        catalogue: what there is.
-        value: what it was to be set to.
-        chosen: the experiments that were chosen, whose keys count too.
-    """
-    suffix = f"={value}" if value else ""
-    head, _, rest = key.partition(".")
-    tree = catalogue.keys(chosen)
-    owner = next((name for name in catalogue.experiments_with(key) if name not in chosen), None)
-    if owner is not None:
-        return f"{key}{suffix}: only experiment={owner} has this key; choose it too"
-    if "/" in head and not rest:
-        return _unknown_path(key, catalogue)
-    if not rest:
-        for path in _deep(head, tree):
-            return f"{key}{suffix}: no such key; did you mean {path}{suffix}?"
-        named = [option.group for option in catalogue.named(value)] if value else []
-        match = nearest(head, [*named, *tree], 0.75) or nearest(head, [*named, *catalogue.groups])
-        if match is not None:
-            is_group = match in catalogue.groups
-            what = "group" if is_group else "key"
-            return f"{key}{suffix}: no such {what}; did you mean {match}{suffix}?"
-        groups = ", ".join(catalogue.groups)
-        return f"{key}{suffix}: no such group or key; the groups are {groups}"
-    if head in EXPERIMENT_KEYS - {"scale"} and head not in tree:
-        return f"{key}: only experiments have {head}; choose one with experiment=..."
-    if head not in tree:
-        match = nearest(head, tree)
-        if match is None:
-            return f"{key}: there is no {head}; {hint(head, list(catalogue.groups))}"
-        return f"{key}: there is no {head}; did you mean {match}.{rest}?"
-    return _unknown_inner(key, tree, catalogue)
-
-
-def _unknown_path(key: str, catalogue: Catalogue) -> str:
-    head, _, rest = key.rpartition("/")
-    if head in catalogue.groups:
-        near = hint(rest, list(catalogue.groups[head]), f"{head}=")
-        return f"{key}: a choice is written with =; {near}"
-    return f"{key}: no such group; {hint(key, list(catalogue.groups))}"
-
-
-def _unknown_inner(key: str, tree: dict[str, Any], catalogue: Catalogue) -> str:
-    """Walk down as far as the key goes; the first part that is not there is the mistake."""
-    parts = key.split(".")
-    node: Any = tree
-    for depth, part in enumerate(parts):
-        if not isinstance(node, dict):
-            return f"{key}: {'.'.join(parts[:depth])} is a single value, not a group of keys"
-        if part in node:
-            node = node[part]
-            continue
-        before, after = ".".join(parts[:depth]), ".".join(parts[depth + 1 :])
-        match = nearest(part, _visible(node))
-        if match is not None:
-            corrected = ".".join(filter(None, [before, match, after]))
-            return f"{key}: no such key; did you mean {corrected}?"
-        if depth == 1 and part in catalogue.groups.get(before, {}):
-            return f"{key}: an option is chosen with =; did you mean {before}={part}?"
-        for path in _deep(part, tree):
-            if not after:
-                return f"{key}: no such key in {before}; did you mean {path}?"
-        keys = ", ".join(_visible(node)) or "no keys"
-        return f"{key}: no such key; {before} has {keys}"
-    owners = [
-        option.name
-        for option in (catalogue.options(parts[0]) if parts[0] in catalogue.groups else [])
-        if has_key(option.content, parts[1:])
-    ]
-    if owners:
-        options = " or ".join(f"{parts[0]}={name}" for name in owners[:4])
-        return f"{key}: the chosen {parts[0]} has no such key; it is one of {options}"
-    return f"{key}: no such key in this config"
-
-
-def _deep(word: str, tree: dict[str, Any]) -> Iterator[str]:
-    """Give the keys one level down that bear this name or its alias."""
-    wanted = {word, ALIASES.get(word, word)}
-    for group, node in tree.items():
-        if isinstance(node, dict):
-            for key in node:
-                if key in wanted and group not in EXPERIMENT_KEYS:
-                    yield f"{group}.{key}"
-
-
-def _visible(node: dict[str, Any]) -> list[str]:
-    return [str(key) for key in node if not str(key).startswith("_")]
-
-
-def _plain(word: str) -> str:
-    return re.sub(r"[-_ ]", "", word).lower()
 
 
 class Case(NamedTuple):

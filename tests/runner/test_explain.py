@@ -10,7 +10,8 @@ from omegaconf import OmegaConf, open_dict
 
 from suexp.catalogue import Catalogue
 from suexp.errors import UserError
-from suexp.runner.suggest import explain, near, nearest
+from suexp.runner.explain import explain
+from suexp.runner.nearest import near, nearest
 from tests.cli.tree import write_tree
 
 COMPOSING = {
