@@ -4,15 +4,16 @@ Whole processes, medians of --repeats, the contestants taking turns.
 """
 
 import argparse
+import functools
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 # What a person writes by hand: torch and lightning imported, the same model, one step.
@@ -91,21 +92,41 @@ def sweep_overhead(jobs: int, folder: str, runs: int) -> float:
     return (many - one) / (runs - 1)
 
 
-def processor_seconds(logger: str, folder: str, seed: int) -> float:
-    """Return the processor time of a whole run of 1,000 steps, its children included."""
-    command = [
-        str(Path(sys.executable).parent / "suexp"),
-        f"logger={logger}",
-        f"out=out-{logger}-{time.time()}",
-        f"seed={seed}",
-        "trainer.max_steps=1000",
-        "trainer.enable_progress_bar=false",
-        "threads=1",
+def pair_seconds(
+    folder: str, seed: int, loggers: Sequence[str], cores: Sequence[int]
+) -> list[float]:
+    """Return the seconds of whole runs of 1,000 steps made side by side, a logger and core each.
+
+    Side by side, for a machine drifts by more than what is measured; a logger's own processes stay
+    on its run's core.
+    """
+    began = time.time()
+    running = [
+        subprocess.Popen(
+            [
+                str(Path(sys.executable).parent / "suexp"),
+                f"logger={logger}",
+                f"out=out-{logger}-{began}",
+                f"seed={seed}",
+                "trainer.max_steps=1000",
+                "trainer.enable_progress_bar=false",
+                "threads=1",
+            ],
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=functools.partial(os.sched_setaffinity, 0, {core}),
+        )
+        for logger, core in zip(loggers, cores, strict=True)
     ]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, cwd=folder, capture_output=True, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+    def ended(process: subprocess.Popen[bytes]) -> float:
+        if process.wait():
+            raise SystemExit(f"a run ended with exit code {process.returncode}")
+        return time.time() - began
+
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(ended, running))
 
 
 def compare_start(folder: str, repeats: int) -> dict[str, float]:
@@ -171,47 +192,48 @@ def compare_found(folder: str, repeats: int, runs: int = 200) -> dict[str, float
 
 
 def compare_workers(folder: str, repeats: int) -> dict[str, float]:
-    """Print and return how much faster two workers train 16 runs of some seconds than one."""
+    """Print and return how much faster two workers train 32 runs of some seconds than one."""
     train = [*SWEEP, "threads=1", "trainer.max_steps=100"]
-    whole, beyond = [], []
+    times: dict[tuple[int, int], list[float]] = {}
     for _ in range(repeats):
-        seconds = {
-            (workers, count): sweep_seconds(
-                folder,
-                *train,
-                "seed=" + ",".join(map(str, range(count))),
-                f"hydra.launcher.jobs={workers}",
-                f"out={workers}-{count}-{time.time()}",
-            )
-            for count in (2, 16)
-            for workers in (0, 2)
-        }
-        whole.append(seconds[0, 16] / seconds[2, 16])
-        one, two = (seconds[workers, 16] - seconds[workers, 2] for workers in (0, 2))
-        beyond.append(one / two)
-    ratio, rest = statistics.median(whole), statistics.median(beyond)
+        for count in (2, 32):
+            for workers in (0, 2):
+                seconds = sweep_seconds(
+                    folder,
+                    *train,
+                    "seed=" + ",".join(map(str, range(count))),
+                    f"hydra.launcher.jobs={workers}",
+                    f"out={workers}-{count}-{time.time()}",
+                )
+                times.setdefault((workers, count), []).append(seconds)
+    few, many = ([statistics.median(times[workers, n]) for workers in (0, 2)] for n in (2, 32))
+    ratio, rest = many[0] / many[1], (many[0] - few[0]) / (many[1] - few[1])
     print(
-        f"two workers: {ratio:.2f} times as fast as one, {rest:.2f} beyond the start and the "
-        "first two runs (target 1.7)"
+        f"32 runs: one worker {many[0]:.1f} s, two {many[1]:.1f} s, {ratio:.2f} times as fast "
+        f"(target 1.7); beyond the start and the first two runs {rest:.2f} times"
     )
-    return {"ratio": ratio, "beyond": rest}
+    return {"ratio": ratio, "beyond": rest, "one": many[0], "two": many[1]}
 
 
 def compare_wandb(folder: str, repeats: int) -> dict[str, float]:
-    """Print and return the processor time of a run with logger=wandb, offline, beside none."""
-    seconds: dict[str, list[float]] = {"none": [], "wandb": []}
+    """Print and return the time of a run with logger=wandb, offline, beside one with none.
+
+    Each repeat makes both twice, on either core.
+    """
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    if len(cores) < 2:
+        raise SystemExit("wandb's share is measured on two cores")
+    pairs = []
     for repeat in range(repeats):
-        for logger, values in seconds.items():
-            values.append(processor_seconds(logger, folder, repeat))
-    found = {logger: statistics.median(values) for logger, values in seconds.items()}
-    found["ratio"] = statistics.median(
-        a / b for a, b in zip(seconds["wandb"], seconds["none"], strict=True)
-    )
+        pairs.append(pair_seconds(folder, repeat, ("none", "wandb"), cores))
+        pairs.append(pair_seconds(folder, repeat, ("wandb", "none"), cores)[::-1])
+    none, wandb = map(statistics.mean, zip(*pairs, strict=True))
+    each = ", ".join(f"{a:.1f} / {b:.1f}" for a, b in pairs)
     print(
-        f"1,000 steps: logger=none {found['none']:.1f} s of processor time, "
-        f"wandb {found['wandb']:.1f} s, ratio {found['ratio']:.3f} (target 1.03)"
+        f"1,000 steps, logger=none / wandb, side by side: {each} s, "
+        f"ratio {wandb / none:.3f} (target 1.03)"
     )
-    return found
+    return {"none": none, "wandb": wandb, "ratio": wandb / none}
 
 
 def main() -> None:
