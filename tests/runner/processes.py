@@ -9,11 +9,12 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from suexp.runner.local import PRELOAD
+from suexp.runner.compose import resolve
+from suexp.runner.local import preload
 from suexp.runner.store import Run
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(PRELOAD)
+FORKS.set_forkserver_preload(preload(resolve([]).config))
 
 
 def apart(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -10,7 +10,7 @@ from hydra_plugins.suexp_launcher.local_launcher import LocalLauncher
 from suexp.runner import compose, signature
 from suexp.runner.compose import resolve
 from suexp.runner.conduct import conduct
-from suexp.runner.local import _as_child, _order, run_all, run_elsewhere
+from suexp.runner.local import _as_child, _order, preload, run_all, run_elsewhere
 from suexp.runner.store import Run
 from suexp.runner.sweep import flatten, plan
 from tests.runner.tiny import forget_compositions
@@ -33,6 +33,16 @@ def test_a_finished_parent_keeps_nobody_waiting(tmp_path: Path, monkeypatch) -> 
     configs = [config(tmp_path, 0, "seed=7"), config(tmp_path, 1, "seed=7"), config(tmp_path, 2)]
     monkeypatch.setattr("suexp.runner.store.Run.finished", True)
     assert _order(configs) == [0, 1, 2]
+
+
+def test_the_fork_server_imports_what_runs_are_built_of(tmp_path: Path) -> None:
+    """Else each of its children would."""
+    own = (f"out={tmp_path}", "attention=performer", "logger=none")
+    modules = preload(resolve(own).config)
+    assert {"suexp.attention.performer", "suexp.task.causal_lm", "suexp.data.pydoc"} <= {*modules}
+    assert "suexp.attention.softmax" not in modules
+    strange = {"model": {"_target_": "my_package.Model", "parts": [{"_target_": "suexp.norm.RMS"}]}}
+    assert [module for module in preload(strange) if module not in modules] == ["suexp.norm"]
 
 
 def test_parents_of_a_child_process_share_its_threads() -> None:

@@ -16,6 +16,7 @@ from suexp.runner.compose import resolve
 from suexp.runner.saved import save
 from suexp.runner.signature import source_hash
 from suexp.runner.store import Run, well
+from suexp.runner.targets import targets, within
 
 Summary = dict[str, Any] | None
 
@@ -34,8 +35,12 @@ class Process(Protocol):
 # Starts a run that has a folder of its own, from its resolved config.
 Begin = Callable[[dict[str, Any], Run], Process]
 
-# What the fork server imports once, for all runs; most of a tiny run's time otherwise.
-PRELOAD = ["suexp.runner.child", "datasets", "suexp.task.causal_lm", "suexp.model.transformer"]
+_EVERY_RUNS = (
+    "suexp.runner.child",
+    "suexp.data.rows",
+    "suexp.data.tokenizer",
+    "suexp.logger.jsonl",
+)
 
 
 def run_all(batch: Sequence[Sequence[str]], jobs: int | None) -> list[Summary]:
@@ -159,7 +164,7 @@ def _in_process(configs: list[dict[str, Any]]) -> list[Summary]:
 
 def _in_children(configs: list[dict[str, Any]], jobs: int, threads: int) -> list[Summary]:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOAD)
+    context.set_forkserver_preload(preload(configs[0]))
 
     def begin(own: dict[str, Any], _: Run) -> Process:
         if many_devices(own):
@@ -253,6 +258,12 @@ def _order(configs: list[dict[str, Any]]) -> list[int]:
             turns.append(2 if parent.id in seen else 0)
             seen.add(parent.id)
     return sorted(range(len(configs)), key=turns.__getitem__)
+
+
+def preload(config: dict[str, Any]) -> list[str]:
+    """Return the modules that a run needs, which a fork server imports once for all like it."""
+    ours = {str(target) for _, target in targets(config) if within(str(target), ["suexp"])}
+    return [*_EVERY_RUNS, *sorted(target.rpartition(".")[0] for target in ours)]
 
 
 class _Forked:
