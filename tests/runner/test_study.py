@@ -238,6 +238,7 @@ def loss(config: dict[str, Any]) -> dict[str, Any]:
 def search(out: Path, launcher: Fake, *arguments: str, **settings: Any) -> int:
     keys = {"metric": "val/loss", "direction": "minimize", "sampler": "tpe", "seed": 0}
     keys |= {"pruner": "none", "startup_trials": 5, "warmup_steps": 0, "storage": None}
+    keys |= {"n_jobs": None}
     with contextlib.redirect_stdout(io.StringIO()):
         space = arguments or ("optimizer.lr=interval(0,1)",)
         own = {"study_name": None, "n_trials": 6, **keys, **settings}
@@ -262,6 +263,23 @@ def test_batches_are_as_large_as_the_launcher(tmp_path: Path) -> None:
     assert search(other, Fake(loss, 4), n_trials=4) == 0
     assert search(other, Fake(loss, 4), n_trials=11) == 0
     assert values(other)[:10] == values(tmp_path)[:10]
+
+
+@pytest.mark.parametrize(
+    ("asked", "batches"),
+    [
+        ({}, [10, 3]),  # a batch of all 13 would be a random search
+        ({"sampler": "random"}, [13]),
+        ({"n_jobs": 5}, [5, 5, 3]),
+        ({"n_jobs": 100}, [13]),
+    ],
+)
+def test_a_wide_launcher_does_not_get_all_trials_of_tpe(
+    tmp_path: Path, asked: dict[str, Any], batches: list[int]
+) -> None:
+    launcher = Fake(loss, 100)
+    assert search(tmp_path, launcher, n_trials=13, **asked) == 0
+    assert launcher.batches == batches
 
 
 def test_runs_that_exist_are_told_from_their_history(tmp_path: Path) -> None:
@@ -346,6 +364,7 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "did you mean random": ({"sampler": "randm"}, ()),
     "did you mean median": ({"pruner": "medan"}, ()),
     "n_trials=0: 1 is the least": ({"n_trials": 0}, ()),
+    "n_jobs=0: 1 is the least": ({"n_jobs": 0}, ()),
     "warmup_steps=-1: 0 is the least": ({"warmup_steps": -1}, ()),
     "the URL holds a password": ({"storage": "postgresql://me:secret@host/db"}, ()),
     "sampler=grid: optimizer.lr may be any number": ({"sampler": "grid"}, ()),

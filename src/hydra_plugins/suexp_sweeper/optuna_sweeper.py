@@ -16,8 +16,9 @@ class OptunaSweeperConf:
     summary, reported at each validation; ``direction``: minimize or maximize; ``sampler``: tpe,
     random or grid, with a ``seed``; ``pruner``: median (once ``startup_trials`` have ended),
     hyperband or none, for runs after ``warmup_steps``; ``study_name``: null: from what is searched;
-    ``storage``: null: {out}/studies/<name>.db, or a database's URL. As many trials are asked for at
-    once as the launcher runs at a time (hydra.launcher.jobs).
+    ``storage``: null: {out}/studies/<name>.db, or a database's URL; ``n_jobs``: trials asked for at
+    once, the next ones when all of them have ended; null: as many as the launcher runs at a time
+    (hydra.launcher.jobs), but not over 10 of tpe, which learns from batch to batch.
     """
 
     _target_: str = "hydra_plugins.suexp_sweeper.optuna_sweeper.OptunaSweeper"
@@ -27,6 +28,7 @@ class OptunaSweeperConf:
     direction: str = "minimize"
     sampler: str = "tpe"
     seed: int = 0
+    n_jobs: int | None = None
     pruner: str = "median"
     startup_trials: int = 5
     warmup_steps: int = 0

@@ -23,6 +23,8 @@ from suexp.runner.store import Run
 from suexp.runner.sweep import quoted
 from suexp.runner.trial import Trial, optuna, pruner
 
+TPE_RANDOM = 10  # so many of TPE's first trials are random in Optuna, so a batch loses nothing
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -38,6 +40,7 @@ class Settings:
     direction: str
     sampler: str
     seed: int
+    n_jobs: int | None
     pruner: str
     startup_trials: int
     warmup_steps: int
@@ -52,15 +55,23 @@ class Settings:
             value = getattr(self, key)
             if value not in known:
                 raise UserError(f"hydra.sweeper.{key}={value}: no such {key}{near(value, known)}")
-        for key, least in (("n_trials", 1), ("startup_trials", 0), ("warmup_steps", 0)):
-            if getattr(self, key) < least:
-                raise UserError(f"hydra.sweeper.{key}={getattr(self, key)}: {least} is the least")
+        least = {"n_trials": 1, "n_jobs": 1, "startup_trials": 0, "warmup_steps": 0}
+        for key, bound in least.items():
+            value = getattr(self, key)
+            if value is not None and value < bound:
+                raise UserError(f"hydra.sweeper.{key}={value}: {bound} is the least")
         held = secret_in(self.storage or "")
         if held:
             raise UserError(
                 f"hydra.sweeper.storage: the URL holds {held}, which every run's config.yaml "
                 "would hold, too; leave it to the driver's own file or variable (~/.pgpass, say)"
             )
+
+    def at_once(self, launcher: int) -> int:
+        """Return how many trials to ask for at once, given how many runs go on at a time."""
+        if self.n_jobs is not None:
+            return self.n_jobs
+        return min(launcher, TPE_RANDOM) if self.sampler == "tpe" else launcher
 
 
 @dataclass
@@ -285,7 +296,7 @@ def conduct(arguments: Sequence[str], launcher: Any, settings: Settings, loader:
     identity = {"metric": settings.metric, "direction": settings.direction}
     name = settings.study_name or search.name(**identity)
     study = Study(search, settings, Path(base["out"]).absolute(), name)
-    width = launcher.at_a_time(base) if hasattr(launcher, "at_a_time") else 1
+    width = settings.at_once(launcher.at_a_time(base) if hasattr(launcher, "at_a_time") else 1)
     with study.held(), study.reached():
         study.open()
         try:
