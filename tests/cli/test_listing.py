@@ -60,11 +60,12 @@ def test_options_as_json(call: Call) -> None:
 
 def test_experiments_with_their_verdicts(call: Call, in_tmp: Path) -> None:
     recorded = in_tmp / "experiments" / "lion"
-    record(recorded, "laptop", "2026-01-01", "reproduced", "inconclusive", "reproduced")
+    runs = [{"id": i, "cost": {"wall_seconds": 45.0}} for i in ("a", "b", "a")]  # two arms share a
+    record(recorded, "laptop", "2026-01-01", "reproduced", "inconclusive", "reproduced", runs=runs)
     out = call("list", "experiment")[1]
     lion, performer = out.splitlines()
     assert "2 reproduced, 1 inconclusive (laptop)" in lion
-    assert "a minute" in lion
+    assert lion.endswith("2 runs, 1 min 30 s")
     assert "not run yet" in performer
     row = json.loads(call("list", "experiment", "--json")[1])[0]
     assert row["verdicts"] == {"reproduced": 2, "inconclusive": 1}
@@ -110,8 +111,10 @@ def test_show_one_option(call: Call, name: str) -> None:
 
 
 def test_show_an_experiment(call: Call, in_tmp: Path) -> None:
-    record(in_tmp / "experiments" / "lion", "laptop", "2026-01-01", "not reproduced")
+    runs = [{"id": "a", "cost": {"wall_seconds": 45.0}}, {"id": "b", "cost": {}}]
+    record(in_tmp / "experiments" / "lion", "laptop", "2026-01-01", "not reproduced", runs=runs)
     out = call("show", "experiment/lion")[1]
+    assert ["cost", "2 runs, 45 s"] in lines(out)
     assert "https://kexue.fm/archives/9473" in out
     assert ["adamw", "optimizer=adamw"] in lines(out)
     assert ["seeds", "0, 1"] in lines(out)

@@ -102,7 +102,7 @@ FILES = {
         defaults:
           - override /optimizer: adamw
           - _self_
-        post: {slug: lion, title: Lion, url: https://kexue.fm/archives/9473, cost: a minute}
+        post: {slug: lion, title: Lion, url: https://kexue.fm/archives/9473}
         arms: {adamw: [optimizer=adamw], lion: [optimizer=lion, optimizer.lr=3e-4]}
         seeds: [0, 1]
         callbacks: {noise: {every: 5}}

@@ -134,7 +134,6 @@ def example(failed: bool = True) -> dict:
             "https://arxiv.org/abs/2302.06675",
             "claim": "An optimizer found by program search needs half of AdamW's state, "
             "is at least as good, and wants a learning rate several times smaller.",
-            "cost": "about 5 minutes on 2 cores",
             "limits": [
                 "Who wins at this size depends on the grid of learning rates, which is published.",
                 "A 2-layer byte model in 300 steps says little about models of billions.",

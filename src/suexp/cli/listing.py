@@ -75,7 +75,7 @@ def _experiment(option: Option) -> dict[str, Any]:
         "description": post.get("title") or option.description,
         "url": post.get("url"),
         "date": post.get("date"),
-        "cost": post.get("cost"),
+        "cost": verdicts.cost(results),
         "arms": list(content.get("arms") or {}),
         "seeds": content.get("seeds"),
         "claims": {k: v.get("text") for k, v in (content.get("claims") or {}).items()},

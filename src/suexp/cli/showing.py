@@ -176,7 +176,7 @@ def show_experiment(option: Option) -> None:
     facts = [
         ("post", " ".join(str(post[key]) for key in ("url", "date") if post.get(key))),
         ("paper", post.get("paper")),
-        ("cost", post.get("cost")),
+        ("cost", verdicts.cost(results)),
         ("run", f"suexp experiment={option.name}"),
         ("seeds", ", ".join(map(str, content.get("seeds") or []))),
         ("scales", ", ".join(dict.fromkeys(["laptop", *(content.get("scales") or {})]))),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from suexp.catalogue import experiments_dir
+from suexp.runner.readable import total_time
 
 _ORDER = ("reproduced", "not reproduced", "inconclusive", "not evaluated", "undecided")
 
@@ -57,6 +58,14 @@ def summary(results: dict[str, Any] | None) -> str:
         return "not run yet"
     counted = ", ".join(f"{number} {verdict}" for verdict, number in count(results).items())
     return f"{counted or 'no claims'} ({results.get('scale')})"
+
+
+def cost(results: dict[str, Any] | None) -> str | None:
+    """Return how many runs there were, and how long they took one after the other."""
+    if results is None:
+        return None
+    runs = results.get("runs") or []
+    return f"{len({run.get('id') for run in runs})} runs, {total_time(runs)}"
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 NONE = "–"
@@ -89,6 +90,12 @@ def duration(seconds: Real | None) -> str:
         return f"{total // 60} min {total % 60} s" if total % 60 else f"{total // 60} min"
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
+
+
+def total_time(runs: Iterable[Mapping[str, Any]]) -> str:
+    """Format how long runs took one after the other; one that arms share counts once."""
+    costs = {run.get("id"): run.get("cost") or {} for run in runs}
+    return duration(sum(cost.get("wall_seconds") or 0.0 for cost in costs.values()))
 
 
 def split_links(text: str) -> list[tuple[str, bool]]:

@@ -122,7 +122,6 @@ def view(results: Mapping[str, Any]) -> View:
     counts = Counter(claim["verdict"] for claim in claims)
     failures = [run for run in runs if run["status"] != "finished"]
     tuning, tuning_note, edge = _tuning(results.get("tuning") or {})
-    times = [(run.get("cost") or {}).get("wall_seconds") or 0.0 for run in runs]
     return View(
         name=str(results["experiment"]),
         title=str(post.get("title") or results["experiment"]),
@@ -151,7 +150,7 @@ def view(results: Mapping[str, Any]) -> View:
         failures=failures,
         runs=_runs(runs),
         real_data=[_real(run) for run in results.get("real_data") or []],
-        total_time=readable.duration(sum(times)),
+        total_time=readable.total_time(runs),
     )
 
 
