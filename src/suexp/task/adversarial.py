@@ -19,11 +19,18 @@ from suexp.data.base import Data
 from suexp.errors import UserError
 from suexp.method.base import Method, Skip
 from suexp.nn.param_groups import build_optimizer
+from suexp.task._critic import (
+    contour_rows,
+    gradient_norms,
+    line_metrics,
+    line_rows,
+    picture_rows,
+    sample_rows,
+)
 from suexp.task._samples import coverage, wasserstein
 from suexp.task.base import Task
 
 TIMED = 10  # every so-manieth step is timed
-DRAWN = 300  # points in a figure
 
 
 class Adversarial(Task):
@@ -336,41 +343,11 @@ class Adversarial(Task):
         if centres is not None:
             share, modes = coverage(fake, centres, self.data.std)  # type: ignore[attr-defined]
             metrics |= {"share_good": share, "modes": float(modes)}
-        norm = self.gradient_norms(torch.cat([real, fake]))
+        norm = gradient_norms(self.model.critic, torch.cat([real, fake]))
         metrics |= {"max_grad_norm": float(norm.max()), "mean_grad_norm": float(norm.mean())}
         if self.line_points:
-            metrics |= self._line_metrics(real)
+            metrics |= line_metrics(self.model.critic, self.raw_critic, real, self.line_points)
         self.report({f"{split}/{name}": value for name, value in metrics.items()})
-
-    def gradient_norms(self, points: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-        r"""Return $\|\nabla_x \hat f\|$ at these points."""
-        with torch.inference_mode(False), torch.enable_grad():
-            x = points.clone().requires_grad_()
-            (gradient,) = torch.autograd.grad(self.model.critic(x).sum(), x)
-        return torch.linalg.vector_norm(gradient, dim=1)
-
-    @torch.no_grad()
-    def _scores(self, critic: Any, points: Tensor) -> Tensor:
-        return torch.cat([critic(rows) for rows in torch.split(points, 1024)]).float()
-
-    def _line(self, real: Float[Tensor, "n d"]) -> tuple[Tensor, Tensor]:
-        """Return the positions along the line, (m,), and its points."""
-        start = real[0]
-        end = real[(real - start).square().sum(1).argmax()]
-        share = torch.linspace(0, 1, self.line_points, device=real.device)[:, None]
-        return share[:, 0] * float((end - start).norm()), start + share * (end - start)
-
-    def _line_metrics(self, real: Float[Tensor, "n d"]) -> dict[str, float]:
-        along, points = self._line(real)
-        jump = self._scores(self.model.critic, points).diff().abs()
-        step = self._scores(self.raw_critic, points).diff().abs()
-        length = float(along[-1]) / (len(along) - 1)
-        return {
-            "max_jump": float(jump.max()),
-            "max_step": float(step.max()),
-            "line_step": length,
-            "jumps": float((jump > 10 * length).sum()),
-        }
 
     # Figures
 
@@ -380,12 +357,15 @@ class Adversarial(Task):
         fake = self.sample(len(real))
         was = self.model.training
         self.model.eval()
+        critic = self.model.critic
         if self.line_points:
-            self._record_line(real)
+            rows = line_rows(critic, self.raw_critic, real, self.line_points)
+            self.record_rows("line", rows)
         if real.shape[1] == 2:
-            self._record_plane(real, fake)
-        else:
-            self._record_picture(real, fake)
+            self.record_rows("samples", sample_rows(real, fake))
+            self.record_rows("contour", contour_rows(critic, real))
+        elif picture := picture_rows(real, fake):
+            self.record_rows("picture", picture)
         self.model.train(was)
         return None
 
@@ -393,63 +373,6 @@ class Adversarial(Task):
         rows = self.data.splits()["validation"]
         chosen = rows.__getitems__(list(range(min(len(rows), self.num_samples))))
         return self.data.collate(chosen)["x"].float().to(self.device)
-
-    def _record_line(self, real: Tensor) -> None:
-        along, points = self._line(real)
-        every = max(1, len(along) // 400)
-        columns = (
-            along[::every],
-            self._scores(self.model.critic, points[::every]),
-            self._scores(self.raw_critic, points[::every]),
-        )
-        self.record_rows(
-            "line",
-            [
-                {"along": a, "critic": f, "network": raw}
-                for a, f, raw in zip(*(c.tolist() for c in columns), strict=True)
-            ],
-        )
-
-    def _record_plane(self, real: Tensor, fake: Tensor) -> None:
-        self.record_rows(
-            "samples",
-            [
-                {"x1": x1, "x2": x2, "kind": kind}
-                for kind, points in (("real", real), ("generated", fake))
-                for x1, x2 in points[:DRAWN].tolist()
-            ],
-        )
-        low, high = real.min(0).values, real.max(0).values
-        middle, half = (low + high) / 2, 0.75 * (high - low)
-        axes = [
-            torch.linspace(float(middle[i] - half[i]), float(middle[i] + half[i]), 41)
-            for i in (0, 1)
-        ]
-        grid = torch.cartesian_prod(*axes).to(real)
-        scores = self._scores(self.model.critic, grid)
-        self.record_rows(
-            "contour",
-            [
-                {"x1": round(x1, 2), "x2": round(x2, 2), "critic": score}
-                for (x1, x2), score in zip(grid.tolist(), scores.tolist(), strict=True)
-            ],
-        )
-
-    def _record_picture(self, real: Tensor, fake: Tensor) -> None:
-        """Record three real and six generated images, where the points are square ones."""
-        side = math.isqrt(real.shape[1])
-        if side * side != real.shape[1]:
-            return
-        named = [(f"real {i + 1}", row) for i, row in enumerate(real[:3])]
-        named += [(f"generated {i + 1}", row) for i, row in enumerate(fake[:6])]
-        self.record_rows(
-            "picture",
-            [
-                {"which": which, "row": i // side, "column": i % side, "brightness": value}
-                for which, row in named
-                for i, value in enumerate(row.tolist())
-            ],
-        )
 
 
 def _nothing() -> None:
