@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from suexp.runner.build import build
 from suexp.runner.compose import resolve
 from suexp.runner.instantiate import instantiate
-from suexp.runner.job import build, execute
+from suexp.runner.job import execute
 from suexp.runner.loading import Loading
 from suexp.runner.store import Run
 

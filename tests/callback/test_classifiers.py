@@ -6,9 +6,10 @@ from torchmetrics.classification import MulticlassCalibrationError
 
 from suexp.callback.calibration import Calibration
 from suexp.callback.decision_grid import DecisionGrid
+from suexp.runner.build import build
 from suexp.runner.compose import resolve
 from suexp.runner.instantiate import instantiate
-from suexp.runner.job import build, execute
+from suexp.runner.job import execute
 from suexp.runner.store import Run
 
 IRIS = [

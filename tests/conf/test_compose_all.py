@@ -9,9 +9,9 @@ from omegaconf import open_dict
 
 from suexp.catalogue import conf_dir, experiments_dir
 from suexp.errors import UserError
+from suexp.runner.build import build
 from suexp.runner.compose import _compose, resolve
 from suexp.runner.instantiate import instantiate
-from suexp.runner.job import build
 from suexp.runner.sweep import plan
 from suexp.task.base import Task
 from suexp.task.closed_form import ClosedForm

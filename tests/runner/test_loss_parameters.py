@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from suexp.loss.cross_entropy import CrossEntropy
-from suexp.runner import job
+from suexp.runner import build, job
 from suexp.runner.compose import resolve
 from suexp.runner.job import execute
 from suexp.runner.store import Run
@@ -30,15 +30,16 @@ class Tempered(CrossEntropy):
 
 @pytest.fixture
 def _tempered(monkeypatch: pytest.MonkeyPatch) -> None:
-    build = job.build
+    plain = build.build
 
     def with_tempered(config: Any, data: Any) -> Any:
-        task = build(config, data)
+        task = plain(config, data)
         assert isinstance(task, Task)
         task.loss = Tempered()
         return task
 
-    monkeypatch.setattr(job, "build", functools.wraps(build)(with_tempered))
+    for module in (build, job):
+        monkeypatch.setattr(module, "build", functools.wraps(plain)(with_tempered))
 
 
 def weights(config: dict[str, Any]) -> dict[str, Tensor]:

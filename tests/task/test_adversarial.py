@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from suexp.errors import UserError
+from suexp.runner.build import build
 from suexp.runner.compose import resolve
 from suexp.runner.instantiate import instantiate
-from suexp.runner.job import build, execute
+from suexp.runner.job import execute
 from suexp.runner.store import Run
 from suexp.task.adversarial import Adversarial
 from tests.runner.processes import exit_code, start, stop_at, two_processes

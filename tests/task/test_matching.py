@@ -12,9 +12,10 @@ from torchmetrics.functional.retrieval import retrieval_hit_rate, retrieval_reci
 
 import suexp.task.matching as module
 from suexp.errors import UserError
+from suexp.runner.build import build
 from suexp.runner.compose import resolve
 from suexp.runner.instantiate import instantiate
-from suexp.runner.job import build, execute
+from suexp.runner.job import execute
 from suexp.task.matching import Matching, information, ranks
 from suexp.task.softmax_information import specht
 

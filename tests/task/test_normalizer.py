@@ -8,9 +8,10 @@ import torch
 from suexp.catalogue import conf_dir
 from suexp.errors import UserError
 from suexp.normalizer import Softmax, Taylor
+from suexp.runner.build import build
 from suexp.runner.compose import resolve
 from suexp.runner.instantiate import instantiate
-from suexp.runner.job import build, execute
+from suexp.runner.job import execute
 from tests.runner.tiny import tiny
 
 DIGITS = [

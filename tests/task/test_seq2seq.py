@@ -7,9 +7,9 @@ import torch.nn.functional as F
 
 import suexp
 from suexp.errors import UserError
+from suexp.runner.build import build
 from suexp.runner.compose import resolve
 from suexp.runner.instantiate import instantiate
-from suexp.runner.job import build
 
 SMALL = ("task=seq2seq", "data.tokenizer=bytes", "data.block_size=160", "model.dim=16")
 SIZES = ("model.num_layers=2", "model.num_heads=2", "threads=1")

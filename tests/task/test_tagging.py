@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from suexp.errors import UserError
+from suexp.runner.build import build
 from suexp.runner.compose import resolve
 from suexp.runner.instantiate import instantiate
-from suexp.runner.job import build, execute
+from suexp.runner.job import execute
 from suexp.runner.store import Run
 from suexp.task.tagging import Tagging
 

@@ -51,8 +51,8 @@ def build(cfg: DictConfig) -> "LightningModule":
     Raises:
         UserError: a component refuses its arguments.
     """
+    from suexp.runner.build import build as build_task
     from suexp.runner.instantiate import instantiate
-    from suexp.runner.job import build as build_task
 
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     config["allow_targets"] = allowed(config["allow_targets"])

@@ -1,8 +1,6 @@
 """One run, from its resolved config to its summary."""
 
-import functools
 import gc
-import inspect
 import os
 import sys
 import time
@@ -14,13 +12,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import nn
 
-from suexp.data.base import Data
 from suexp.errors import Unwritable, UserError, writing
 from suexp.redaction import redacted
 from suexp.runner import cost
-from suexp.runner.instantiate import guarded, instantiate, partial
+from suexp.runner.build import begin, build, trained
+from suexp.runner.instantiate import instantiate
 from suexp.runner.loading import Loading
 from suexp.runner.process import prepare
 from suexp.runner.progress import Progress
@@ -32,36 +29,8 @@ from suexp.runner.targets import check_targets
 from suexp.runner.versions import provenance
 from suexp.task.base import Task
 from suexp.task.recorded import Recorded
-from suexp.transform.base import mismatch
 
 Note = Callable[[str], None]
-
-
-def build(config: dict[str, Any], data: Data) -> Recorded:
-    """Return the LightningModule of a resolved config.
-
-    Raises:
-        UserError: a component refuses its arguments.
-    """
-    allow = config["allow_targets"]
-    task = partial(config["task"], allow)
-    kind: Any = task.func
-    if not issubclass(kind, Task):  # an estimation: nothing is trained
-        if "model" in inspect.signature(kind).parameters and "model" not in config["task"]:
-            return guarded(task, model=partial(config["model"], allow))  # to build as it likes
-        return guarded(task)
-    nodes = {name: config.get(name) for name in ("loss", "optimizer", "scheduler")}
-    built: Task = guarded(
-        task,
-        model=instantiate(config["model"], allow, **kind.model_sizes(data)),
-        loss=nodes["loss"] and instantiate(nodes["loss"], allow, **kind.loss_sizes(data)),
-        optimizer=nodes["optimizer"] and partial(nodes["optimizer"], allow),
-        scheduler=nodes["scheduler"] and partial(nodes["scheduler"], allow),
-        data=data,
-    )
-    methods = [instantiate(node, allow) for node in (config.get("method") or {}).values()]
-    guarded(functools.partial(built.wrap, methods))
-    return built
 
 
 def execute(config: dict[str, Any], note: Note = print, *, weights: bool = False) -> dict[str, Any]:
@@ -83,7 +52,7 @@ def execute(config: dict[str, Any], note: Note = print, *, weights: bool = False
     check_targets(config, config["allow_targets"])
     run = Run(config)
     if not _leads():  # a helper of the process that holds the run
-        parent = _trained(config["parent"]) if config.get("parent") else None
+        parent = trained(config["parent"]) if config.get("parent") else None
         return _run(run, parent, lambda _: None)
     with run.lock(note):
         if not config.get("rerun") and _complete(run, weights, note):
@@ -96,7 +65,7 @@ def execute(config: dict[str, Any], note: Note = print, *, weights: bool = False
             summary = execute(config["parent"], note, weights=True)
             if summary["status"] != "finished":
                 raise UserError(f"the parent run {summary['id']} failed: {summary['error']}")
-            parent = _trained(config["parent"])
+            parent = trained(config["parent"])
         run.forget_end()
         run.start()
         return _run(run, parent, note)
@@ -123,37 +92,6 @@ def _complete(run: Run, weights: bool, note: Note) -> bool:
     if not last.exists():
         note(f"{last} is lost; the run makes it again")
     return damage(last) is None
-
-
-def _trained(config: dict[str, Any]) -> Task:
-    """Return the task of a finished run with its weights."""
-    task = build(config, instantiate(config["data"], config["allow_targets"]))
-    state = torch.load(Run(config).checkpoints()[0], weights_only=True, map_location="cpu")
-    task.load_state_dict(state["state_dict"])
-    assert isinstance(task, Task)
-    return task
-
-
-def _begin(task: Task, config: dict[str, Any], origin: Task | None) -> None:
-    """Give a task the weights that it starts from; without parent and transform, its own.
-
-    A loss that has the same parameters as the parent's goes on from them, another begins anew.
-    """
-    node = config.get("transform")
-    parent: nn.Module | None = None if origin is None else origin.model
-    if origin is not None and origin.loss is not None and task.loss is not None:
-        weights = origin.loss.state_dict()
-        if mismatch(weights, task.loss.state_dict()) is None:
-            task.loss.load_state_dict(weights)
-    if node is None and parent is not None:
-        node = {"_target_": "suexp.transform.copy.Copy"}
-    try:
-        if node is not None:
-            task.final |= instantiate(node, config["allow_targets"])(parent, task.model) or {}
-        for method in task.methods:
-            method.adopt(task, parent)  # type: ignore[operator]
-    except ValueError as error:
-        raise UserError(str(error)) from error
 
 
 def _last_good(run: Run, note: Note) -> Path | None:
@@ -195,7 +133,7 @@ def _run(run: Run, parent: Task | None, note: Note) -> dict[str, Any]:
         task = build(config, data)
         loading.sampler.whole = task.reads_all_rows
         if isinstance(task, Task):
-            _begin(task, config, parent)
+            begin(task, config, parent)
         with writing(run.folder, reads=True):  # by loggers of others
             trainer = _train(run, task, loading, note)
         summary |= _outcome(run, task, trainer, loading)
