@@ -33,4 +33,4 @@ class RunLogger(Logger):
         return str(self.folder)
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Do nothing."""
+        """Do nothing: the folder's config.yaml holds them all."""

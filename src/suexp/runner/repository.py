@@ -64,6 +64,5 @@ class Remembered(ConfigRepository):
 
 
 def _of_hydra(default: Any) -> bool:
-    return isinstance(default, GroupDefault) and f"{default.group}/".lstrip("/").startswith(
-        "hydra/"
-    )
+    group = default.group if isinstance(default, GroupDefault) else None
+    return (group or "").lstrip("/").split("/")[0] == "hydra"
