@@ -4,11 +4,16 @@ import base64
 import functools
 import hashlib
 import re
+from collections import Counter
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 
+from suexp.catalogue import experiments_dir
+from suexp.runner.claims import VERDICTS
+from suexp.runner.readable import total_time
+from suexp.runner.report import load_results
 from suexp.runner.report_site import Entry, write_site
 from tests.runner.results_example import EVIL, example
 from tests.runner.test_report import Page
@@ -59,16 +64,24 @@ def test_only_the_index_runs_a_script_and_only_its_own(site: Path) -> None:
         assert read(site / name).elements("script") == []
 
 
+def counts(slug: str) -> dict[str, int]:
+    """The recorded verdicts, in the order in which they are shown."""
+    found = Counter(claim["verdict"] for claim in load_results(experiments_dir() / slug)["claims"])
+    return {verdict: found[verdict] for verdict in VERDICTS if found[verdict]}
+
+
 def test_the_index_says_what_there_is(site: Path) -> None:
+    lion, sector = counts("lion"), counts("points_in_sector")
+    runs = load_results(experiments_dir() / "lion")["runs"]
     page = read(site / "index.html")
     text = re.sub(r"\s+", " ", page.text["body", None])
     for words in (
         "4 experiments, 18 claims judged",
-        "12 reproduced",
+        f"{lion['reproduced'] + sector['reproduced'] + 3} reproduced",
         "Google's searched optimizer Lion",
         "post of 2023-02-16",
-        "3 reproduced 1 not reproduced 2 inconclusive",
-        "7 min 25 s at scale laptop, yours",
+        " ".join(f"{count} {verdict}" for verdict, count in lion.items()),
+        f"{total_time(runs)} at scale laptop, yours",
         "not run yet suexp experiment=later",
         "Small batches hurt Lion more than AdamW.",
         "optimizer=lion",
@@ -77,7 +90,8 @@ def test_the_index_says_what_there_is(site: Path) -> None:
     chinese = [attributes for attributes in page.elements("p") if attributes.get("lang") == "zh"]
     assert len(chinese) == 4
     widths = [e["style"] for _, e in page.seen if "flex-grow" in e.get("style", "")]
-    assert widths[-4:] == ["flex-grow: 3", "flex-grow: 1", "flex-grow: 2", "flex-grow: 6"]
+    own = [f"flex-grow: {count}" for found in (lion, sector) for count in found.values()]
+    assert widths[-len(own) :] == own
     assert EVIL.replace("\n", " ") in text
 
 
