@@ -268,6 +268,13 @@ class Catalogue:
             tree.setdefault(group.split("/")[0], {})
         return tree
 
+    def options_with(self, key: str, exact: bool = False) -> Iterator[Option]:
+        """Give the options that define a key, for example ``optimizer.lr``; see `has_key`."""
+        for group in self.groups:
+            for option in self.options(group) if group != "experiment" else []:
+                if has_key(option.placed, key.split("."), exact):
+                    yield option
+
     def experiments_with(self, key: str) -> Iterator[str]:
         """Give the experiments that define a key, for example ``arms.lion``."""
         parts = key.split(".")

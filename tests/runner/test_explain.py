@@ -10,6 +10,7 @@ from omegaconf import OmegaConf, open_dict
 
 from suexp.catalogue import Catalogue
 from suexp.errors import UserError
+from suexp.runner.compose import resolve
 from suexp.runner.explain import explain
 from suexp.runner.nearest import near, nearest
 from tests.cli.tree import write_tree
@@ -165,3 +166,30 @@ def test_nearest() -> None:
     assert near("qqq", known) == "; choose from num_heads, dim, lr, weight_decay"
     assert near("dimm", known) == "; did you mean dim?"
     assert near("x", []) == "; there is nothing to choose from"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (
+            ("task=masked_lm", "task.sample_tokens=0"),
+            "task.sample_tokens: the chosen task has no such key; it is one of task=causal_lm",
+        ),
+        (
+            ("callbacks.lengths.windows=3",),
+            "callbacks.lengths.windows: the chosen callback has no such key; "
+            "it is one of callback=lengths",
+        ),
+        (
+            ("sizes.steps=3",),
+            "sizes.steps=3: only experiment=attention_matrix has this key; choose it too",
+        ),
+    ],
+)
+def test_a_key_is_an_option_s_before_it_is_an_experiment_s(
+    overrides: tuple[str, ...], line: str
+) -> None:
+    """Experiments set the keys of options that they choose."""
+    with pytest.raises(UserError) as error:
+        resolve(overrides)
+    assert str(error.value) == line

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from suexp.catalogue import Catalogue, has_key
+from suexp.catalogue import Catalogue
 from suexp.runner.nearest import ALIASES, hint, nearest
 
 # The parts of an experiment: their inner names are its own, not keys to hint at.
@@ -37,7 +37,7 @@ def unknown_key(
     head, _, rest = key.partition(".")
     tree = catalogue.keys(chosen)
     owner = next((name for name in catalogue.experiments_with(key) if name not in chosen), None)
-    if owner is not None:
+    if owner is not None and not any(catalogue.options_with(key, exact=True)):
         return f"{key}{suffix}: only experiment={owner} has this key; choose it too"
     if "/" in head and not rest:
         return _unknown_path(key, catalogue)
@@ -92,14 +92,10 @@ def _unknown_inner(key: str, tree: dict[str, Any], catalogue: Catalogue) -> str:
                 return f"{key}: no such key in {before}; did you mean {path}?"
         keys = ", ".join(_visible(node)) or "no keys"
         return f"{key}: no such key; {before} has {keys}"
-    owners = [
-        option.name
-        for option in (catalogue.options(parts[0]) if parts[0] in catalogue.groups else [])
-        if has_key(option.content, parts[1:])
-    ]
+    owners = list(catalogue.options_with(key))
     if owners:
-        options = " or ".join(f"{parts[0]}={name}" for name in owners[:4])
-        return f"{key}: the chosen {parts[0]} has no such key; it is one of {options}"
+        options = " or ".join(f"{option.group}={option.name}" for option in owners[:4])
+        return f"{key}: the chosen {owners[0].group} has no such key; it is one of {options}"
     return f"{key}: no such key in this config"
 
 
