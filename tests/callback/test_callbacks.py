@@ -17,10 +17,9 @@ def run(tmp_path: Path, *overrides: str) -> tuple[dict[str, float], Run]:
 
 
 UPDATE = (
-    "+callbacks.update._target_=suexp.callback.update_size.UpdateSize",
-    "+callbacks.update.every=5",
-    "+callbacks.update.limit=2.0",
-    "+callbacks.update.bins=4",
+    "callback=update_size",
+    "callbacks.update_size.every=5",
+    "callbacks.update_size.bins=4",
 )
 
 
@@ -39,9 +38,9 @@ def test_adamw_moves_less(tmp_path: Path) -> None:
 
 
 def test_weight_noise_raises_the_loss_and_leaves_the_weights(tmp_path: Path) -> None:
-    noise = "+callbacks.noise._target_=suexp.callback.weight_noise.WeightNoise"
-    small, with_noise = run(tmp_path, noise, "+callbacks.noise.scale=0.01")
-    large, _ = run(tmp_path, noise, "+callbacks.noise.scale=0.5")
+    noise = "callback=weight_noise"
+    small, with_noise = run(tmp_path, noise, "callbacks.weight_noise.scale=0.01")
+    large, _ = run(tmp_path, noise, "callbacks.weight_noise.scale=0.5")
     _, without = run(tmp_path)
     assert 0 < abs(small["val/noise_rise"]) < large["val/noise_rise"]
     states = [
@@ -52,7 +51,7 @@ def test_weight_noise_raises_the_loss_and_leaves_the_weights(tmp_path: Path) -> 
 
 
 def test_gradient_signs_agree_more_with_larger_batches(tmp_path: Path) -> None:
-    sign = "+callbacks.sign._target_=suexp.callback.gradient_sign.GradientSign"
+    sign = "callback=gradient_sign"
     small, _ = run(tmp_path, sign, "data.batch_size=2", "trainer.max_steps=5")
     large, _ = run(tmp_path, sign, "data.batch_size=64", "trainer.max_steps=5")
     name = "train/gradient_sign_agreement"

@@ -8,10 +8,10 @@ from suexp.runner.store import Run
 from tests.callback.test_gradient_error import SMALL
 
 SCAN = (
-    "+callbacks.scan._target_=suexp.callback.chunk_scan.ChunkScan",
-    "+callbacks.scan.chunk_sizes=[4,32]",
-    "+callbacks.scan.batch_sizes=[32,64,128]",
-    "+callbacks.scan.chunk=8",
+    "callback=chunk_scan",
+    "callbacks.chunk_scan.chunk_sizes=[4,32]",
+    "callbacks.chunk_scan.batch_sizes=[32,64,128]",
+    "callbacks.chunk_scan.chunk=8",
 )
 
 

@@ -21,12 +21,13 @@ IRIS = [
     "trainer.log_every_n_steps=1",
     "threads=1",
 ]
-GRID = "+callbacks.grid={_target_: suexp.callback.decision_grid.DecisionGrid, points: 9}"
-CALIBRATION = "+callbacks.calibration={_target_: suexp.callback.calibration.Calibration}"
+GRID = ("callback=decision_grid", "callbacks.decision_grid.points=9")
 
 
 def test_calibration_error(tmp_path: Path) -> None:
-    config = resolve([*IRIS, CALIBRATION, "task.covariance=total", f"out={tmp_path}"]).config
+    config = resolve(
+        [*IRIS, "callback=calibration", "task.covariance=total", f"out={tmp_path}"]
+    ).config
     summary = execute(config, print)
     assert summary["status"] == "finished", summary["error"]
     data = instantiate(config["data"])
@@ -45,7 +46,7 @@ def test_calibration_error(tmp_path: Path) -> None:
 
 
 def test_decision_grid(tmp_path: Path) -> None:
-    config = resolve([*IRIS, GRID, "data.columns=[2,3]", f"out={tmp_path}"]).config
+    config = resolve([*IRIS, *GRID, "data.columns=[2,3]", f"out={tmp_path}"]).config
     summary = execute(config, print)
     assert summary["status"] == "finished", summary["error"]
     assert summary["metrics"]["val/classes_chosen"] == 3
@@ -55,7 +56,7 @@ def test_decision_grid(tmp_path: Path) -> None:
 
 
 def test_mistakes(tmp_path: Path) -> None:
-    summary = execute(resolve([*IRIS, GRID, f"out={tmp_path}"]).config, print)
+    summary = execute(resolve([*IRIS, *GRID, f"out={tmp_path}"]).config, print)
     assert summary["mistake"]
     assert "two features" in summary["error"]
     with pytest.raises(ValueError, match="bins=0"):

@@ -23,10 +23,9 @@ SMALL = (
     "threads=1",
 )
 CALLBACKS = (
-    "+callbacks.error._target_=suexp.callback.gradient_error.GradientError",
-    "+callbacks.error.every=2",
-    "+callbacks.cost._target_=suexp.callback.step_cost.StepCost",
-    "+callbacks.cost.every=2",
+    "callback=[gradient_error,step_cost]",
+    "callbacks.gradient_error.every=2",
+    "callbacks.step_cost.every=2",
 )
 CACHE = ("method=grad_cache", "method.grad_cache.chunk_size=4")
 NAIVE = ("method=naive_accumulation", "method.naive_accumulation.chunk_size=4")

@@ -15,14 +15,11 @@ from suexp.runner.store import Run
 from tests.runner.tiny import tiny
 
 ALL = (
-    "+callbacks.loo._target_=suexp.callback.leave_one_out.LeaveOneOut",
-    "+callbacks.loo.pairs=30",
-    "+callbacks.rank._target_=suexp.callback.reranking.Reranking",
-    "+callbacks.rank.texts=3",
-    "+callbacks.time._target_=suexp.callback.likelihood_time.LikelihoodTime",
-    "+callbacks.time.lengths=[4,8]",
-    "+callbacks.leak._target_=suexp.callback.leak.Leak",
-    "+callbacks.leak.length=6",
+    "callback=[leave_one_out,reranking,likelihood_time,leak]",
+    "callbacks.leave_one_out.pairs=30",
+    "callbacks.reranking.texts=3",
+    "callbacks.likelihood_time.lengths=[4,8]",
+    "callbacks.leak.length=6",
 )
 
 
@@ -77,8 +74,8 @@ def test_refusals(tmp_path: Path) -> None:
         Reranking(candidates=1)
     with pytest.raises(ValueError, match="lengths, texts and repeats must be at least 1"):
         LikelihoodTime(lengths=[])
-    summary, _ = run(tmp_path, "task=causal_lm", ALL[0])
+    summary, _ = run(tmp_path, "task=causal_lm", "callback=leave_one_out")
     assert summary["mistake"]
     assert "asks for tokens between others; use task=masked_lm" in summary["error"]
-    summary, _ = run(tmp_path, "task=masked_lm", "position=learned", ALL[4])
-    assert summary["error"].startswith("callback LikelihoodTime: a text of 64 tokens is longer")
+    summary, _ = run(tmp_path, "task=masked_lm", "position=learned", "callback=likelihood_time")
+    assert summary["error"].startswith("callback=likelihood_time: a text of 64 tokens is longer")

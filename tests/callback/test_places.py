@@ -12,11 +12,11 @@ from suexp.runner.store import Run
 from tests.runner.tiny import tiny
 
 PLACES = (
-    "+callbacks.places._target_=suexp.callback.places.Places",
-    "+callbacks.places.split_at=6",
-    "+callbacks.places.rows=100000",  # all that there are, as validation reads
+    "callback=places",
+    "callbacks.places.split_at=6",
+    "callbacks.places.rows=100000",  # all that there are, as validation reads
 )
-COSINES = "+callbacks.cosines._target_=suexp.callback.position_cosine.PositionCosine"
+COSINES = "callback=position_cosine"
 
 
 def run(tmp_path: Path, *overrides: str) -> tuple[dict[str, Any], Run]:
@@ -63,11 +63,12 @@ def test_refuses_what_has_no_places(tmp_path: Path) -> None:
     settings = [item for item in settings if not item.startswith(("task.", "data.max_bytes"))]
     summary = execute(resolve([*settings, "mask=bidirectional"]).config)
     assert summary["mistake"]
-    assert summary["error"].startswith("callback Places reads running text; use task=causal_lm")
+    assert summary["error"].startswith("callback=places reads running text; use task=causal_lm")
 
 
 def test_hierarchical_blocks_repeat_the_first_ones_pattern(tmp_path: Path) -> None:
-    _, stored = run(tmp_path, COSINES, "position=hierarchical", "+callbacks.cosines.points=16")
+    sixteen = "callbacks.position_cosine.points=16"
+    _, stored = run(tmp_path, COSINES, "position=hierarchical", sixteen)
     rows = stored.tables()["position_cosine"]
     assert len(rows) == 2 * 16 * 16
     assert {row["when"] for row in rows} == {"before training", "after training"}

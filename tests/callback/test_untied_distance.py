@@ -10,7 +10,7 @@ from suexp.runner.job import execute
 from suexp.runner.store import Run
 from tests.runner.tiny import tiny
 
-HANG = "+callbacks.untied._target_=suexp.callback.untied_distance.UntiedDistance"
+HANG = "callback=untied_distance"
 ENLARGE = ("transform=enlarge_width", "position=learned", "model.dim=32", "model.dropout=0.1")
 
 

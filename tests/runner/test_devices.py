@@ -124,8 +124,8 @@ def test_only_the_first_process_writes_the_run_s_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two that write the same table take each other's half-written file away."""
-    rows = "+callbacks.update={_target_: suexp.callback.update_size.UpdateSize, every: 1}"
-    config = resolve(tiny(tmp_path, rows, "trainer.max_steps=2")).config
+    rows = ("callback=update_size", "callbacks.update_size.every=1")
+    config = resolve(tiny(tmp_path, *rows, "trainer.max_steps=2")).config
     folder = Run(config).folder
     folder.mkdir(parents=True)
     monkeypatch.setenv("LOCAL_RANK", "1")

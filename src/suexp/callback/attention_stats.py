@@ -79,7 +79,7 @@ class AttentionStats(Callback, Component):
         """Refuse before training what could not be measured after it."""
         del trainer, stage
         if not any(isinstance(module, Attention) for module in pl_module.modules()):
-            raise UserError("callback AttentionStats: the model has no attention; leave it out")
+            raise UserError("callback=attention_stats: the model has no attention; leave it out")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure what the initialisation gave."""

@@ -49,7 +49,7 @@ class ChunkScan(Callback, Component):
         assert isinstance(task, Task)
         if not hasattr(task, "loss_from_vectors"):
             raise UserError(
-                "callback ChunkScan differentiates losses on vectors; use task=matching"
+                "callback=chunk_scan differentiates losses on vectors; use task=matching"
             )
         loading: Any = trainer.datamodule  # type: ignore[attr-defined]
         rows, size = loading.splits["train"], loading.data.batch_size

@@ -42,7 +42,7 @@ class DecisionGrid(Callback, Component):
         rows = loading.splits["train"][:].get("x")
         if rows is None or len(rows[0]) != 2:
             raise UserError(
-                "callback DecisionGrid draws the plane of two features; use data.columns=[2,3], say"
+                "callback=decision_grid draws the plane of two features; use data.columns=[2,3]"
             )
         x = torch.stack([torch.as_tensor(row) for row in rows])
         axes = [

@@ -51,7 +51,7 @@ class GradientError(Callback, Component):
         """Look at the task."""
         del trainer
         if not hasattr(pl_module, "loss_from_vectors"):
-            raise UserError("callback GradientError compares losses on vectors; use task=matching")
+            raise UserError("callback=gradient_error compares losses on vectors; use task=matching")
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int

@@ -47,7 +47,7 @@ class GradientNorm(Callback, Component):
         del trainer, stage
         assert isinstance(pl_module, Task)
         if not layers_of(pl_module.model):
-            raise UserError("callback GradientNorm: the model has no layers; leave it out")
+            raise UserError("callback=gradient_norm: the model has no layers; leave it out")
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer

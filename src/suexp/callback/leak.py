@@ -42,7 +42,7 @@ class Leak(Callback, Component):
         del trainer, stage
         if not hasattr(pl_module, "questions") or not hasattr(pl_module.model, "blocks"):
             raise UserError(
-                "callback Leak looks at each token's logits; use task=masked_lm or "
+                "callback=leak looks at each token's logits; use task=masked_lm or "
                 "task=autoencode_lm with model=transformer or model=tta"
             )
 

@@ -43,7 +43,7 @@ class LeaveOneOut(Callback, Component):
         del trainer, stage
         if not isinstance(pl_module, FillIn):
             raise UserError(
-                "callback LeaveOneOut asks for tokens between others; use task=masked_lm or "
+                "callback=leave_one_out asks for tokens between others; use task=masked_lm or "
                 "task=autoencode_lm"
             )
 

@@ -65,14 +65,14 @@ class Lengths(Callback, Component):
         del trainer, stage
         if not hasattr(pl_module, "questions"):
             raise UserError(
-                "callback Lengths reads running text; use task=causal_lm or task=masked_lm"
+                "callback=lengths reads running text; use task=causal_lm or task=masked_lm"
             )
         if pl_module.model.mask.find(Prefix) is not None:  # type: ignore[union-attr, operator]
-            raise UserError("callback Lengths cuts texts, which have no prefix; use mask=causal")
+            raise UserError("callback=lengths cuts texts, which have no prefix; use mask=causal")
         try:
             pl_module.model.position.check_length(self.lengths[-1])  # type: ignore[union-attr, operator]
         except ValueError as error:
-            raise UserError(f"callback Lengths: {error}") from error
+            raise UserError(f"callback=lengths: {error}") from error
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure, once training is over."""
@@ -99,7 +99,7 @@ class Lengths(Callback, Component):
         count = min((len(stream) - 1) // size, self.windows)
         if count == 0:
             raise UserError(
-                f"callback Lengths: the validation text has {len(stream)} tokens, fewer than the "
+                f"callback=lengths: the validation text has {len(stream)} tokens, fewer than the "
                 f"length {size}; lower callbacks' lengths or give it more text"
             )
         return stream[: count * size + 1].unfold(0, size + 1, size)

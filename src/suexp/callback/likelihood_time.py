@@ -44,13 +44,13 @@ class LikelihoodTime(Callback, Component):
         task: Any = pl_module
         if not hasattr(task, "log_likelihoods"):
             raise UserError(
-                "callback LikelihoodTime asks for likelihoods of texts; use task=autoencode_lm, "
+                "callback=likelihood_time asks for likelihoods of texts; use task=autoencode_lm, "
                 "task=masked_lm or task=causal_lm"
             )
         try:
             task.model.position.check_length(self.lengths[-1])
         except ValueError as error:
-            raise UserError(f"callback LikelihoodTime: {error}") from error
+            raise UserError(f"callback=likelihood_time: {error}") from error
 
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

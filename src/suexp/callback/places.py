@@ -48,7 +48,7 @@ class Places(Callback, Component):
         del trainer, stage
         if not hasattr(pl_module, "questions"):
             raise UserError(
-                "callback Places reads running text; use task=causal_lm or task=masked_lm"
+                "callback=places reads running text; use task=causal_lm or task=masked_lm"
             )
 
     @torch.no_grad()

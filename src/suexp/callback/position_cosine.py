@@ -49,7 +49,7 @@ class PositionCosine(Callback, Component):
         length, table = getattr(position, "max_length", None), getattr(position, "embedding", None)
         if length is None or table is None:
             raise UserError(
-                "callback PositionCosine compares positions that are added to embeddings; use "
+                "callback=position_cosine compares positions that are added to embeddings; use "
                 "position=learned or position=hierarchical"
             )
         places = torch.arange(length, device=task.device)

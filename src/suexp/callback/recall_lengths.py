@@ -51,7 +51,7 @@ class RecallLengths(Callback, Component):
         """Refuse before training what could not be measured after it."""
         del trainer, stage
         if not isinstance(getattr(pl_module, "data", None), Recall):
-            raise UserError("callback RecallLengths: use data=recall, or leave it out")
+            raise UserError("callback=recall_lengths: use data=recall, or leave it out")
 
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -45,7 +45,7 @@ class Reranking(Callback, Component):
         del trainer, stage
         if not hasattr(pl_module, "log_likelihoods"):
             raise UserError(
-                "callback Reranking compares likelihoods of texts; use task=autoencode_lm, "
+                "callback=reranking compares likelihoods of texts; use task=autoencode_lm, "
                 "task=masked_lm or task=causal_lm"
             )
 

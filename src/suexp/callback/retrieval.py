@@ -43,21 +43,21 @@ class Retrieval(Callback, Component):
         del trainer, stage
         task: Any = pl_module
         if getattr(self.data, "kind", None) != "pairs":
-            raise UserError("callback Retrieval needs pairs of texts; use docstring_pairs as data")
+            raise UserError("callback=retrieval needs pairs of texts; data: docstring_pairs, say")
         if not hasattr(task.model, "hidden"):
             raise UserError(
-                "callback Retrieval reads hidden states; use model=transformer or model=tta"
+                "callback=retrieval reads hidden states; use model=transformer or model=tta"
             )
         theirs, ours = self.data.sizes["vocab_size"], task.data.sizes["vocab_size"]
         if theirs != ours:
             raise UserError(
-                f"callback Retrieval: its pairs have {theirs} different tokens, the model's data "
+                f"callback=retrieval: its pairs have {theirs} different tokens, the model's data "
                 f"{ours}; choose one tokenizer for both"
             )
         try:
             task.model.position.check_length(self.data.block_size)  # type: ignore[attr-defined]
         except ValueError as error:
-            raise UserError(f"callback Retrieval: {error}") from error
+            raise UserError(f"callback=retrieval: {error}") from error
 
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
