@@ -152,11 +152,15 @@ class Option:
         return any(not key.startswith("override ") for key in keys)
 
     @property
+    def place(self) -> str:
+        """The key in the config below which the content stands; empty: at the top."""
+        return self.package.removeprefix("_global_").strip(".")
+
+    @property
     def placed(self) -> dict[str, Any]:
         """The content at its place in the config."""
-        place = self.package.removeprefix("_global_").strip(".")
         content = self.content
-        for part in reversed(place.split(".") if place else []):
+        for part in reversed(self.place.split(".") if self.place else []):
             content = {part: content}
         return content
 

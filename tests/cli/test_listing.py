@@ -106,6 +106,7 @@ def test_show_one_option(call: Call, name: str) -> None:
     assert code == 0
     assert out.startswith("attention=softmax\ntiny_parts.Softmax\n")
     assert "$o = softmax(q k) v$." in out
+    assert "\nparameters (attention.NAME=VALUE)\n" in out
     assert ["dropout", "0.0", "float", "probability of dropping a weight."] in lines(out)
     assert "config.yaml chooses it for attention" in out
 

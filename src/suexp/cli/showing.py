@@ -75,7 +75,8 @@ def show_option(option: Option, catalogue: Catalogue) -> None:
         show_text("\n" + sections(source.doc)[""].replace("``", "`"))
     rows = list(_parameters(option, source))
     if rows:
-        show_text("\nparameters", "bold")
+        place = option.place and f"{option.place}."
+        show_text(f"\nparameters ({place}NAME=VALUE)", "bold")
         show_rows(("name", "default", "type", "meaning"), rows)
     costs = costing.rows(option)
     if costs:
