@@ -1,6 +1,7 @@
 """What the runner costs beside the training: first step of a run, each run of a sweep, wandb.
 
-Whole processes, medians of --repeats, the contestants taking turns.
+Whole processes, medians of --repeats, the contestants taking turns; with and without wandb, side by
+side on a core each.
 """
 
 import argparse
