@@ -12,11 +12,12 @@ from suexp.task.base import Task
 
 
 class DecisionGrid(Callback, Component):
-    r"""At the end of training: the most probable class on a grid of the plane.
+    r"""At the end of training: $c(x) = \arg\max_c p(c | x)$ on a grid of the plane.
 
-    The grid of points (points^2, 2) reaches as far as the training rows. Its table ``decision``
-    has rows of x1, x2 and class; ``val/classes_chosen`` is how many classes have a region. With the
-    total covariance of https://kexue.fm/archives/8578 a class between two others may have none.
+    Shapes: rows (n, 2), logits (n, classes), n = points^2; the grid reaches as far as the training
+    rows. Its table ``decision`` has rows of x1, x2 and class; ``val/classes_chosen`` is how many
+    classes have a region. With the total covariance of https://kexue.fm/archives/8578 a class
+    between two others may have none.
 
     Reference: Hastie, Tibshirani and Friedman, The Elements of Statistical Learning, section 4.2,
     https://doi.org/10.1007/978-0-387-84858-7.

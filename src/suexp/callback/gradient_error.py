@@ -16,10 +16,10 @@ from suexp.task.base import Task
 class GradientError(Callback, Component):
     r"""$|g - g^*| / |g^*|$ at chosen steps, over all parameters, before any clipping.
 
-    $g^*$ is the gradient of the whole batch's loss by plain differentiation in one graph. Where the
-    model draws random numbers (dropout) the chunks of a step are passed one by one, so that both
-    gradients belong to the same draws; elsewhere, so with batch norm, the batch passes in one
-    piece. https://kexue.fm/archives/8471 and arXiv:2101.06983.
+    $g^*$ is the gradient of the whole batch's loss by plain differentiation in one graph; both have
+    the parameters' shapes. Where the model draws random numbers (dropout) the chunks of a step are
+    passed one by one, so that both gradients belong to the same draws; elsewhere, so with batch
+    norm, the batch passes in one piece. https://kexue.fm/archives/8471 and arXiv:2101.06983.
 
     Logged: ``train/grad_rel_error``, ``train/grad_cosine``, and where a method has one the
     surrogate ``train/surrogate`` beside the loss of that step, ``train/batch_loss``. Final: the

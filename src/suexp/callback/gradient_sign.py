@@ -15,8 +15,9 @@ class GradientSign(Callback, Component):
     r"""Share of components with $\mathrm{sign}(g_B) = \mathrm{sign}(\bar g)$, at the end.
 
     $\bar g$ is the mean gradient over ``batches`` training batches, $g_B$ that of one of them;
-    components whose $\bar g$ is 0 do not count. A sign optimizer follows noise where this share is
-    near 1/2. https://kexue.fm/archives/9473 and arXiv:2302.06675.
+    both have the parameters' shapes, and components whose $\bar g$ is 0 do not count. A sign
+    optimizer follows noise where this share is near 1/2.
+    https://kexue.fm/archives/9473 and arXiv:2302.06675.
 
     Logged: ``train/gradient_sign_agreement``.
 

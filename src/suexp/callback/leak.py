@@ -17,7 +17,7 @@ from suexp.task.base import Task
 class Leak(Callback, Component):
     r"""Once training is over: $\max_i |f_i(x) - f_i(x^{(i)})|$, $x^{(i)}$ with another token i.
 
-    Token by token of one held-out text is replaced, in a batch (n + 1, n), and every layer's state
+    Token by token of one held-out text is replaced. Shapes: texts (n + 1, n). Every layer's state
     and the logits are compared with those of the text itself. Final: ``val/leak``, the largest
     change of logits at the place of the token replaced: 0 where no output knows its own token; and
     ``val/influence``, the largest change elsewhere. Tables: ``leak`` with the change at the own

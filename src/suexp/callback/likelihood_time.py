@@ -14,7 +14,7 @@ from suexp.task._clock import shortest_seconds
 
 
 class LikelihoodTime(Callback, Component):
-    r"""Once training is over: seconds for the (pseudo-)log-likelihoods of texts, by their length.
+    r"""Once training is over: seconds for $\sum_i \log p(x_i | \cdot)$ of texts, by their length.
 
     task=autoencode_lm and task=causal_lm need one pass over (texts, n) tokens, task=masked_lm n
     passes, which it makes in chunks. Table ``likelihood_time``: n and seconds for one text; final:

@@ -17,7 +17,7 @@ IGNORE = -100
 
 
 class Places(Callback, Component):
-    r"""At every validation: loss and accuracy of the tokens at places t < n, and of the others.
+    r"""At every validation: $-\log p(x_t | \cdot)$ and accuracy at places t < n, and at the others.
 
     Logged: ``val/loss_before`` and ``val/accuracy_before`` for t < ``split_at``, ``val/loss_after``
     and ``val/accuracy_after`` for the rest, in nats and as shares of the tokens that the task asks

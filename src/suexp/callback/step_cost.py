@@ -13,14 +13,14 @@ from suexp.task.base import Task
 
 
 class StepCost(Callback, Component):
-    r"""Peak of the tensors that autograd keeps in a step; forward passes; seconds.
+    r"""$\max_t \sum_{x \text{ kept at } t} \mathrm{bytes}(x)$ in a step; forward passes; seconds.
 
     Logged at measured steps: ``train/activation_bytes``, the most bytes that graphs held at one
-    time in forward and backward pass, parameters and batch left out (see `suexp.nn.saved`), and
-    ``train/forward_rows``, the rows that passed through the model for each row of the batch: with
-    two texts a row 2, and twice that where a method passes each text twice. Final: the largest and
-    the mean of these, and ``train/seconds_per_step``, the median over the other steps, the
-    optimizer's part included. https://kexue.fm/archives/8471 and arXiv:2101.06983.
+    time t in forward and backward pass, parameters and batch left out (see `suexp.nn.saved`), and
+    ``train/forward_rows``, the rows that passed through the model for each row of the batch, of
+    shape (b, n), say: with two texts a row 2, and twice that where a method passes each text twice.
+    Final: the largest and the mean of these, and ``train/seconds_per_step``, the median over the
+    other steps, the optimizer's part included. https://kexue.fm/archives/8471 and arXiv:2101.06983.
 
     Args:
         every: measure at every so-manieth step.
