@@ -14,7 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from suexp.catalogue import Catalogue, experiments_dir
+from suexp.config.catalogue import Catalogue
+from suexp.folders import experiments_dir
 
 SUEXP = str(Path(sys.executable).with_name("suexp"))
 LIMIT = 10.0  # seconds

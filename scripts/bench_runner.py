@@ -132,8 +132,8 @@ def pair_seconds(
 
 def compare_start(folder: str, repeats: int) -> dict[str, float]:
     """Print and return the time to the first step, beside a script by hand."""
-    from suexp.runner.compose import resolve
-    from suexp.runner.instantiate import instantiate
+    from suexp.code.instantiate import instantiate
+    from suexp.config.compose import resolve
 
     config = resolve([]).config
     data, model = config["data"], config["model"]
@@ -175,7 +175,7 @@ def compare_sweep(folder: str, repeats: int, runs: int) -> dict[str, float]:
 
 def compare_found(folder: str, repeats: int, runs: int = 200) -> dict[str, float]:
     """Print and return the time of a command whose runs are all finished, beside one with one."""
-    from suexp.runner.sweep import plan
+    from suexp.experiment.plan import plan
 
     one = [*SWEEP, f"out={Path(folder) / 'found'}", "seed=0"]
     lookup = [*one[:-1], "seed=" + ",".join(map(str, range(runs)))]

@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from suexp.runner.build import build
-from suexp.runner.compose import resolve
-from suexp.runner.instantiate import instantiate
-from suexp.runner.job import execute
-from suexp.runner.loading import Loading
-from suexp.runner.store import Run
+from suexp.code.instantiate import instantiate
+from suexp.config.compose import resolve
+from suexp.run.batches import Loading
+from suexp.run.build import build
+from suexp.run.job import execute
+from suexp.store.folder import Run
 
 
 class Block(nn.Module):

@@ -18,8 +18,8 @@ import yaml
 
 import suexp
 from suexp.errors import UserError
-from suexp.runner.store import write_atomic
-from suexp.runner.sweep import flatten
+from suexp.experiment.plan import flatten
+from suexp.store.folder import write_atomic
 
 ROOT = Path(__file__).parents[1]
 

@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from suexp.catalogue import Catalogue
+from suexp.config.catalogue import Catalogue
 from suexp.errors import UserError
-from suexp.runner.readable import count, duration, plus_minus, size
-from suexp.runner.report import load_results, markdown_report, markdown_verdict_table
-from suexp.runner.report_view import view
-from suexp.runner.statistics import mean_interval
-from suexp.runner.store import write_atomic
+from suexp.judge.intervals import mean_interval
+from suexp.report.pages import load_results, markdown_report, markdown_verdict_table
+from suexp.report.view import view
+from suexp.report.wording import count, duration, plus_minus, size
+from suexp.store.folder import write_atomic
 
 START, END = "<!-- verdicts -->", "<!-- /verdicts -->"
 GROUPS_START, GROUPS_END = "<!-- groups -->", "<!-- /groups -->"

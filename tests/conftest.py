@@ -13,7 +13,10 @@ from jaxtyping import install_import_hook
 
 SOURCE = Path(__file__).parents[1] / "src" / "suexp"
 # Types and shapes are checked at run time where there are tensors; for the rest mypy does.
-CHECKED = {p.name for p in SOURCE.iterdir() if p.is_dir()} - {"cli", "data", "logger", "runner"}
+GROUPS = {path.name for path in (SOURCE.parents[1] / "conf").iterdir()}
+CHECKED = {path.name for path in SOURCE.iterdir()} & GROUPS - {"data", "logger", "experiment"} | {
+    "nn"
+}
 install_import_hook(
     [f"suexp.{name}" for name in CHECKED],
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",

@@ -10,7 +10,6 @@ from suexp.attention.performer import Performer
 from suexp.attention.softmax import Softmax
 from suexp.attention.talking_heads import TalkingHeads
 from suexp.attention.taylor import Taylor
-from suexp.catalogue import conf_dir
 from suexp.costs import (
     Layer,
     Sizes,
@@ -23,6 +22,7 @@ from suexp.costs import (
     vocabulary_flops,
 )
 from suexp.errors import UserError
+from suexp.folders import conf_dir
 from suexp.mask import Bidirectional, Causal
 from suexp.nn.flops import counted
 from tests.attention.test_contract import OPTIONS, SIZES, build

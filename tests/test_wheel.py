@@ -32,13 +32,17 @@ def test_the_wheel_of_a_clean_clone_runs_from_elsewhere(tmp_path: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert "suexp/conf/config.yaml" in names
     assert "suexp/experiments/lion/results.json" in names
-    assert "suexp/runner/templates/report.html" in {n.removesuffix(".j2") for n in names}
+    assert "suexp/report/templates/report.html" in {n.removesuffix(".j2") for n in names}
     assert not [name for name in names if "outputs/" in name or name.endswith(".pyc")]
 
     call(*pip, "install", "--no-deps", "--target", str(site), str(wheel), cwd=away)
     env = {"PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
     where = call(
-        sys.executable, "-c", "import suexp.catalogue as c; print(c.conf_dir())", cwd=away, **env
+        sys.executable,
+        "-c",
+        "import suexp.folders as f; print(f.conf_dir())",
+        cwd=away,
+        **env,
     )
     assert Path(where.strip()) == site / "suexp" / "conf"
     suexp = (sys.executable, "-c", "from suexp.cli import main; raise SystemExit(main())")

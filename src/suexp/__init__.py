@@ -13,7 +13,7 @@ __all__ = ["build", "compose", "run"]
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from suexp.runner import api
+        from suexp import api
 
         return getattr(api, name)
     raise AttributeError(f"module 'suexp' has no attribute {name!r}")

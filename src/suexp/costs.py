@@ -180,7 +180,7 @@ def formulas(node: Mapping[str, Any]) -> Formulas:
     Raises:
         UserError: it declares none.
     """
-    from suexp.source import read
+    from suexp.code.source import read
 
     source = read(str(node["_target_"]))
     if source is None:

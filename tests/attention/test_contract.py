@@ -15,7 +15,7 @@ from suexp.attention.base import Attention
 from suexp.mask import Bidirectional, Causal, ExcludeSelf, Padding, Prefix, Window
 from suexp.mask.base import Mask
 from tests.attention.reference import by_definition
-from tests.runner.processes import apart
+from tests.support.processes import apart
 
 CONF = Path(__file__).parents[2] / "conf" / "attention"
 SIZES = {"${model.key_dim}": 8, "${model.dim}": 24, "${model.num_heads}": 3, "${seed}": 0}

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from suexp.attention import NoisySoftmax, Softmax
 from suexp.attention.noisy_softmax import check_noise, draw_noise, exp_moment
+from suexp.config.compose import resolve
 from suexp.mask import Bidirectional, Causal, ExcludeSelf, Padding
 from suexp.nn.clone import clone
-from suexp.runner.compose import resolve
-from suexp.runner.job import execute
-from tests.runner.tiny import tiny
+from suexp.run.job import execute
+from tests.support.tiny import tiny
 
 
 def qkv(n: int = 9, dtype: torch.dtype = torch.float64) -> list[Tensor]:

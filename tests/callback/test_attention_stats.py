@@ -14,14 +14,14 @@ from torch import Tensor
 from suexp.attention import Linear, Softmax, TalkingHeads
 from suexp.attention.base import Attention
 from suexp.callback.attention_stats import AttentionStats, Statistics, watch
+from suexp.config.compose import resolve
 from suexp.mask import Bidirectional, Causal, Padding
 from suexp.mask.base import Mask
-from suexp.runner.compose import resolve
-from suexp.runner.job import execute
-from suexp.runner.store import Run
+from suexp.run.job import execute
+from suexp.store.folder import Run
 from tests.contracts.test_model import build as build_model
 from tests.contracts.test_model import resolved
-from tests.runner.tiny import tiny
+from tests.support.tiny import tiny
 
 ON = "callback=attention_stats"
 

@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from suexp.runner.compose import resolve
-from suexp.runner.job import execute
-from suexp.runner.store import Run
-from tests.runner.tiny import tiny
+from suexp.config.compose import resolve
+from suexp.run.job import execute
+from suexp.store.folder import Run
+from tests.support.tiny import tiny
 
 
 def run(tmp_path: Path, *overrides: str) -> tuple[dict[str, float], Run]:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from suexp.runner.compose import resolve
-from suexp.runner.job import execute
-from suexp.runner.store import Run
+from suexp.config.compose import resolve
+from suexp.run.job import execute
+from suexp.store.folder import Run
 from tests.callback.test_gradient_error import SMALL
 
 SCAN = (

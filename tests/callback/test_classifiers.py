@@ -6,11 +6,11 @@ from torchmetrics.classification import MulticlassCalibrationError
 
 from suexp.callback.calibration import Calibration
 from suexp.callback.decision_grid import DecisionGrid
-from suexp.runner.build import build
-from suexp.runner.compose import resolve
-from suexp.runner.instantiate import instantiate
-from suexp.runner.job import execute
-from suexp.runner.store import Run
+from suexp.code.instantiate import instantiate
+from suexp.config.compose import resolve
+from suexp.run.build import build
+from suexp.run.job import execute
+from suexp.store.folder import Run
 
 IRIS = [
     "task=analytic_classification",

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from suexp.runner.compose import resolve
-from suexp.runner.job import execute
-from suexp.runner.store import Run
+from suexp.config.compose import resolve
+from suexp.run.job import execute
+from suexp.store.folder import Run
 
 SMALL = (
     "task=matching",

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from suexp.callback.gradient_norm import GradientNorm, layers_of, norm
-from suexp.runner.compose import resolve
-from suexp.runner.job import execute
-from suexp.runner.store import Run
-from tests.runner.tiny import tiny
+from suexp.config.compose import resolve
+from suexp.run.job import execute
+from suexp.store.folder import Run
+from tests.support.tiny import tiny
 
 ON = "callback=gradient_norm"
 

@@ -9,10 +9,10 @@ import torch
 from suexp.callback.leave_one_out import LeaveOneOut
 from suexp.callback.likelihood_time import LikelihoodTime
 from suexp.callback.reranking import Reranking, misprints
-from suexp.runner.compose import resolve
-from suexp.runner.job import execute
-from suexp.runner.store import Run
-from tests.runner.tiny import tiny
+from suexp.config.compose import resolve
+from suexp.run.job import execute
+from suexp.store.folder import Run
+from tests.support.tiny import tiny
 
 ALL = (
     "callback=[leave_one_out,reranking,likelihood_time,leak]",

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from suexp.callback.lengths import Lengths
-from suexp.runner.compose import resolve
-from suexp.runner.job import execute
-from suexp.runner.store import Run
-from tests.runner.tiny import tiny
+from suexp.config.compose import resolve
+from suexp.run.job import execute
+from suexp.store.folder import Run
+from tests.support.tiny import tiny
 
 LENGTHS = "callback=lengths"
 

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from suexp.runner.compose import resolve
-from suexp.runner.job import execute
-from tests.runner.tiny import tiny
+from suexp.config.compose import resolve
+from suexp.run.job import execute
+from tests.support.tiny import tiny
 
 DIGITS = [
     "callback=logit_argmax",

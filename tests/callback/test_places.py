@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from suexp.callback.places import Places
-from suexp.runner.compose import resolve
-from suexp.runner.job import execute
-from suexp.runner.store import Run
-from tests.runner.tiny import tiny
+from suexp.config.compose import resolve
+from suexp.run.job import execute
+from suexp.store.folder import Run
+from tests.support.tiny import tiny
 
 PLACES = (
     "callback=places",

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from suexp.callback.recall_lengths import RecallLengths
-from suexp.runner.compose import resolve
-from suexp.runner.job import execute
-from suexp.runner.store import Run
+from suexp.config.compose import resolve
+from suexp.run.job import execute
+from suexp.store.folder import Run
 
 RECALL = (
     "task=classification",

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from suexp.callback.retrieval import Retrieval
+from suexp.code.instantiate import instantiate
+from suexp.config.compose import resolve
 from suexp.data.pydoc import PyDoc
-from suexp.runner.build import build
-from suexp.runner.compose import resolve
-from suexp.runner.instantiate import instantiate
-from suexp.runner.job import execute
-from suexp.runner.store import Run
-from tests.runner.tiny import tiny
+from suexp.run.build import build
+from suexp.run.job import execute
+from suexp.store.folder import Run
+from tests.support.tiny import tiny
 
 ON = ("callback=retrieval", "callbacks.retrieval.pairs=12", "data.tokenizer=bytes")
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from suexp.runner.compose import resolve
-from suexp.runner.job import execute
-from suexp.runner.store import Run
-from tests.runner.tiny import tiny
+from suexp.config.compose import resolve
+from suexp.run.job import execute
+from suexp.store.folder import Run
+from tests.support.tiny import tiny
 
 HANG = "callback=untied_distance"
 ENLARGE = ("transform=enlarge_width", "position=learned", "model.dim=32", "model.dropout=0.1")

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from suexp import catalogue, source
-from suexp.catalogue import Catalogue
+from suexp import folders
 from suexp.cli import main
+from suexp.code import source
+from suexp.config.catalogue import Catalogue
 from tests.cli.tree import write_tree
 
 
@@ -16,7 +17,7 @@ def tree(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Let the small tree stand in for suexp's own conf/; return it."""
     conf = write_tree(in_tmp)
     monkeypatch.syspath_prepend(str(in_tmp))
-    monkeypatch.setattr(catalogue, "_shipped", in_tmp.joinpath)
+    monkeypatch.setattr(folders, "_shipped", in_tmp.joinpath)
     source.read.cache_clear()
     source._package.cache_clear()
     yield conf

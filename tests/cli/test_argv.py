@@ -4,8 +4,8 @@ import shlex
 
 import pytest
 
-from suexp.catalogue import Catalogue
 from suexp.cli.argv import precheck, simple_values, split
+from suexp.config.catalogue import Catalogue
 from suexp.errors import UserError
 
 WRONG = {

@@ -2,8 +2,8 @@
 
 import pytest
 
-from suexp.catalogue import Catalogue
 from suexp.cli import costing
+from suexp.config.catalogue import Catalogue
 
 CATALOGUE = Catalogue()
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from suexp.catalogue import Catalogue
 from suexp.cli import verdicts
 from suexp.cli.showing import using
+from suexp.config.catalogue import Catalogue
 
 Call = Callable[..., tuple[int, str, str]]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from suexp import __version__, catalogue, cli
+from suexp import __version__, cli, folders
 from suexp.errors import UserError
 from tests.cli.tree import TRUST, write_tree
 
@@ -18,9 +18,9 @@ Call = Callable[..., tuple[int, str, str]]
 PROGRAM = """
 import sys
 from pathlib import Path
-import suexp.catalogue
+import suexp.folders
 folder, sweeper, *argv = sys.argv[1:]
-suexp.catalogue._shipped = Path(folder).joinpath
+suexp.folders._shipped = Path(folder).joinpath
 sys.path.insert(0, folder)
 from suexp.cli import main
 sys.argv[0] = "suexp"
@@ -100,7 +100,7 @@ def test_check_composes_everything_and_imports_no_torch(folder: Path) -> None:
 
 
 def test_the_shipped_defaults_compose_without_torch() -> None:
-    code, out, err, imported = process(catalogue.conf_dir().parent, "check")
+    code, out, err, imported = process(folders.conf_dir().parent, "check")
     assert (code, err) == (0, "")
     assert out.startswith("1 run")
     assert "torch" not in imported
@@ -234,7 +234,7 @@ def test_exit_codes(
 
 
 def test_a_bug_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue, "_shipped", lambda name: 1 / 0)
+    monkeypatch.setattr(folders, "_shipped", lambda name: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         cli.main(["list"])
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.runner.results_example import example
+from tests.support.results_example import example
 
 Call = Callable[..., tuple[int, str, str]]
 pytestmark = pytest.mark.usefixtures("tree")

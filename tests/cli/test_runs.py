@@ -11,13 +11,13 @@ import yaml
 from filelock import FileLock
 
 from suexp.cli import rerunning, runs
+from suexp.code.instantiate import instantiate
+from suexp.config.compose import resolve
 from suexp.errors import UserError
-from suexp.runner.compose import resolve
-from suexp.runner.instantiate import instantiate
-from suexp.runner.inventory import Stored, chosen, stored
-from suexp.runner.job import execute
-from suexp.runner.store import Run
-from tests.runner.tiny import tiny
+from suexp.run.job import execute
+from suexp.store.folder import Run
+from suexp.store.query import Stored, chosen, stored
+from tests.support.tiny import tiny
 
 NOW = datetime.now(UTC)
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from omegaconf import open_dict
 
-from suexp.catalogue import conf_dir, experiments_dir
+from suexp.code.instantiate import instantiate
+from suexp.config.compose import _compose, resolve
 from suexp.errors import UserError
-from suexp.runner.build import build
-from suexp.runner.compose import _compose, resolve
-from suexp.runner.instantiate import instantiate
-from suexp.runner.sweep import plan
+from suexp.experiment.plan import plan
+from suexp.folders import conf_dir, experiments_dir
+from suexp.run.build import build
 from suexp.task.base import Task
 from suexp.task.closed_form import ClosedForm
 

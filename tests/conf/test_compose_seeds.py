@@ -2,9 +2,9 @@
 
 import pytest
 
+from suexp.config import compose
+from suexp.config.compose import resolve
 from suexp.errors import UserError
-from suexp.runner import compose
-from suexp.runner.compose import resolve
 
 
 def test_a_seed_reaches_all_that_refers_to_it() -> None:

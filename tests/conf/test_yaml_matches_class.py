@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from suexp.catalogue import Catalogue, Option
-from suexp.source import Target, read
+from suexp.code.source import Target, read
+from suexp.config.catalogue import Catalogue, Option
 
 CATALOGUE = Catalogue()
 OPTIONS = [

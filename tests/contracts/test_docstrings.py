@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from suexp.catalogue import Catalogue
-from suexp.source import read
+from suexp.code.source import read
+from suexp.config.catalogue import Catalogue
 
 # Parts of the machinery, not ideas of a post: their YAML comment is enough.
 MACHINERY = {"logger", "trainer", "scale", "experiment"}

@@ -10,12 +10,12 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-import suexp.runner.compose  # noqa: F401  (its resolvers)
-from suexp.catalogue import Catalogue
+import suexp.config.compose  # noqa: F401  (its resolvers)
+from suexp.code.instantiate import instantiate
+from suexp.config.catalogue import Catalogue
+from suexp.config.check import check
 from suexp.errors import UserError
 from suexp.mask.base import Mask
-from suexp.runner.check import check
-from suexp.runner.instantiate import instantiate
 
 DIM, HEADS, LAYERS, LENGTH, VOCABULARY = 16, 2, 2, 12, 11
 CATALOGUE = Catalogue()

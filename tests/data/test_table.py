@@ -6,10 +6,10 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.datasets import load_iris
 
+from suexp.config.compose import resolve
 from suexp.data.table import Table
 from suexp.errors import UserError
-from suexp.runner.compose import resolve
-from suexp.runner.job import execute
+from suexp.run.job import execute
 
 NAMES = ("setosa", "versicolor", "virginica")
 

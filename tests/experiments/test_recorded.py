@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from suexp.catalogue import conf_dir, experiments_dir
-from suexp.runner.sweep import plan
+from suexp.experiment.plan import plan
+from suexp.folders import conf_dir, experiments_dir
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from suexp.catalogue import conf_dir
-from tests.runner.processes import apart
+from suexp.folders import conf_dir
+from tests.support.processes import apart
 
 EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
 
@@ -15,7 +15,7 @@ EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.y
 def conduct(arguments: list[str]) -> int:
     """Conduct an experiment as `suexp` does; a warning is an error here, too."""
     from hydra_plugins.suexp_launcher.local_launcher import LocalLauncher
-    from suexp.runner.conduct import conduct
+    from suexp.experiment.conduct import conduct
 
     warnings.simplefilter("error")
     warnings.filterwarnings("ignore", "method=grad_cache with replay_rng=false")  # an arm does so

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.init import Default, ScoreGain
-from suexp.runner.compose import resolve
 from tests.contracts.test_model import build, resolved
 
 CHOICES = {"attention": "softmax", "position": "rope", "mask": "causal"}

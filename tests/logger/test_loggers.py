@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 import wandb
 
+from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.logger import Wandb
-from suexp.runner.compose import resolve
-from suexp.runner.job import execute
-from suexp.runner.resume import Checkpoints
-from suexp.runner.store import Run
-from suexp.runner.versions import provenance
+from suexp.run.checkpoint import Checkpoints
+from suexp.run.job import execute
+from suexp.store.folder import Run
+from suexp.store.provenance import provenance
 from tests.logger.offline import Offline, offline
-from tests.runner.tiny import tiny
+from tests.support.tiny import tiny
 
 
 def finished(overrides: list[str]) -> Run:

@@ -2,9 +2,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.loss.gan import GAN
-from suexp.runner.compose import resolve
 
 REAL = torch.tensor([0.3, -1.2, 2.5], dtype=torch.float64)
 FAKE = torch.tensor([-0.4, 1.7], dtype=torch.float64)

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from suexp.code.instantiate import instantiate
+from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.method.base import Method
-from suexp.runner.build import build
-from suexp.runner.compose import resolve
-from suexp.runner.instantiate import instantiate
+from suexp.run.build import build
 from suexp.task.base import Task
 
 DIGITS = ["task=classification", "data=digits", "model=mlp", "model.dim=8", "threads=1"]

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.method.distill import Distill, divergence
-from suexp.runner.compose import resolve
 from tests.method.test_theseus import DIGITS, batch, logits, model, task_of
 
 

@@ -3,13 +3,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from suexp.code.instantiate import instantiate
+from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.method.freeze import Freeze
-from suexp.runner.build import build
-from suexp.runner.compose import resolve
-from suexp.runner.instantiate import instantiate
-from suexp.runner.job import execute
-from suexp.runner.store import Run
+from suexp.run.build import build
+from suexp.run.job import execute
+from suexp.store.folder import Run
 
 DIGITS = [
     "task=classification",

@@ -11,16 +11,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.method import GradCache, NaiveAccumulation
 from suexp.method._chunked import RandomState, direct_gradient
-from suexp.runner.compose import resolve
-from suexp.runner.job import execute
-from suexp.runner.recorder import Recorder
-from suexp.runner.resume import Interrupted
-from suexp.runner.store import Run
+from suexp.run.checkpoint import Interrupted
+from suexp.run.job import execute
+from suexp.run.recorder import Recorder
+from suexp.store.folder import Run
 from tests.method.toy import COSINE, cosine, error, gradient, toy
-from tests.runner.processes import two_processes
+from tests.support.processes import two_processes
 
 LOSSES = [
     {},

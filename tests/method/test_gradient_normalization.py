@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.method.gradient_normalization import FORMS, GradientNormalization, NormalizedCritic
-from suexp.runner.compose import resolve
 from tests.method.critics import critic, points, task, value_and_gradient
 
 

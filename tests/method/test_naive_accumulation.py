@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from suexp.config.compose import resolve
 from suexp.method import GradCache, NaiveAccumulation
-from suexp.runner.compose import resolve
-from suexp.runner.job import execute
-from suexp.runner.store import Run
+from suexp.run.job import execute
+from suexp.store.folder import Run
 from tests.method.toy import COSINE, cosine, error, gradient, toy
 
 

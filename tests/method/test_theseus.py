@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from suexp.attention import Softmax
+from suexp.config.compose import resolve
 from suexp.data.digits import Digits
 from suexp.errors import UserError
 from suexp.init import Default
@@ -23,12 +24,11 @@ from suexp.model import Transformer
 from suexp.norm import Layer
 from suexp.optimizer import AdamW
 from suexp.position import Learned, Rope
-from suexp.runner.compose import resolve
-from suexp.runner.job import execute
-from suexp.runner.store import Run
+from suexp.run.job import execute
+from suexp.store.folder import Run
 from suexp.task.classification import Classification
-from tests.runner.processes import start, stop_at, two_processes
-from tests.runner.test_resume import assert_equal
+from tests.run.test_checkpoint import assert_equal
+from tests.support.processes import start, stop_at, two_processes
 
 
 def model(layers: int, seed: int = 0, **changes: Any) -> Transformer:

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.model.gan_dcgan import GanDCGAN
-from suexp.runner.compose import resolve
 
 
 @pytest.mark.parametrize(("side", "channels"), [(8, 1), (28, 1), (32, 3), (33, 2)])

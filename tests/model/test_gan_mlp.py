@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.init import Default
 from suexp.model.gan_mlp import GanMLP
-from suexp.runner.compose import resolve
 
 
 def build(**changes: object) -> GanMLP:

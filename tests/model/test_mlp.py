@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.init import He
 from suexp.model import MLP
 from suexp.norm import Layer
-from suexp.runner.compose import resolve
 
 
 def build(**changes) -> MLP:

@@ -12,7 +12,7 @@ from suexp.mask import Bidirectional, Causal, Prefix
 from suexp.model import Transformer
 from suexp.norm import RMS, Layer
 from suexp.position import NONE, Alibi, Learned, Rope
-from tests.runner.processes import apart
+from tests.support.processes import apart
 
 
 def build(**changes) -> Transformer:

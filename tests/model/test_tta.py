@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 import suexp
+from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.mask.exclude_self import ExcludeSelf
-from suexp.runner.compose import resolve
 
 SMALL = ("task=autoencode_lm", "data.tokenizer=bytes", "model.dim=16", "model.num_heads=2")
 SIZE = "data.block_size=12"

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Normal
 
+from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.init import Default
 from suexp.model import VAE, BernoulliVAE
-from suexp.runner.compose import resolve
 
 
 def build(**changes) -> VAE:

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from suexp.optimizer import Adam, AdamW
-from suexp.runner.cost import state_bytes
+from suexp.run.cost import state_bytes
 
 
 @pytest.mark.parametrize("kind", [Adam, AdamW])

@@ -8,11 +8,11 @@ from sklearn.datasets import load_wine
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
+from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.model.linear import Linear
 from suexp.nn.param_groups import build_optimizer
 from suexp.optimizer import LBFGS
-from suexp.runner.compose import resolve
 
 
 def closure_of(model, optimizer, x, label):

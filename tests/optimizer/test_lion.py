@@ -4,7 +4,7 @@ from torch import nn
 
 from suexp.errors import UserError
 from suexp.optimizer import Lion
-from suexp.runner.cost import state_bytes
+from suexp.run.cost import state_bytes
 
 
 def steps(optimizer: torch.optim.Optimizer, p: nn.Parameter, grads: list[torch.Tensor]) -> None:

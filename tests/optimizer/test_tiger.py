@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from suexp.nn.param_groups import param_groups
 from suexp.optimizer import Signum, Tiger
 from suexp.optimizer import tiger as module
-from suexp.runner.cost import state_bytes
+from suexp.run.cost import state_bytes
 
 KINDS = ("matrix", "embedding", "gain", "bias")
 

@@ -4,9 +4,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.position import Hierarchical
-from suexp.runner.compose import resolve
 from suexp.transform.extend_positions import tile
 
 N, DIM = 8, 6

@@ -9,15 +9,15 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from suexp.code.instantiate import instantiate
+from suexp.config.compose import resolve
 from suexp.errors import UserError
-from suexp.runner.build import build
-from suexp.runner.compose import resolve
-from suexp.runner.instantiate import instantiate
-from suexp.runner.job import execute
-from suexp.runner.store import Run
+from suexp.run.build import build
+from suexp.run.job import execute
+from suexp.store.folder import Run
 from suexp.task.adversarial import Adversarial
-from tests.runner.processes import exit_code, start, stop_at, two_processes
-from tests.runner.test_resume import assert_equal, weights
+from tests.run.test_checkpoint import assert_equal, weights
+from tests.support.processes import exit_code, start, stop_at, two_processes
 
 SMALL = (
     "task=adversarial",

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from suexp.attention.noisy_softmax import noisy_weights
+from suexp.config.compose import resolve
 from suexp.errors import UserError
-from suexp.runner.compose import resolve
 from suexp.task.attention_noise import AttentionNoise
 
 Estimate = Callable[..., dict[str, float]]

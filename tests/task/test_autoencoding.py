@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from suexp.runner.compose import resolve
-from suexp.runner.job import execute
+from suexp.config.compose import resolve
+from suexp.run.job import execute
 
 QUIET = [
     "trainer.enable_progress_bar=false",

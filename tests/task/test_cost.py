@@ -12,6 +12,7 @@ from suexp.attention.base import Attention
 from suexp.attention.linear import Linear
 from suexp.attention.performer import Performer
 from suexp.attention.softmax import Softmax
+from suexp.config.compose import resolve
 from suexp.costs import Layer, formulas_of
 from suexp.errors import UserError
 from suexp.init.default import Default
@@ -23,8 +24,7 @@ from suexp.nn.saved import SavedBytes
 from suexp.norm.layer import Layer as LayerNorm
 from suexp.position.learned import Learned
 from suexp.position.none import NONE
-from suexp.runner.compose import resolve
-from suexp.runner.job import execute
+from suexp.run.job import execute
 from suexp.task._bench import Bench, OutOfMemoryError, crossing
 from suexp.task._child import MALLOC, Child, DiedError
 from suexp.task.cost import Cost

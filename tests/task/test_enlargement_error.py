@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from suexp.runner.compose import resolve
-from suexp.runner.job import execute
-from suexp.runner.store import Run
+from suexp.config.compose import resolve
+from suexp.run.job import execute
+from suexp.store.folder import Run
 from suexp.task.enlargement_error import EnlargementError, network
 
 SMALL = ("data.num_samples=2", "data.batch_size=1", "task.factors=[2]", "task.activations=[gelu]")

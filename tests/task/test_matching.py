@@ -11,11 +11,11 @@ from torch import Tensor
 from torchmetrics.functional.retrieval import retrieval_hit_rate, retrieval_reciprocal_rank
 
 import suexp.task.matching as module
+from suexp.code.instantiate import instantiate
+from suexp.config.compose import resolve
 from suexp.errors import UserError
-from suexp.runner.build import build
-from suexp.runner.compose import resolve
-from suexp.runner.instantiate import instantiate
-from suexp.runner.job import execute
+from suexp.run.build import build
+from suexp.run.job import execute
 from suexp.task.matching import Matching, information, ranks
 from suexp.task.softmax_information import specht
 

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from suexp.catalogue import conf_dir
+from suexp.code.instantiate import instantiate
+from suexp.config.compose import resolve
 from suexp.errors import UserError
+from suexp.folders import conf_dir
 from suexp.normalizer import Softmax, Taylor
-from suexp.runner.build import build
-from suexp.runner.compose import resolve
-from suexp.runner.instantiate import instantiate
-from suexp.runner.job import execute
-from tests.runner.tiny import tiny
+from suexp.run.build import build
+from suexp.run.job import execute
+from tests.support.tiny import tiny
 
 DIGITS = [
     "task=classification",

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import torch
 
+from suexp.code.instantiate import instantiate
+from suexp.config.compose import resolve
 from suexp.errors import UserError
-from suexp.runner.build import build
-from suexp.runner.compose import resolve
-from suexp.runner.instantiate import instantiate
-from suexp.runner.job import execute
-from suexp.runner.store import Run
+from suexp.run.build import build
+from suexp.run.job import execute
+from suexp.store.folder import Run
 from suexp.task.tagging import Tagging
 
 SMALL = (
@@ -126,7 +126,7 @@ def test_transitions_are_trained_and_go_on_from_a_parent(tmp_path: Path, loss: s
 
 
 def test_resume_is_bit_equal(tmp_path: Path) -> None:
-    from suexp.runner.resume import Interrupted
+    from suexp.run.checkpoint import Interrupted
 
     config = resolve([*SMALL, f"out={tmp_path / 'a'}", "trainer.log_every_n_steps=1"]).config
     whole = execute(config)

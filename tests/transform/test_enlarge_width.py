@@ -10,20 +10,20 @@ import yaml
 from torch import Tensor, nn
 
 from suexp.attention import Softmax
+from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.init import Default
 from suexp.mask import Causal
 from suexp.model import MLP, Transformer
 from suexp.norm import RMS, Batch, Layer
 from suexp.position import NONE, Alibi, Learned, Rope
-from suexp.runner.compose import resolve
-from suexp.runner.job import execute
-from suexp.runner.store import Run
+from suexp.run.job import execute
+from suexp.store.folder import Run
 from suexp.task.enlargement_error import relu_rule, tiled_heads, without_score_factor
 from suexp.transform import Copy, EnlargeWidth
 from suexp.transform._widen import RULES, Widening, repeat
 from suexp.transform.enlarge_width import max_logit_difference
-from tests.runner.tiny import tiny
+from tests.support.tiny import tiny
 
 LENGTH = 24
 POSITIONS = {"learned": Learned, "rope": Rope, "alibi": Alibi, "none": NONE}

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 import suexp
+from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.position import Hierarchical
-from suexp.runner.compose import resolve
 from suexp.transform import ExtendPositions, Pretrained
 from suexp.transform.extend_positions import KINDS, interpolate
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from suexp.config.compose import resolve
 from suexp.errors import UserError
-from suexp.runner.compose import resolve
 from suexp.transform import Fresh, Truncate
 from tests.method.test_theseus import DIGITS, logits, model
 

@@ -39,7 +39,7 @@ def job_returns(
     batch: Sequence[Sequence[str]], summaries: Sequence[dict[str, Any] | None]
 ) -> list[JobReturn]:
     """Return Hydra's records of runs, given their summaries."""
-    from suexp.runner.store import well
+    from suexp.store.folder import well
 
     returns = []
     for overrides, summary in zip(batch, summaries, strict=True):

@@ -29,13 +29,13 @@ class LocalLauncher(RunLauncher):
 
     def at_a_time(self, config: dict[str, Any]) -> int:
         """Return how many runs like this one go on at a time."""
-        from suexp.runner.local import at_a_time
+        from suexp.launch.processes import at_a_time
 
         return max(at_a_time(config) if self.jobs is None else self.jobs, 1)
 
     def run_all(self, batch: Sequence[Sequence[str]]) -> Sequence[dict[str, Any] | None]:
         """Run all, return when all have ended."""
-        from suexp.runner.local import run_all
+        from suexp.launch.processes import run_all
 
         return run_all(batch, self.jobs)
 

@@ -54,8 +54,8 @@ class RayLauncher(RunLauncher):
             import ray
         except ImportError as error:
             raise UserError("hydra/launcher=ray needs ray: pip install 'suexp[launch]'") from error
-        from suexp.runner.local import run_elsewhere
-        from suexp.runner.saved import save
+        from suexp.launch.processes import run_elsewhere
+        from suexp.launch.saved_config import save
 
         ours = not ray.is_initialized()
         if ours:

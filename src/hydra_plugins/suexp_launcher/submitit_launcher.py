@@ -60,8 +60,8 @@ class SubmititLauncher(RunLauncher):
             raise UserError(
                 "hydra/launcher=submitit needs submitit: pip install 'suexp[launch]'"
             ) from error
-        from suexp.runner.local import run_elsewhere
-        from suexp.runner.saved import save
+        from suexp.launch.processes import run_elsewhere
+        from suexp.launch.saved_config import save
 
         rest = dict(self.rest)
         folder, extra = Path(rest.pop("folder")).absolute(), rest.pop("parameters")

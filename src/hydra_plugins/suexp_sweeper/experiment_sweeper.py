@@ -20,7 +20,7 @@ class ExperimentSweeper(RunSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run everything that the arguments ask for."""
-        from suexp.runner.conduct import conduct
+        from suexp.experiment.conduct import conduct
 
         assert self.launcher is not None
         if conduct(arguments, self.launcher):

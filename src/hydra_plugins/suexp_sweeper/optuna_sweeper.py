@@ -43,7 +43,7 @@ class OptunaSweeper(RunSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run trials until there are as many as were asked for."""
-        from suexp.runner.study import Settings, conduct
+        from suexp.study.study import Settings, conduct
 
         assert self.launcher is not None
         assert self.hydra_context is not None

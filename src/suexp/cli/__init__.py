@@ -63,7 +63,7 @@ def _hydra(argv: list[str]) -> int:
     if "--shell-completion" in line.flags:
         return _complete(argv)
     if not {"--config-path", "--config-name", "--experimental-rerun", "--version"} & {*line.flags}:
-        from suexp.catalogue import Catalogue
+        from suexp.config.catalogue import Catalogue
 
         catalogue = Catalogue(line.config_dir)
         precheck(line, catalogue)
@@ -72,7 +72,7 @@ def _hydra(argv: list[str]) -> int:
 
             show_help(catalogue)
             return 0
-    from suexp.runner.main import hydra_main
+    from suexp.cli.application import hydra_main
 
     hydra_main(argv)
     return 0
@@ -83,7 +83,7 @@ def _complete(argv: list[str]) -> int:
 
     if answer(argv):
         return 0
-    from suexp.runner.main import hydra_main
+    from suexp.cli.application import hydra_main
 
     try:
         hydra_main(argv)

@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from suexp.catalogue import Catalogue, has_key
+from suexp.config.catalogue import Catalogue, has_key
+from suexp.config.explain import chosen_experiments, no_choice, sweep_needs_flag, unreadable
+from suexp.config.near import near, nearest
+from suexp.config.unknown import unknown_key, unknown_option
 from suexp.errors import UserError
-from suexp.runner.explain import chosen_experiments, no_choice, sweep_needs_flag, unreadable
-from suexp.runner.nearest import near, nearest
-from suexp.runner.unknown import unknown_key, unknown_option
 
 SUBCOMMANDS = ("list", "show", "check", "report", "runs", "rerun")
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from suexp.catalogue import Catalogue
 from suexp.cli import argv as command_line
 from suexp.cli.terminal import counted, show_rows, show_text
+from suexp.config.catalogue import Catalogue
 from suexp.errors import UserError
 
 USAGE = """usage: suexp check [-m] [--config-dir DIR] [OVERRIDES ...]
@@ -27,8 +27,8 @@ def run(argv: Sequence[str]) -> int:
     if unused:
         raise UserError(f"check {min(unused)}: only -m and --config-dir mean something here")
     command_line.precheck(line, Catalogue(line.config_dir))
-    from suexp.runner.compose import _loader
-    from suexp.runner.sweep import plan
+    from suexp.config.compose import _loader
+    from suexp.experiment.plan import plan
 
     with _loader(line.config_dir):  # one start of Hydra for all runs
         for item in plan(line.overrides):
@@ -38,8 +38,8 @@ def run(argv: Sequence[str]) -> int:
 
 
 def show_plan(item: Any) -> None:
-    """Print one experiment, or one combination of a plain sweep (`suexp.runner.sweep.Plan`)."""
-    from suexp.runner.compose import resolve
+    """Print one experiment, or one combination of a plain sweep (`suexp.experiment.plan.Plan`)."""
+    from suexp.config.compose import resolve
 
     runs = item.runs()
     first = resolve(runs[0].overrides)

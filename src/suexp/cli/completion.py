@@ -4,8 +4,8 @@ import os
 import re
 from collections.abc import Sequence
 
-from suexp.catalogue import Catalogue
 from suexp.cli.argv import SUBCOMMANDS
+from suexp.config.catalogue import Catalogue
 
 
 def answer(argv: Sequence[str]) -> bool:
@@ -39,7 +39,7 @@ def answer(argv: Sequence[str]) -> bool:
 def _names(command: str) -> list[str]:
     """Return what may follow a subcommand; folders and ids are the shell's business."""
     if command == "runs":
-        from suexp.runner.inventory import STATUSES
+        from suexp.store.query import STATUSES
 
         return [*STATUSES, "experiment=", "arm=", "seed=", "--metric", "--prune", "--sort"]
     groups = Catalogue().groups if command in ("list", "show") else {}

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from suexp.catalogue import Option
+from suexp.config.catalogue import Option
 from suexp.costs import Layer, Sizes, formulas
-from suexp.runner.readable import count, size
+from suexp.report.wording import count, size
 
 # BERT base, at its full length.
 EXAMPLE = Sizes(n=512, m=512, h=12, d=64, e=64)

@@ -2,8 +2,8 @@
 
 import textwrap
 
-from suexp.catalogue import Catalogue
 from suexp.cli.terminal import show_text
+from suexp.config.catalogue import Catalogue
 
 USAGE = """\
 suexp runs the posts of https://kexue.fm as experiments.

@@ -4,11 +4,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from suexp.catalogue import Catalogue, Option
 from suexp.cli import verdicts
 from suexp.cli.terminal import parser, show_rows, show_text
+from suexp.config.catalogue import Catalogue, Option
+from suexp.config.near import near
 from suexp.errors import UserError
-from suexp.runner.nearest import near
 
 
 def run(argv: Sequence[str]) -> int:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from suexp.catalogue import Catalogue
 from suexp.cli.site import site
 from suexp.cli.terminal import parser
+from suexp.config.catalogue import Catalogue
 from suexp.errors import UserError
 
 
@@ -45,7 +45,7 @@ def run(argv: Sequence[str]) -> int:
     folder = given.folder.parent if given.folder.name == "results.json" else given.folder
     results = report(folder)
     if given.wandb or given.publish:
-        from suexp.runner.dashboard_definition import define, publish, write
+        from suexp.report.wandb_workspace import define, publish, write
 
         project = given.project or catalogue.option("logger", "wandb").raw["wandb"]["project"]
         definition = define(results, _figures(results, catalogue), project, given.entity)
@@ -63,7 +63,7 @@ def report(folder: Path) -> dict[str, Any]:
     """
     if not (folder / "results.json").is_file():
         raise UserError(f"report {folder}: there is no results.json; {_where(folder)}")
-    from suexp.runner.report import load_results, write_report
+    from suexp.report.pages import load_results, write_report
 
     results = load_results(folder)
     write_report(results, folder)

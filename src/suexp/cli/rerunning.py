@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from suexp.cli.terminal import parser, show_rows, show_text
+from suexp.code.trust import allowed, check_targets, trusting
 from suexp.errors import UserError
-from suexp.runner.inventory import Stored, chosen, stored
-from suexp.runner.readable import number
-from suexp.runner.targets import allowed, check_targets, trusting
+from suexp.report.wording import number
+from suexp.store.query import Stored, chosen, stored
 
 MACHINES_OWN = re.compile("second|memory")  # metrics of the machine's, which no run repeats
 
@@ -40,9 +40,9 @@ def run(argv: Sequence[str]) -> int:
     old = find(given.run, given.out)
     into = given.into or old.folder.parents[1] / "reruns"
     check_targets(old.config, allow)
-    from suexp.runner.instantiate import instantiate
-    from suexp.runner.job import execute
-    from suexp.runner.versions import provenance
+    from suexp.code.instantiate import instantiate
+    from suexp.run.job import execute
+    from suexp.store.provenance import provenance
 
     fingerprint = instantiate(old.config["data"], allow).fingerprint()
     for line in changes(old.summary, {**provenance(), "fingerprint": fingerprint}):

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from suexp.cli.terminal import counted, parser, show_rows, show_text
+from suexp.config.near import near
 from suexp.errors import UserError
-from suexp.runner.inventory import STATUSES, Stored, chosen, stored
-from suexp.runner.nearest import near
-from suexp.runner.readable import duration, number, size
+from suexp.report.wording import duration, number, size
+from suexp.store.query import STATUSES, Stored, chosen, stored
 
 ORDERS = ("when", "size", "time", "id")
 

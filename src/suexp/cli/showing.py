@@ -6,13 +6,13 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from suexp.catalogue import Catalogue, Option
 from suexp.cli import costing, listing, verdicts
 from suexp.cli.terminal import parser, show_rows, show_text
+from suexp.code.source import Target, meanings, sections
+from suexp.config.catalogue import Catalogue, Option
+from suexp.config.near import near
+from suexp.config.unknown import unknown_option
 from suexp.errors import UserError
-from suexp.runner.nearest import near
-from suexp.runner.unknown import unknown_option
-from suexp.source import Target, meanings, sections
 
 
 def run(argv: Sequence[str]) -> int:

@@ -4,14 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from suexp.catalogue import Catalogue, experiments_dir
 from suexp.cli import verdicts
 from suexp.cli.showing import using
 from suexp.cli.terminal import counted, show_text
+from suexp.config.catalogue import Catalogue
 from suexp.errors import UserError
+from suexp.folders import experiments_dir
 
 if TYPE_CHECKING:
-    from suexp.runner.report_site import Entry
+    from suexp.report.site import Entry
 
 
 def site(catalogue: Catalogue, out: Path, into: Path) -> int:
@@ -20,7 +21,7 @@ def site(catalogue: Catalogue, out: Path, into: Path) -> int:
     Raises:
         UserError: the folder cannot be written.
     """
-    from suexp.runner.report_site import write_site
+    from suexp.report.site import write_site
 
     found = list(entries(catalogue, out))
     try:
@@ -35,8 +36,8 @@ def site(catalogue: Catalogue, out: Path, into: Path) -> int:
 
 def entries(catalogue: Catalogue, out: Path) -> Iterator["Entry"]:
     """Give every experiment that is known by its file or by its results, with the last of these."""
-    from suexp.runner.report import load_results
-    from suexp.runner.report_site import Entry
+    from suexp.report.pages import load_results
+    from suexp.report.site import Entry
 
     known = catalogue.groups.get("experiment", {})
     parts: dict[str, list[str]] = {}

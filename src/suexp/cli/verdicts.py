@@ -5,8 +5,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from suexp.catalogue import experiments_dir
-from suexp.runner.readable import total_time
+from suexp.folders import experiments_dir
+from suexp.report.wording import total_time
 
 _ORDER = ("reproduced", "not reproduced", "inconclusive", "not evaluated", "undecided")
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from suexp.runner.store import read_history
+from suexp.store.folder import read_history
 
 
 class Rows:

@@ -6,7 +6,7 @@ from pathlib import Path
 from pytorch_lightning.utilities import rank_zero_only
 
 from suexp.logger._run import RunLogger
-from suexp.runner.store import read_history
+from suexp.store.folder import read_history
 
 
 class CSV(RunLogger):

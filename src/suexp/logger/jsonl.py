@@ -14,7 +14,7 @@ class Jsonl(RunLogger):
     """Append ``{"step": s, name: value, ...}`` to metrics.jsonl, flushed line by line.
 
     The step belongs to the metric: when a resumed run repeats a step, the later line replaces the
-    earlier one for every reader (`suexp.runner.store.read_history`). Infinite and NaN values are
+    earlier one for every reader (`suexp.store.folder.read_history`). Infinite and NaN values are
     written as strings, since JSON has no word for them.
 
     Reference: the format's description, https://jsonlines.org.

@@ -9,8 +9,8 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from suexp.logger._rows import Rows
 from suexp.logger._run import RunLogger
-from suexp.runner import dashboard
-from suexp.runner.versions import provenance
+from suexp.report import wandb_run as dashboard
+from suexp.store.provenance import provenance
 
 # The groups whose options a run is found by; its config holds the others as well.
 TAGGED = ("task", "data", "model", "attention", "position", "loss", "optimizer", "scheduler")

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
-from suexp.runner.statistics import clopper_pearson, wilson
+from suexp.judge.intervals import clopper_pearson, wilson
 from suexp.task import _sector as sector
 from suexp.task.estimation import EstimationTask
 

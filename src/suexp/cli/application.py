@@ -1,0 +1,59 @@
+"""The Hydra application."""
+
+import os
+import sys
+from collections.abc import Sequence
+from unittest.mock import patch
+
+import hydra
+import hydra._internal.hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from suexp.config.compose import resolve
+from suexp.config.explain import explain
+from suexp.config.hydra_node import GuardedLoader
+from suexp.errors import UserError
+from suexp.folders import conf_dir
+
+
+def job(cfg: DictConfig) -> float | None:
+    """Run one config; return its validation loss, for sweepers that optimise it."""
+    del cfg  # resolved anew, with checks and the parent's config
+    overrides = [str(item) for item in HydraConfig.get().overrides.task]
+    from suexp.launch.processes import run_one, tell
+
+    try:
+        resolved = resolve(overrides)
+        summary = run_one(resolved.config)
+    except UserError as error:  # here, since Hydra would announce it with a line of its own
+        tell(f"suexp: {error}")
+        raise SystemExit(2) from error
+    if summary is None or summary["status"] != "finished":
+        tell(f"suexp: {summary['error'] if summary else 'the process of the run was killed'}")
+        raise SystemExit(2 if summary and summary["mistake"] else 1)
+    from suexp.experiment.terminal import closing_table
+
+    closing_table(resolved.config, resolved.choices, summary)
+    return summary["metrics"].get("val/loss")
+
+
+def hydra_main(argv: Sequence[str]) -> None:
+    """Do what a Hydra command line asks for.
+
+    Raises:
+        UserError: the command line or the config cannot work.
+        SystemExit: a run did not finish (1).
+    """
+    sys.argv = [sys.argv[0], *argv]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its exceptions over instead of printing
+    application = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(
+        job
+    )
+    try:
+        with patch.object(hydra._internal.hydra, "ConfigLoaderImpl", GuardedLoader):
+            application()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain(error, conf_dir(), argv)) from error

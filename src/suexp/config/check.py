@@ -1,0 +1,265 @@
+"""Refuse a config that cannot work, before anything heavy is imported.
+
+Everything is read from the classes' source (`suexp.code.source`), so that a mistake is answered in
+the time that composing takes.
+"""
+
+import ast
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from suexp.code.source import Target, read
+from suexp.code.trust import check_targets
+from suexp.config.catalogue import Catalogue
+from suexp.config.fits import mismatch
+from suexp.config.near import near
+from suexp.errors import UserError
+from suexp.folders import conf_dir
+from suexp.redaction import secret_in
+
+# Of Hydra's instantiate, allowed in every node.
+_HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
+
+
+def check(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
+    """Check a resolved config: what code it names, keys, types, combinations, lengths.
+
+    Args:
+        config: the resolved config as plain containers.
+        choices: group -> option.
+
+    Raises:
+        UserError: the first thing found wrong, in one line.
+    """
+    own = {key: value for key, value in config.items() if key != "parent"}
+    check_targets(own, config.get("allow_targets", ()))
+    _check_secrets(own)
+    check_combination(config, choices)
+    for path, node in _nodes(config):
+        declared = _declared(path, choices)
+        # As shipped it is right, and Lightning's own files are long to read. 64 is not 64.0.
+        shipped = repr(node) == repr(declared)
+        source = None if shipped else read(node["_target_"])
+        if source is not None:
+            _check_arguments(path, node, source, set(declared))
+    _check_length(config)
+    _check_accumulation(config, choices)
+    _check_line_search(config)
+
+
+def check_combination(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
+    """Check only what components say of each other; the config may hold interpolations still.
+
+    Raises:
+        UserError: the first combination that cannot work, with its reason.
+    """
+    components = list(_components(config, choices))
+    _check_refusals(components)
+    _check_needs(components)
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """A choice, and what its class declares."""
+
+    group: str
+    label: str
+    provides: tuple[str, ...]
+    needs: Mapping[str, str]
+    refuses: Mapping[str, str]
+
+
+def _nodes(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give every node that names a class; parts that refer to a group are met there only."""
+    top = {key: value for key, value in config.items() if key != "parent"}
+
+    def walk(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        if not isinstance(node, dict):
+            return
+        if isinstance(node.get("_target_"), str):
+            yield path, node
+        for key, value in node.items():
+            if not (isinstance(value, dict) and value and value == top.get(key)):
+                yield from walk(value, f"{path}.{key}")
+
+    for key, value in top.items():
+        yield from walk(value, str(key))
+
+
+def _check_secrets(config: Mapping[str, Any]) -> None:
+    """Refuse keys and passwords: the run's folder and its dashboards keep the config."""
+    texts = dict(_texts(config))
+    if secret_in("\n".join(texts.values())):  # hardly ever: the place is looked for afterwards
+        for path, text in texts.items():
+            if secret := secret_in(text):
+                raise UserError(f"{path} holds {secret}, which every copy of the config would keep")
+
+
+def _texts(node: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Give every text of a config with its key."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            yield from _texts(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(node, list):
+        for place, value in enumerate(node):
+            yield from _texts(value, f"{path}.{place}")
+    elif isinstance(node, str):
+        yield path, node
+
+
+@functools.cache
+def _catalogue(folder: Path) -> Catalogue:
+    return Catalogue(base=folder)
+
+
+def _declared(path: str, choices: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the option's own YAML gives a class; some of it may go to the runner."""
+    catalogue = _catalogue(conf_dir())
+    group, *rest = path.split(".")
+    if choices.get(group) not in catalogue.groups.get(group, {}):
+        return {}
+    node: Any = catalogue.option(group, choices[group]).content
+    for part in rest:
+        node = node.get(part) if isinstance(node, dict) else None
+    return node if isinstance(node, dict) else {}
+
+
+def _check_arguments(path: str, node: dict[str, Any], source: Target, declared: set[str]) -> None:
+    signature = source.signature
+    for key, value in node.items():
+        if key in _HYDRA_KEYS:
+            continue
+        parameter = signature.parameters.get(key)
+        if parameter is None:
+            if not signature.open and key not in declared:
+                known = [name for name in signature.parameters if name in node or name in declared]
+                raise UserError(
+                    f"{path}.{key}: {source.name} takes no '{key}'"
+                    f"{near(key, known or list(signature.parameters), f'{path}.')}"
+                )
+        elif parameter.annotation is not None:
+            complaint = mismatch(value, parameter.annotation, parameter.module)
+            if complaint:
+                raise UserError(f"{path}.{key}: {complaint}")
+
+
+def _components(config: Mapping[str, Any], choices: Mapping[str, str]) -> Iterator[_Chosen]:
+    chosen = [(key, name) for key, names in choices.items() for name in names.split(",")]
+    if config.get("parent"):
+        yield _Chosen("parent", "parent=[...]", (), {}, {})
+    for key, option in chosen:
+        group = key.split("@")[0]
+        node: Any = config
+        for part in group.split("/"):
+            node = node.get(part) if isinstance(node, Mapping) else None
+        if isinstance(node, Mapping) and "_target_" not in node:
+            node = node.get(option)  # a group of which several can be chosen
+        source = read(node["_target_"]) if isinstance(node, dict) and "_target_" in node else None
+        label = f"{group}={option}"
+        if source is None:
+            yield _Chosen(group, label, (), {}, {})
+        else:
+            provides = tuple(_provided(source, node))
+            needs, refuses = (_reasons(name, source, node) for name in ("needs", "refuses"))
+            yield _Chosen(group, label, provides, needs, refuses)
+
+
+def _provided(source: Target, node: dict[str, Any]) -> Iterator[str]:
+    """Give the features that the class brings with these arguments."""
+    for entry in sorted(source.literal("provides", ())):
+        feature, holds = _condition(entry, source, node)
+        if holds:
+            yield feature
+
+
+def _reasons(name: str, source: Target, node: dict[str, Any]) -> dict[str, str]:
+    """Return feature -> reason of ``needs`` or ``refuses``, as far as their conditions hold."""
+    entries = (
+        (*_condition(entry, source, node), reason)
+        for entry, reason in source.literal(name, {}).items()
+    )
+    return {feature: reason for feature, holds, reason in entries if holds}
+
+
+def _condition(entry: str, source: Target, node: dict[str, Any]) -> tuple[str, bool]:
+    """Split an entry into its feature and whether its ``if argument[=value]`` holds."""
+    feature, _, condition = entry.partition(" if ")
+    argument, equals, wanted = condition.partition("=")
+    parameter = source.signature.parameters.get(argument)
+    default = parameter.default if parameter else None
+    value = default.value if isinstance(default, ast.Constant) else None
+    value = node.get(argument, value)
+    return feature, not condition or (str(value) == wanted if equals else bool(value))
+
+
+def _brought(components: list[_Chosen]) -> dict[str, list[_Chosen]]:
+    """Return who brings each feature: by declaring it, or by being chosen."""
+    found: dict[str, list[_Chosen]] = {}
+    for item in components:
+        for feature in (item.group, item.label, *item.provides):
+            found.setdefault(feature, []).append(item)
+    return found
+
+
+def _check_refusals(components: list[_Chosen]) -> None:
+    brought = _brought(components)
+    for item in components:
+        for feature, reason in item.refuses.items():
+            for other in brought.get(feature, []):
+                if other is not item:
+                    raise UserError(f"{item.label} cannot be combined with {other.label}: {reason}")
+
+
+def _check_needs(components: list[_Chosen]) -> None:
+    brought = _brought(components)
+    for item in components:
+        for feature, reason in item.needs.items():
+            if not any(one in brought for one in feature.split(" or ")):
+                what = feature if "=" in feature else feature.replace("_", " ")
+                raise UserError(f"{item.label} needs {what}: {reason}")
+
+
+def _check_accumulation(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
+    """Refuse to accumulate gradients in two places."""
+    outer = (config.get("trainer") or {}).get("accumulate_grad_batches") or 1
+    inner = (config.get("optimizer") or {}).get("grad_accum_steps") or 1
+    for item in _components(config, choices) if outer > 1 else ():
+        if "gradient_accumulation" in item.provides:
+            raise UserError(
+                f"trainer.accumulate_grad_batches={outer} and {item.label}: accumulate once; "
+                "set trainer.accumulate_grad_batches=1 and data.batch_size to the whole batch"
+            )
+    if outer > 1 and inner > 1:
+        raise UserError(
+            f"trainer.accumulate_grad_batches={outer} and optimizer.grad_accum_steps={inner}: "
+            "accumulate once, in the trainer or in the optimizer's momentum"
+        )
+
+
+def _check_line_search(config: Mapping[str, Any]) -> None:
+    """Refuse what changes the gradient on its way to an optimizer that compares it with losses."""
+    node, trainer = config.get("optimizer") or {}, config.get("trainer") or {}
+    source = read(node["_target_"]) if isinstance(node.get("_target_"), str) else None
+    if source is None or "line_search" not in source.literal("provides", ()):
+        return
+    for key, neutral in (("gradient_clip_val", None), ("accumulate_grad_batches", 1)):
+        if trainer.get(key) not in (None, 0, neutral):
+            raise UserError(
+                f"{source.name} searches along a line of the loss itself, which "
+                f"trainer.{key}={trainer[key]} would bend; set "
+                f"trainer.{key}={'null' if neutral is None else neutral}"
+            )
+
+
+def _check_length(config: Mapping[str, Any]) -> None:
+    """Refuse positions that end before the text does."""
+    length = (config.get("position") or {}).get("max_length")
+    block = (config.get("data") or {}).get("block_size")
+    if isinstance(length, int) and isinstance(block, int) and length < block:
+        raise UserError(
+            f"position.max_length={length} is shorter than the text, data.block_size={block}; "
+            f"set position.max_length={block} or data.block_size={length}"
+        )

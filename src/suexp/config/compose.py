@@ -1,0 +1,280 @@
+"""From overrides to a checked, resolved config."""
+
+import functools
+import pickle
+import re
+import shlex
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+from omegaconf.resolvers.oc import env
+
+from suexp.code.trust import allowed
+from suexp.config.check import check, check_combination
+from suexp.config.explain import explain
+from suexp.config.remembered import Remembered
+from suexp.errors import UserError
+from suexp.folders import conf_dir
+
+# What an experiment says of its runs; a single run does not depend on it.
+EXPERIMENT_KEYS = ("post", "arms", "seeds", "tune", "claims", "figures", "scales", "only")
+# The override that only the user may give: see suexp.code.trust.
+ALLOWS = re.compile(r"\+{0,2}allow_targets=")
+
+
+def _divide(a: int, b: int) -> int:
+    if b < 1 or a % b:
+        raise UserError(f"{a} does not divide by {b} (model.dim by model.num_heads?)")
+    return a // b
+
+
+OmegaConf.register_new_resolver("div", _divide, replace=True)
+
+
+def _environment(*words: Any, _root_: Any, _node_: Any) -> Any:
+    """Refuse what a run's config takes from the environment: keys lie there, and the run keeps it.
+
+    Other configs of this process, and Hydra's own node, which no run keeps, may read it.
+    """
+    key = _node_._get_full_key(None)
+    if "allow_targets" in _root_ and not key.startswith("hydra."):
+        raise UserError(
+            f"{key}: ${{oc.env:{words[0]}}}: a run's config does not read the environment; "
+            "type the value"
+        )
+    return env(*words)
+
+
+OmegaConf.register_new_resolver("oc.env", _environment, replace=True)
+
+
+@contextmanager
+def _loader(config_dir: str | None) -> Iterator[Any]:
+    """Give Hydra's config loader: the running application's, or one of our own."""
+    if GlobalHydra.instance().is_initialized():
+        yield GlobalHydra.instance().config_loader()
+        return
+    with initialize_config_dir(str(conf_dir()), job_name="suexp", version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        if config_dir:
+            path = f"file://{Path(config_dir).absolute()}"
+            # Hydra wants its schemas to stay last, and has read the search path already.
+            search_path = loader.get_search_path()
+            search_path.prepend(provider="command-line", path=path, anchor="schema")
+            loader.repository.initialize_sources(search_path)  # type: ignore[attr-defined]
+        yield loader
+
+
+def compose(overrides: Sequence[str] = (), config_dir: str | None = None) -> DictConfig:
+    """Return the composed config, its interpolations live, as `suexp OVERRIDES` would use it.
+
+    Args:
+        overrides: as on the command line, for example ``["attention=performer", "seed=1"]``.
+        config_dir: a folder with options of your own, laid out like conf/.
+
+    Raises:
+        UserError: a misspelt group, option, key or value; one line with the near match.
+    """
+    cfg = _compose(tuple(overrides), config_dir)
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return cfg
+
+
+def _compose(
+    overrides: tuple[str, ...], config_dir: str | None = None, without: tuple[str, ...] = ()
+) -> DictConfig:
+    """Return the composed config; files of experiments lose the keys ``without``."""
+    with _told(overrides), _loader(config_dir) as loader:
+        own = loader.repository
+        bare = not any(key_of(item).startswith("hydra") for item in overrides)
+        loader.repository = Remembered(own, without, bare)
+        try:
+            # The experiment sweeper composes one run at a time, so the mode is always RUN here.
+            config: DictConfig = loader.load_configuration(
+                config_name="config", overrides=list(overrides), run_mode=RunMode.RUN
+            )
+        finally:
+            loader.repository = own
+    if config.get("allow_targets") and not any(map(ALLOWS.match, overrides)):
+        raise UserError(
+            f"allow_targets={config.allow_targets} stands in a file, where it does not count; "
+            "if you trust that code, say it yourself"
+        )
+    return config
+
+
+@contextmanager
+def _told(overrides: tuple[str, ...]) -> Iterator[None]:
+    """Turn Hydra's errors into one line for the user."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException, ValueError) as error:  # group=null: ValueError
+        raise UserError(explain(error, conf_dir(), overrides)) from error
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A run's config with nothing left to look up, and the option chosen in each group.
+
+    Where several are chosen in one group they stand with commas between.
+    """
+
+    config: dict[str, Any]
+    choices: dict[str, str]
+
+
+def resolve(overrides: Sequence[str], config_dir: str | None = None) -> Resolved:
+    """Compose, check and resolve one run; its parent's resolved config stands under ``parent``.
+
+    The parent is the same command with the overrides of ``parent`` appended, without the parent,
+    transform and method of the child; the overrides may name such for the parent itself.
+
+    Raises:
+        UserError: what cannot be composed, or a combination that cannot work.
+    """
+    return _resolve(tuple(overrides), config_dir)
+
+
+_SEEDING = threading.Lock()  # the composed config is shared by runs of different seeds
+
+
+@functools.lru_cache(maxsize=1024)
+def _composed(
+    overrides: tuple[str, ...], config_dir: str | None
+) -> tuple[DictConfig, dict[str, str], Any]:
+    """Return what `resolve` starts from: the config, the choices, the seed."""
+    values = _values(overrides)
+    cfg, choices = _chosen(tuple(item for item in overrides if item not in values), config_dir)
+    cfg = pickle.loads(pickle.dumps(cfg))  # faster than a deep copy
+    with _told(overrides):
+        parsed = OverridesParser.create().parse_overrides(values)
+        ConfigLoaderImpl._apply_overrides_to_config(parsed, cfg)
+    return cfg, choices, cfg.seed
+
+
+def _values(overrides: tuple[str, ...]) -> list[str]:
+    """Return the overrides that set a value and choose no option: Hydra applies them last."""
+    if not all(re.match(r"[\w.]+=", item) for item in overrides):  # +key, ~key, group@package
+        return []
+    return [
+        item
+        for item in overrides
+        if "." in key_of(item) and key_of(item).split(".")[0] not in ("hydra", *EXPERIMENT_KEYS)
+    ]
+
+
+@functools.lru_cache(maxsize=256)
+def _chosen(
+    overrides: tuple[str, ...], config_dir: str | None
+) -> tuple[DictConfig, dict[str, str]]:
+    """Return the config of the chosen options, and the choices."""
+    told = {key_of(item).split(".")[0] for item in overrides} & {*EXPERIMENT_KEYS}
+    cfg = _compose(overrides, config_dir, () if told else EXPERIMENT_KEYS)
+    choices = {
+        group: option if isinstance(option, str) else ",".join(option)
+        for group, option in cfg.hydra.runtime.choices.items()
+        if option is not None and not group.startswith("hydra")
+    }
+    with open_dict(cfg):
+        for key in ("hydra", *EXPERIMENT_KEYS):
+            cfg.pop(key, None)
+    return cfg, choices
+
+
+@functools.lru_cache(maxsize=4096)
+def _resolve(overrides: tuple[str, ...], config_dir: str | None) -> Resolved:
+    # Runs that differ in their seed alone are composed once, and resolved once if only the seed
+    # itself tells.
+    seeds = [item for item in overrides if re.fullmatch(r"seed=\d+", item)]
+    rest = tuple(item for item in overrides if item not in seeds)
+    seed = int(seeds[-1].partition("=")[2]) if seeds else None
+    shared = seed is not None and not _refers_to_seed(rest, config_dir)
+    packed, choices = _resolved(rest, config_dir, None if shared else seed)
+    config: dict[str, Any] = pickle.loads(packed)
+    if shared:
+        config["seed"] = seed
+    if config.get("parent"):
+        parent = parent_overrides(config["parent"])
+        refuse_allowing("parent", parent)
+        # What the child sets within a group that the parent chooses anew belongs to its own choice.
+        named = {key_of(item) for item in parent}
+        anew = {"parent", "transform", "method", *named}
+        own = [item for item in overrides if not anew & {key_of(item), key_of(item).split(".")[0]}]
+        cleared = [item for item in ("parent=null", "method=none") if key_of(item) not in named]
+        above = _resolve((*own, *cleared, *parent), config_dir).config
+        config["parent"] = above | {"rerun": False, "study": None}
+        if "transform" not in named:
+            config["parent"].pop("transform", None)
+    return Resolved(config, dict(choices))
+
+
+@functools.lru_cache(maxsize=1024)
+def _resolved(
+    overrides: tuple[str, ...], config_dir: str | None, seed: int | None
+) -> tuple[bytes, dict[str, str]]:
+    """Return the resolved, checked config, pickled, and the choices; the parent stays a command."""
+    cfg, chosen, own = _composed(overrides, config_dir)
+    choices = dict(chosen)
+    with _SEEDING:
+        cfg.seed = own if seed is None else seed
+        try:
+            config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+        except OmegaConfBaseException as error:
+            # Sizes of a model that is not there, say: the reason is the combination.
+            check_combination(OmegaConf.to_container(cfg), choices)  # type: ignore[arg-type]
+            raise UserError(explain(error, conf_dir(), overrides)) from error
+    choices |= _several(config, choices)
+    config["allow_targets"] = allowed(config.get("allow_targets"))
+    check(config, choices)
+    return pickle.dumps(config), choices
+
+
+@functools.lru_cache(maxsize=1024)
+def _refers_to_seed(overrides: tuple[str, ...], config_dir: str | None) -> bool:
+    cfg, _, _ = _composed(overrides, config_dir)
+    words = re.findall(r"\$\{[^}]*", OmegaConf.to_yaml(cfg))
+    return any("seed" in word for word in words)
+
+
+def _several(config: dict[str, Any], choices: dict[str, str]) -> dict[str, str]:
+    """Return the groups of which several options were chosen as a list; Hydra leaves these out."""
+    found = {}
+    for group, node in config.items():
+        options = conf_dir() / group
+        if group not in choices and isinstance(node, dict) and "_target_" not in node:
+            names = [name for name in node if (options / f"{name}.yaml").is_file()]
+            if names:
+                found[group] = ",".join(names)
+    return found
+
+
+def refuse_allowing(where: str, overrides: Sequence[str]) -> None:
+    """Refuse overrides, not typed by the user, that allow packages (see `suexp.code.trust`)."""
+    for item in overrides:
+        if key_of(item).split(".")[0] == "allow_targets":
+            raise UserError(
+                f"{where}: {item} does not count there; if you trust it, say it yourself"
+            )
+
+
+def parent_overrides(parent: str | list[str]) -> list[str]:
+    """Return the parent's overrides, given as a list or as one string with blanks between."""
+    return shlex.split(parent) if isinstance(parent, str) else [str(item) for item in parent]
+
+
+def key_of(override: str) -> str:
+    """Return the key that an override sets: ``optimizer.lr`` of ``+optimizer.lr=1e-3``."""
+    return re.sub(r"^[~+]{1,2}", "", override.split("=", 1)[0]).split("@")[0].strip()

@@ -1,0 +1,99 @@
+"""Gather an experiment's runs from the store into one results object."""
+
+from pathlib import Path
+from typing import Any
+
+from suexp.experiment.plan import Plan, Planned
+from suexp.judge.claims import judge
+from suexp.judge.grammar import parse
+from suexp.report.figures import draw
+
+
+def collect(plan: Plan, folder: Path) -> dict[str, Any]:
+    """Return what results.json holds: runs, tuning, verdicts, figures, and where they come from.
+
+    Args:
+        plan: the experiment, its tuned values chosen.
+        folder: where figures/ is written.
+    """
+    header = plan.header
+    assert header is not None
+    early = _early(header.get("claims") or {})
+    runs = [_entry(planned, early) for planned in plan.runs()]
+    first = next((s for s in (p.run.summary() for p in plan.runs()) if s), {})
+    results: dict[str, Any] = {
+        "schema": 1,
+        "experiment": plan.slug,
+        "post": header["post"],
+        "scale": plan.scale,
+        "command": plan.command,
+        **{key: first.get(key) for key in ("commit", "dirty", "versions")},
+        "machine": {**(first.get("machine") or {}), "threads": first.get("threads")},
+        "arms": header["arms"],
+        "seeds": list(plan.seeds),
+        "tuning": _tuning(plan),
+        "runs": runs,
+        "claims": judge(header.get("claims") or {}, runs, plan.scale),
+    }
+    results["figures"] = draw(header.get("figures") or {}, results, Path(plan.out) / "runs", folder)
+    return results
+
+
+def _early(claims: dict[str, dict[str, Any]]) -> list[str]:
+    """Return the metrics of claims that name a step: ``val/loss@100``."""
+    metrics = {name for claim in claims.values() for name in parse(str(claim["test"])).metrics}
+    return sorted(name for name in metrics if "@" in name)
+
+
+def _by_step(history: list[dict[str, Any]], names: list[str]) -> dict[str, float]:
+    """Return what a run had last logged under each name by the step after its ``@``."""
+    found = {}
+    for name in names:
+        metric, _, step = name.rpartition("@")
+        lines = [line for line in history if metric in line and line["step"] <= int(step)]
+        if lines:
+            found[name] = max(lines, key=lambda line: line["step"])[metric]
+    return found
+
+
+def _entry(planned: Planned, early: list[str]) -> dict[str, Any]:
+    run = planned.run
+    summary = run.summary() or {"status": "interrupted", "error": "has not been run to its end"}
+    finished = summary["status"] == "finished"
+    early_metrics = _by_step(run.history(), early) if early and finished else {}
+    return {
+        "id": run.id,
+        "arm": planned.arm,
+        "seed": planned.seed,
+        "status": summary["status"],
+        "error": summary["error"],
+        "overrides": list(planned.overrides),
+        "metrics": summary.get("metrics", {}) | early_metrics if finished else {},
+        "tables": run.tables() if finished else {},
+        "cost": summary.get("cost", {}),
+        "dirty": summary.get("dirty"),
+        "commit": summary.get("commit"),
+    }
+
+
+def _tuning(plan: Plan) -> dict[str, Any] | None:
+    grid = plan.tuning()
+    if not grid:
+        return None
+    assert plan.header is not None
+    tune = plan.header["tune"]
+    table: dict[str, list[dict[str, Any]]] = {}
+    for arm, runs in grid.items():
+        table[arm] = []
+        for value, planned in runs.items():
+            summary = planned.run.summary() or {}
+            metric = summary.get("metrics", {}).get(tune["metric"])
+            table[arm].append({"value": value, "metric": metric, "run": planned.run.id})
+    return {
+        "parameter": tune["parameter"],
+        "seed": tune["seed"],
+        "metric": tune["metric"],
+        "mode": tune.get("mode", "min"),
+        "grid": table,
+        "chosen": plan.chosen,
+    }

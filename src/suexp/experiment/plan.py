@@ -1,0 +1,270 @@
+"""From a command line to runs: arms, seeds, tuned values, and sweeps of the user's own."""
+
+import functools
+import itertools
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from suexp.config.compose import EXPERIMENT_KEYS, _compose, key_of, refuse_allowing, resolve
+from suexp.config.explain import explain
+from suexp.config.near import near
+from suexp.errors import UserError
+from suexp.folders import conf_dir
+from suexp.judge.claims import check_claims
+from suexp.report.figures import check_figures
+from suexp.store.folder import Run
+from suexp.store.signature import volatile
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run to make: its overrides, and its place in an experiment."""
+
+    overrides: tuple[str, ...]
+    arm: str | None
+    seed: int
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved config."""
+        return resolve(self.overrides).config
+
+    @functools.cached_property
+    def run(self) -> Run:
+        """The run's place in the store."""
+        return Run(self.config)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of one experiment, or of a plain sweep (then ``header`` is None).
+
+    Attributes:
+        user: the user's own overrides of the runs.
+        typed: these and what the user asked of the experiment itself (seeds, only).
+        header: the experiment's post, arms, seeds, tune, claims and figures at this scale.
+        scale: the scale's name.
+        out: the output folder.
+        chosen: arm -> the tuned value, once it is known.
+    """
+
+    user: tuple[str, ...]
+    typed: tuple[str, ...]
+    header: dict[str, Any] | None
+    scale: str
+    out: str
+    on_error: str
+    seeds: tuple[int, ...]
+    chosen: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def slug(self) -> str | None:
+        """The experiment's name."""
+        return self.header["slug"] if self.header else None
+
+    @property
+    def command(self) -> str:
+        """What was typed."""
+        experiment = [f"experiment={self.slug}"] if self.header else []
+        return " ".join(["suexp", *experiment, *self.typed])
+
+    @property
+    def folder_name(self) -> str:
+        """The scale, and what the user changed."""
+        changes = sorted(item for item in self.typed if not volatile(key_of(item)))
+        return re.sub(r"[^\w.,=+-]", "_", ",".join([self.scale, *changes]))[:120]
+
+    def runs(self) -> list[Planned]:
+        """Return every run: arms in order, and for each the seeds in order."""
+        if self.header is None:
+            return [self._planned(None, (), seed) for seed in self.seeds]
+        tune = self.header.get("tune") or {}
+        planned = []
+        for arm, overrides in self.header["arms"].items():
+            tuned = setting(tune, self.chosen[arm]) if arm in self.chosen else ()
+            planned += [self._planned(arm, (*overrides, *tuned), seed) for seed in self.seeds]
+        return planned
+
+    def tuning(self) -> dict[str, dict[Any, Planned]]:
+        """Return the runs that choose each arm's own best value: arm -> value -> run."""
+        if self.header is None or not self.header.get("tune"):
+            return {}
+        tune, arms = self.header["tune"], self.header["arms"]
+        return {
+            arm: {
+                value: self._planned(
+                    arm,
+                    (*arms[arm], *setting(tune, value)),
+                    tune["seed"],
+                )
+                for value in values
+            }
+            for arm, values in tune["grid"].items()
+            if arm in arms
+        }
+
+    def _planned(self, arm: str | None, overrides: Sequence[str], seed: int) -> Planned:
+        if self.header is None:
+            return Planned((*self.user, f"seed={seed}"), None, seed)
+        scale = tuple(self.header["overrides"])
+        labels = (f"run.experiment={self.slug}", f"run.arm={arm}")
+        return Planned(
+            (f"experiment={self.slug}", *overrides, *scale, *self.user, f"seed={seed}", *labels),
+            arm,
+            seed,
+        )
+
+
+def plan(arguments: Sequence[str]) -> list[Plan]:
+    """Return what a command line asks for, every run of it composed and checked.
+
+    Args:
+        arguments: overrides; ``a=1,2`` sweeps, ``experiment=a,b`` runs both.
+
+    Raises:
+        UserError: an override that an arm fixes, an unknown arm, a bad claim, a bad config.
+    """
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(arguments))
+        fixed = [item for item in parsed if item.get_key_element() != "seed"]
+        batches = BasicSweeper.split_arguments(fixed, max_batch_size=None)[0]
+        seeds = [
+            int(value)
+            for item in parsed
+            if item.get_key_element() == "seed"
+            for value in (
+                item.sweep_string_iterator()
+                if item.is_sweep_override()
+                else [item.get_value_element_as_str()]
+            )
+        ]
+    except (HydraException, ValueError) as error:
+        raise UserError(explain(error, conf_dir(), arguments)) from error
+    plans = [_plan(tuple(batch), tuple(seeds)) for batch in batches]
+    for item in plans:
+        for planned in itertools.chain(item.runs(), *(v.values() for v in item.tuning().values())):
+            resolve(planned.overrides)
+    return plans
+
+
+def _plan(overrides: tuple[str, ...], seeds: tuple[int, ...]) -> Plan:
+    cfg = _compose(overrides)
+    slug = cfg.hydra.runtime.choices.get("experiment")
+    typed = [item for item in overrides if key_of(item) != "experiment"]
+    typed += ["seed=" + ",".join(map(str, seeds))] if seeds else []
+    common = {
+        "typed": tuple(typed),
+        "scale": cfg.scale.name,
+        "out": cfg.out,
+        "on_error": cfg.on_error,
+    }
+    user = tuple(item for item in overrides if key_of(item) not in ("experiment", *EXPERIMENT_KEYS))
+    if slug is None:
+        return Plan(user=user, header=None, seeds=seeds or (cfg.seed,), **common)
+    header = _header(slug, cfg, cfg.scale.name)
+    _refuse_fixed(user, header)
+    return Plan(user=user, header=header, seeds=seeds or tuple(header["seeds"]), **common)
+
+
+def _header(slug: str, cfg: Any, scale: str) -> dict[str, Any]:
+    """Return the experiment's own keys, with what the scale changes merged over them."""
+    keys = {key: OmegaConf.to_container(cfg[key]) for key in EXPERIMENT_KEYS if cfg.get(key)}
+    header: dict[str, Any] = {"slug": slug, "overrides": [], **keys}
+    if not header.get("arms"):
+        raise UserError(f"experiment={slug} has no arms; give it some, named lists of overrides")
+    changes = header.pop("scales", {}).get(scale) or {}
+    arms = {**header["arms"], **changes.pop("arms", {})}
+    header |= changes
+    header["arms"] = {arm: flatten(items) for arm, items in arms.items() if items is not None}
+    header["overrides"] = flatten(header["overrides"])
+    tune = header.get("tune") or {}
+    tuned = (setting(tune, value) for values in tune.get("grid", {}).values() for value in values)
+    for overrides in (*header["arms"].values(), header["overrides"], *tuned):
+        refuse_allowing(f"experiment={slug}", overrides)
+    claims = header.setdefault("claims", {})
+    parsed = check_claims(claims, header["arms"], scale)
+    check_figures(header.get("figures") or {}, header["arms"])
+    only = header.pop("only", None) or list(header["arms"])
+    for arm in only:
+        if arm not in header["arms"]:
+            raise UserError(f"experiment={slug} has no arm '{arm}'{near(arm, header['arms'])}")
+    header["arms"] = {arm: header["arms"][arm] for arm in only}
+    header["claims"] = {
+        name: claim for name, claim in claims.items() if set(parsed[name].arms) <= set(only)
+    }
+    return header
+
+
+def flatten(items: Sequence[Any]) -> list[str]:
+    """Return an arm's overrides.
+
+    ``{parent: [...]}`` stands for the list as one override; a list within the list, such as YAML's
+    ``*common``, for its members.
+    """
+    out: list[str] = []
+    for item in items:
+        if isinstance(item, list):
+            out += flatten(item)
+        elif isinstance(item, dict):
+            for key, values in item.items():
+                listed = ",".join(map(quoted, flatten(values)))
+                out.append(f"{key}=[{listed}]")
+        else:
+            out.append(str(item))
+    return out
+
+
+def quoted(value: str) -> str:
+    """Quote for Hydra: backslashes count only before a quote, where they are doubled."""
+    return '"' + re.sub(r'(\\*)("|$)', lambda m: m[1] * 2 + (m[2] and '\\"'), value) + '"'
+
+
+def _refuse_fixed(user: Sequence[str], header: dict[str, Any]) -> None:
+    """Refuse an override that would silently lose against, or undo, what an arm is about."""
+    fixed: dict[str, list[str]] = {}
+    for arm, overrides in header["arms"].items():
+        for item in overrides:
+            fixed.setdefault(key_of(item), []).append(arm)
+    tune = header.get("tune")
+    if tune:
+        for arm, values in tune["grid"].items():
+            for key in {key_of(item) for value in values for item in setting(tune, value)}:
+                fixed.setdefault(key, []).append(arm)
+    for item in user:
+        if key_of(item) in fixed:
+            arms = ", ".join(dict.fromkeys(fixed[key_of(item)]))
+            raise UserError(
+                f"{key_of(item)} is fixed by the arms {arms} of experiment={header['slug']}; "
+                "choose among the arms with only=[...], or run it without the experiment"
+            )
+
+
+def setting(tune: dict[str, Any], value: Any) -> tuple[str, ...]:
+    """Return the overrides of a value of the grid: the tuned parameter's, or those it names itself.
+
+    ``normalizer.order=4 loss.margin=0.5`` sets two at once.
+    """
+    if isinstance(value, str) and "=" in value:
+        return tuple(value.split())
+    return (f"{tune['parameter']}={value}",)
+
+
+def choose(plan: Plan, metric_of: Callable[[Planned], float | None]) -> dict[str, Any]:
+    """Return each arm's best tuned value; an arm whose runs all failed keeps its own."""
+    assert plan.header is not None
+    tune = plan.header["tune"]
+    best = min if tune.get("mode", "min") == "min" else max
+    chosen = {}
+    for arm, runs in plan.tuning().items():
+        scores = {value: metric_of(planned) for value, planned in runs.items()}
+        known = {value: score for value, score in scores.items() if score is not None}
+        if known:
+            chosen[arm] = best(known, key=known.__getitem__)
+    return chosen

@@ -1,0 +1,74 @@
+"""What the terminal shows at the end."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from suexp.experiment.plan import Planned
+
+COLOURS = {"reproduced": "green", "not reproduced": "red", "inconclusive": "yellow"}
+
+
+def closing_table(config: dict[str, Any], choices: dict[str, str], summary: dict[str, Any]) -> None:
+    """Show one run: what was run, its final metrics, where the results lie."""
+    from suexp.store.folder import Run
+
+    console = Console()
+    if summary.get("sample"):
+        console.rule("a sample of what the model writes", style="dim")
+        console.print(summary["sample"].strip(), markup=False, highlight=False)
+    table = Table(title=f"run {summary['id']}", show_header=False, title_justify="left")
+    table.add_column(style="dim")
+    table.add_column()
+    shown = ("task", "data", "model", "attention", "position", "optimizer", "scheduler")
+    parts = ", ".join(f"{group}={choices[group]}" for group in shown if group in choices)
+    table.add_row("what", f"{parts}, seed={config['seed']}")
+    for name, value in summary["metrics"].items():
+        if not name.startswith(("train/lr", "train/elements")):
+            table.add_row(name, f"{value:,.4f}" if isinstance(value, float) else f"{value:,}")
+    cost = summary["cost"]
+    if "parameters" in cost:
+        table.add_row("parameters", f"{cost['parameters']:,}")
+    table.add_row("time", f"{cost['wall_seconds']:.1f} s")
+    table.add_row("results", str(Run(config).folder))
+    console.print(table)
+
+
+def sweep_table(rows: Sequence[tuple[Planned, dict[str, Any] | None]]) -> None:
+    """Show a plain sweep: a row a run."""
+    table = Table(title="runs", title_justify="left")
+    for column in ("run", "overrides", "status", "metrics"):
+        table.add_column(column)
+    for planned, summary in rows:
+        metrics = (summary or {}).get("metrics") or {}
+        text = ", ".join(
+            f"{k} {v:.4g}" for k, v in metrics.items() if k.startswith(("val/", "test/"))
+        )
+        status = summary["status"] if summary else "died"
+        table.add_row(planned.run.id, " ".join(planned.overrides), status, text)
+    Console().print(table)
+
+
+def verdicts(results: dict[str, Any], folder: Path) -> None:
+    """Show an experiment: a row a claim, and where the report lies."""
+    table = Table(title=f"{results['experiment']} ({results['scale']})", title_justify="left")
+    for column in ("claim", "sentence", "estimate [95 % interval]", "verdict"):
+        table.add_column(column)
+    for claim in results["claims"]:
+        colour = COLOURS.get(claim["verdict"], "dim")
+        estimate = "" if claim["estimate"] is None else f"{claim['estimate']:.4g}"
+        if claim.get("interval"):
+            low, high = claim["interval"]
+            estimate += f" [{low:.4g}, {high:.4g}]"
+        table.add_row(
+            claim["id"], claim["text"], estimate, f"[{colour}]{claim['verdict']}[/{colour}]"
+        )
+    console = Console()
+    console.print(table)
+    for run in results["runs"]:
+        if run["status"] != "finished":
+            console.print(f"{run['arm']} seed {run['seed']}: {run['status']}: {run['error']}")
+    console.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)

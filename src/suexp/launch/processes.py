@@ -1,0 +1,299 @@
+"""Runs, one or several at a time: in this process, its children, or where an engine puts them."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, runtime_checkable
+
+from suexp.code.trust import targets, within
+from suexp.config.compose import resolve
+from suexp.errors import DISK_FULL, Unwritable
+from suexp.launch.saved_config import save
+from suexp.store.folder import Run, well
+from suexp.store.signature import source_hash
+
+Summary = dict[str, Any] | None
+
+
+@runtime_checkable
+class Process(Protocol):
+    """A run under way somewhere, with two of subprocess.Popen's verbs."""
+
+    def wait(self) -> int:
+        """Return its exit code once it has ended, however it did."""
+
+    def terminate(self) -> None:
+        """Ask it to stop after its step, with a checkpoint."""
+
+
+# Starts a run that has a folder of its own, from its resolved config.
+Begin = Callable[[dict[str, Any], Run], Process]
+
+_EVERY_RUNS = (
+    "suexp.launch.child",
+    "suexp.data.rows",
+    "suexp.data.tokenizer",
+    "suexp.logger.jsonl",
+)
+
+
+def run_all(batch: Sequence[Sequence[str]], jobs: int | None) -> list[Summary]:
+    """Run each list of overrides; return the summaries (None: it never got to write one).
+
+    Finished runs are found without importing torch.
+
+    Args:
+        batch: overrides of each run.
+        jobs: runs at a time; 0: in this process; None: in this process at smoke scale or on a GPU
+            or when there is only one run, else one a core.
+    """
+    configs = [resolve(tuple(overrides)).config for overrides in batch]
+    summaries = [None if config["rerun"] else _found(Run(config)) for config in configs]
+    places = [place for place, summary in enumerate(summaries) if summary is None]
+    todo = [configs[place] for place in places]
+    if len(todo) < len(configs):
+        count = len(configs) - len(todo)
+        tell(f"{count} of {len(configs)} runs are finished already (rerun=true runs them again)")
+    if not todo:
+        return summaries
+    if jobs is None:
+        jobs = 0 if len(todo) < 2 else at_a_time(todo[0])
+    if jobs == 0 and not any(many_devices(config) for config in todo):
+        made = _in_process(todo)
+    else:
+        made = _in_children(todo, max(jobs, 1), max(_cores() // max(jobs, 1), 1))
+    for place, summary in zip(places, made, strict=True):
+        summaries[place] = summary
+    return summaries
+
+
+def _found(run: Run) -> Summary:
+    """Return the summary of a run that is finished; each file is read once."""
+    summary = run.summary()
+    return summary if run.holds(summary) else None
+
+
+def at_a_time(config: dict[str, Any]) -> int:
+    """Return how many runs like this one to run at a time here; 0: in this process."""
+    small = config["scale"]["name"] == "smoke"
+    return 0 if small or _has_gpu() else _cores()
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def run_elsewhere(
+    batch: Sequence[Sequence[str]], jobs: int, threads: int, begin: Begin, retries: int
+) -> list[Summary]:
+    """Run each list of overrides by an engine; return the summaries (None: it never wrote one).
+
+    Args:
+        batch: overrides of each run.
+        jobs: runs at a time.
+        threads: of each run that does not say itself.
+        begin: starts a run.
+        retries: how often a run whose process died is begun again, from its last checkpoint.
+    """
+    configs = [resolve(tuple(overrides)).config for overrides in batch]
+    return _in_processes(configs, max(jobs, 1), threads, begin, retries)
+
+
+def run_one(config: dict[str, Any]) -> Summary:
+    """Run one config in this process, or in processes of its own when it wants several devices."""
+    if many_devices(config):
+        return _in_children([config], 1, config["threads"] or 1)[0]
+    from suexp.run.checkpoint import Interrupted
+    from suexp.run.job import execute
+
+    try:
+        return execute(config, tell)
+    except Interrupted:
+        raise KeyboardInterrupt from None
+
+
+def many_devices(config: dict[str, Any]) -> bool:
+    """Tell whether a run wants several processes."""
+    trainer = config["trainer"]
+    return trainer["devices"] not in (1, "1", "auto") or trainer.get("num_nodes", 1) > 1
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def tell(message: str) -> None:
+    """Say something about the runs' progress."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def describe(config: dict[str, Any], summary: Summary, seconds: float) -> str:
+    """Return a line on how a run ended."""
+    label = config.get("run") or {}
+    name = f"{label['arm']} seed {config['seed']}" if label.get("arm") else Run(config).id
+    if summary is None:
+        return f"{name}: died (its process was killed)"
+    if summary["status"] != "finished":
+        return f"{name}: {summary['status']}: {summary['error']}"
+    metrics = summary["metrics"]
+    shown = [key for key in metrics if key.startswith(("val/", "test/"))][:2]
+    return f"{name}: {', '.join(f'{key} {metrics[key]:.4g}' for key in shown)} ({seconds:.1f} s)"
+
+
+def _in_process(configs: list[dict[str, Any]]) -> list[Summary]:
+    summaries: list[Summary] = []
+    for config in configs:
+        began = time.perf_counter()
+        summary = run_one(config)
+        tell(describe(config, summary, time.perf_counter() - began))
+        summaries.append(summary)
+        if not well(summary) and config["on_error"] == "stop":
+            break
+    return summaries + [None] * (len(configs) - len(summaries))
+
+
+def _in_children(configs: list[dict[str, Any]], jobs: int, threads: int) -> list[Summary]:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(preload(configs[0]))
+
+    def begin(own: dict[str, Any], _: Run) -> Process:
+        if many_devices(own):
+            env = {**os.environ, "OMP_NUM_THREADS": str(own["threads"])}
+            return subprocess.Popen(save(own).command, env=env)
+        return _Forked(context.Process(target=_child, args=(own, os.getpid())))
+
+    return _in_processes(configs, jobs, threads, begin)
+
+
+def _in_processes(
+    configs: list[dict[str, Any]], jobs: int, threads: int, begin: Begin, retries: int = 0
+) -> list[Summary]:
+    os.environ["SUEXP_SOURCE"] = source_hash()
+    running: list[Process] = []
+    stop = threading.Event()
+
+    def attempt(config: dict[str, Any], run: Run) -> Summary:
+        before = run.summary()
+        process = begin(_as_child(config, threads), run)
+        running.append(process)
+        code = process.wait()
+        running.remove(process)
+        summary = run.summary()
+        if code == DISK_FULL:
+            stop.set()  # the next run would fare no better
+            said = None if summary == before or summary is None else summary["error"]
+            raise Unwritable(
+                said
+                or f"cannot write to {run.folder}: the disk is full, or the folder read-only; once "
+                "there is room, the same command goes on from the last checkpoint"
+            )
+        return None if code and summary == before else summary
+
+    def one(config: dict[str, Any]) -> Summary:
+        run = Run(config)
+        if stop.is_set():
+            return None
+        if not config["rerun"] and (found := _found(run)) is not None:
+            return found
+        if many_devices(config) and config.get("parent"):
+            one(config["parent"])  # in processes of its own: a run's processes join one training
+        began = time.perf_counter()
+        summary = attempt(config, run)
+        for _ in range(retries):
+            if summary is None and not stop.is_set():
+                tell(f"{describe(config, summary, 0.0)}; it goes on from its last checkpoint")
+                summary = attempt({**config, "rerun": False}, run)
+        if stop.is_set():
+            return summary
+        tell(describe(config, summary, time.perf_counter() - began))
+        if not well(summary) and config["on_error"] == "stop":
+            stop.set()
+        return summary
+
+    with ThreadPoolExecutor(jobs) as pool:
+        futures = {place: pool.submit(one, configs[place]) for place in _order(configs)}
+        try:
+            return [futures[place].result() for place in range(len(configs))]
+        except BaseException:
+            stop.set()
+            for process in tuple(running):  # it shrinks meanwhile
+                process.terminate()  # the run stops after its step, with a checkpoint
+            raise
+
+
+def _as_child(config: dict[str, Any], threads: int) -> dict[str, Any]:
+    """Return the config for a process beside others: its share of the cores, for parents too."""
+    own = {
+        **config,
+        "threads": config["threads"] or threads,
+        "trainer": {**config["trainer"], "enable_progress_bar": False},
+    }
+    if config.get("parent"):
+        own["parent"] = _as_child(config["parent"], threads)
+    return own
+
+
+def _order(configs: list[dict[str, Any]]) -> list[int]:
+    """Return the places of the runs in the order in which they start.
+
+    A parent that several share is trained by the first of them. The others would only wait for its
+    lock, so they start last.
+    """
+    turns, seen = [], set()
+    for config in configs:
+        parent = Run(config["parent"]) if config.get("parent") else None
+        if parent is None or parent.finished:
+            turns.append(1)
+        else:
+            turns.append(2 if parent.id in seen else 0)
+            seen.add(parent.id)
+    return sorted(range(len(configs)), key=turns.__getitem__)
+
+
+def preload(config: dict[str, Any]) -> list[str]:
+    """Return the modules that a run needs, which a fork server imports once for all like it."""
+    ours = {str(target) for _, target in targets(config) if within(str(target), ["suexp"])}
+    return [*_EVERY_RUNS, *sorted(target.rpartition(".")[0] for target in ours)]
+
+
+class _Forked:
+    """A child of the fork server, with subprocess.Popen's verbs."""
+
+    def __init__(self, process: Any) -> None:
+        self.process = process
+        process.start()
+
+    def wait(self) -> int:
+        self.process.join()
+        return int(self.process.exitcode)
+
+    def terminate(self) -> None:
+        self.process.terminate()
+
+
+def _child(config: dict[str, Any], parent: int) -> None:
+    """Run one config in a process of its own, which does not outlive the one that asked for it."""
+    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    from suexp.launch.child import attempt
+
+    sys.exit(attempt(config, tell))
+
+
+def _follow(parent: int) -> None:
+    while True:
+        time.sleep(1.0)
+        try:
+            os.kill(parent, 0)
+        except ProcessLookupError:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return

@@ -1,0 +1,71 @@
+"""Colours and type of the figures, for a light page and a dark one."""
+
+from typing import Any
+
+from suexp.report.figure_data import Row, group
+
+# Okabe and Ito's colours, which most kinds of colour blindness tell apart, and steps of viridis for
+# numbers. Each has a sister on a dark page, where the report exchanges them.
+INK, FAINT, PAPER = "#24292f", "#d0d7de", "#ffffff"
+CATEGORIES = {
+    "#0072b2": "#56a8e0",
+    "#d55e00": "#ff8b3d",
+    "#009e73": "#2fc79a",
+    "#cc79a7": "#e39cc4",
+    "#e69f00": "#f2b632",
+    "#56b4e9": "#9bd7ff",
+    "#7f7f7f": "#a8a8a8",
+    "#8c510a": "#c98f52",
+}
+ORDERED = {
+    "#440154": "#f1e51d",
+    "#482878": "#b5de2b",
+    "#3e4989": "#7ad151",
+    "#306a8e": "#48c16e",
+    "#24868e": "#26ad81",
+    "#20a386": "#1f978b",
+    "#44bf70": "#26828e",
+    "#86d549": "#3a7fa3",
+}
+MARKERS = "osD^vPX*"
+STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "suexp",
+    "svg.fonttype": "path",
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "image.cmap": "viridis",
+    "image.interpolation": "nearest",
+}
+
+
+def colours(rows: list[Row], by: str | list[str]) -> dict[str, tuple[str, str]]:
+    """Give each group its colour and marker: steps of one scale for numbers, else far apart."""
+    groups = group(rows, by)
+    first = [groups[label][0].get(by) if isinstance(by, str) else None for label in groups]
+    numbers = len(groups) > 2 and all(
+        isinstance(value, int | float) and not isinstance(value, bool) for value in first
+    )
+    scale = list(ORDERED if numbers else CATEGORIES)
+    if numbers and len(groups) <= len(scale):
+        scale = [scale[round(i * (len(scale) - 1) / (len(groups) - 1))] for i in range(len(groups))]
+    return {
+        label: (scale[i % len(scale)], MARKERS[(i + 3 * (i // len(scale))) % len(MARKERS)])
+        for i, label in enumerate(groups)
+    }

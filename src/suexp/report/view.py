@@ -1,0 +1,369 @@
+"""What a report shows of results.json, before it is known whether as Markdown or as HTML."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from suexp.errors import UserError
+from suexp.judge.claims import VERDICTS, finals
+from suexp.judge.expression import leaves
+from suexp.judge.grammar import parse
+from suexp.judge.intervals import mean_interval
+from suexp.report import wording as readable
+from suexp.report.wording import Real
+
+MARKS = {
+    "reproduced": "✅",
+    "not reproduced": "❌",
+    "inconclusive": "➖",
+    "not evaluated": "⚠️",
+    "undecided": "⏳",
+}
+COSTS = {
+    "parameters": ("parameters", readable.count),
+    "flops_per_step": ("FLOPs a step", readable.count),
+    "steps": ("steps", readable.count),
+    "flops": ("FLOPs in all", readable.count),
+    "wall_seconds": ("time a run", readable.duration),
+    "peak_memory_bytes": ("peak memory", readable.size),
+}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One interval as a picture, in a box 200 wide: positions of everything on it."""
+
+    dot: float
+    low: float | None
+    high: float | None
+    holds_from: float
+    holds_to: float
+    borders: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One row of the verdict table."""
+
+    id: str
+    text: str
+    test: str
+    verdict: str
+    reason: str | None
+    estimate: str | None
+    sides: str | None
+    plot: Plot | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Heads and rows of cells, the first of each row being its name."""
+
+    heads: list[str]
+    rows: list[list[str]]
+
+
+@dataclass(frozen=True)
+class RealRun:
+    """A run on data that is not shipped."""
+
+    title: str
+    source: str
+    values: str
+    cost: str
+    command: str
+
+
+@dataclass(frozen=True)
+class View:
+    """Everything that the templates print."""
+
+    name: str
+    title: str
+    title_zh: str | None
+    url: str | None
+    date: str | None
+    paper: str | None
+    claim: str | None
+    limits: list[str]
+    scale: str
+    command: str
+    created: str
+    commit: str | None
+    dirty: bool
+    seeds: list[str]
+    facts: list[tuple[str, str]]
+    counts: dict[str, int]
+    claims: list[Judged]
+    arms: Table
+    metrics: Table
+    overrides: dict[str, list[str]]
+    tuning: Table | None
+    tuning_note: str | None
+    edge: list[str]
+    figures: list[dict[str, Any]]
+    failures: list[dict[str, Any]]
+    runs: Table
+    real_data: list[RealRun]
+    total_time: str
+
+
+def view(results: Mapping[str, Any]) -> View:
+    """Collect what is shown; whatever results.json leaves out is left out here too."""
+    post = results.get("post") or {}
+    arms, runs = list(results["arms"]), list(results["runs"])
+    finished = {
+        arm: [r for r in runs if r["arm"] == arm and r["status"] == "finished"] for arm in arms
+    }
+    claims = list(results["claims"])
+    counts = Counter(claim["verdict"] for claim in claims)
+    failures = [run for run in runs if run["status"] != "finished"]
+    tuning, tuning_note, edge = _tuning(results.get("tuning") or {})
+    return View(
+        name=str(results["experiment"]),
+        title=str(post.get("title") or results["experiment"]),
+        title_zh=post.get("title_zh"),
+        url=post.get("url"),
+        date=str(post["date"]) if post.get("date") else None,
+        paper=post.get("paper"),
+        claim=post.get("claim"),
+        limits=[str(limit) for limit in post.get("limits") or []],
+        scale=str(results["scale"]),
+        command=str(results.get("command") or f"suexp experiment={results['experiment']}"),
+        created=_date(str(results.get("created") or "")),
+        commit=results.get("commit"),
+        dirty=bool(results.get("dirty")) or any(run.get("dirty") for run in runs),
+        seeds=[str(seed) for seed in results.get("seeds") or []],
+        facts=_facts(results),
+        counts={verdict: counts[verdict] for verdict in VERDICTS if counts[verdict]},
+        claims=[_judged(claim) for claim in claims],
+        arms=_arms(finished, runs, _named_metrics(results)),
+        metrics=_metrics(finished),
+        overrides={arm: list(items) for arm, items in results["arms"].items()},
+        tuning=tuning,
+        tuning_note=tuning_note,
+        edge=edge,
+        figures=list(results["figures"]),
+        failures=failures,
+        runs=_runs(runs),
+        real_data=[_real(run) for run in results.get("real_data") or []],
+        total_time=readable.total_time(runs),
+    )
+
+
+def _date(text: str) -> str:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return f"{moment:%Y-%m-%d %H:%M}" + (" UTC" if moment.utcoffset() == timedelta(0) else "")
+
+
+def _facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The small print: machine and versions."""
+    machine, versions = results.get("machine") or {}, results.get("versions") or {}
+    parts = [str(machine[key]) for key in ("cpu", "gpu") if machine.get(key)]
+    parts += [f"{machine[key]} {key}" for key in ("cores", "threads") if machine.get(key)]
+    commits = {run["commit"][:12] for run in results["runs"] if run.get("commit")}
+    return [
+        ("commits of reused runs", ", ".join(sorted(commits)) if len(commits) > 1 else ""),
+        ("machine", ", ".join(parts)),
+        ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
+    ]
+
+
+def _real(run: Mapping[str, Any]) -> RealRun:
+    cost = f"{run['steps']} steps, {readable.duration(run['wall_seconds'])}"
+    return RealRun(
+        title=str(run["title"]),
+        source=str(run["source"]),
+        values=", ".join(f"{name} {readable.number(v)}" for name, v in run["metrics"].items()),
+        cost=f"{cost}, one run, commit `{str(run['commit'])[:12]}`",
+        command=str(run["command"]),
+    )
+
+
+def _judged(claim: Mapping[str, Any]) -> Judged:
+    estimate, interval = claim.get("estimate"), claim.get("interval")
+    shown = sides = plot = None
+    if estimate is not None:
+        low, high = interval or (None, None)
+        left, right = claim.get("left"), claim.get("right")
+        n = claim.get("n") or 0
+        seeds = f"{n} seed{'s' * (n != 1)}"
+        if left is not None and right is not None and not _compares_arms(claim):
+            # Against a threshold the quantity itself says more than its distance from it.
+            shift = right
+            sides = f"{seeds}, against {readable.number(right)}"
+        else:
+            shift = 0.0
+            sides = seeds
+            if left is not None and right is not None:
+                half = 0.0 if low is None else (high - low) / 2
+                sides = f"{' against '.join(readable.aligned([left, right], half))}, {seeds}"
+        ends = [None if end is None else end + shift for end in (low, high)]
+        shown = readable.with_interval(estimate + shift, *ends)
+        if low is not None and high is not None and claim.get("relation"):
+            plot = _plot(estimate, low, high, str(claim["relation"]), claim.get("margin"))
+    return Judged(
+        id=str(claim["id"]),
+        text=str(claim["text"]),
+        test=str(claim["test"]),
+        verdict=str(claim["verdict"]),
+        reason=claim.get("reason"),
+        estimate=shown,
+        sides=sides,
+        plot=plot,
+    )
+
+
+def _compares_arms(claim: Mapping[str, Any]) -> bool:
+    try:
+        links = parse(str(claim["test"])).links
+    except UserError:
+        return True
+    return len(links) != 1 or any(leaves(links[0].right))
+
+
+def _plot(estimate: Real, low: Real, high: Real, relation: str, margin: Real | None) -> Plot:
+    borders = [0.0] if margin is None else [-margin, margin]
+    start, end = min(low, *borders, 0.0), max(high, *borders, 0.0)
+    room = (end - start or abs(estimate) or 1.0) * 0.12
+    start, end = start - room, end + room
+
+    def place(value: Real) -> float:
+        return round(200 * (value - start) / (end - start), 1)
+
+    holds = {"<": (0.0, place(0)), ">": (place(0), 200.0)}.get(relation[0])
+    holds_from, holds_to = holds or (place(borders[0]), place(borders[-1]))
+    return Plot(
+        dot=place(estimate),
+        low=place(low) if high > low else None,
+        high=place(high) if high > low else None,
+        holds_from=holds_from,
+        holds_to=holds_to,
+        borders=tuple(place(border) for border in borders),
+    )
+
+
+def _named_metrics(results: Mapping[str, Any]) -> list[str]:
+    """The metrics that claims speak of, then the tuned one, then at most three to have any."""
+    named: dict[str, None] = {}
+    for claim in results["claims"]:
+        try:
+            named |= dict.fromkeys(parse(str(claim["test"])).metrics)
+        except UserError:
+            continue
+    if results.get("tuning"):
+        named[str(results["tuning"].get("metric"))] = None
+    known = {name for run in results["runs"] for name in run.get("metrics") or {}}
+    shown = [name for name in named if name in known]
+    return shown or sorted(known)[:3]
+
+
+def _arms(
+    finished: dict[str, list[dict[str, Any]]], runs: list[dict[str, Any]], metrics: list[str]
+) -> Table:
+    costs = [
+        key
+        for key in COSTS
+        if any((run.get("cost") or {}).get(key) for arm in finished.values() for run in arm)
+    ]
+    rows = []
+    for arm, members in finished.items():
+        total = sum(run["arm"] == arm for run in runs)
+        cells = [arm, f"{len(members)} of {total}" if len(members) < total else str(total)]
+        cells += [_mean([finals(run).get(name) for run in members]) for name in metrics]
+        for key in costs:
+            values = [(run.get("cost") or {}).get(key) for run in members]
+            numbers = [value for value in values if value is not None]
+            cells.append(COSTS[key][1](sum(numbers) / len(numbers) if numbers else None))
+        rows.append(cells)
+    return Table(["arm", "runs", *metrics, *(COSTS[key][0] for key in costs)], rows)
+
+
+def _metrics(finished: dict[str, list[dict[str, Any]]]) -> Table:
+    """Every final metric of every arm, one row a metric."""
+    names = sorted({name for runs in finished.values() for run in runs for name in run["metrics"]})
+    return Table(
+        ["metric", *finished],
+        [
+            [
+                name,
+                *(_mean([run["metrics"].get(name) for run in runs]) for runs in finished.values()),
+            ]
+            for name in names
+        ],
+    )
+
+
+def _mean(values: list[Any]) -> str:
+    numbers = [value for value in values if isinstance(value, int | float)]
+    if not numbers or len(numbers) < len(values):
+        return (
+            readable.NONE if not numbers else f"{readable.NONE} ({len(numbers)} of {len(values)})"
+        )
+    if not all(math.isfinite(value) for value in numbers):  # a crossover that some seed never saw
+        return readable.number(sum(numbers) / len(numbers))
+    estimate = mean_interval([float(value) for value in numbers])
+    return readable.plus_minus(estimate.mean, estimate.low, estimate.high)
+
+
+def _tuning(tuning: Mapping[str, Any]) -> tuple[Table | None, str | None, list[str]]:
+    """The published grid, the chosen values marked: a row an arm, a column a value.
+
+    Settings of several parameters at once would be wide columns; with some a trial is a row.
+    """
+    grid: dict[str, list[dict[str, Any]]] = tuning.get("grid") or {}
+    if not grid:
+        return None, None, []
+    values = list(dict.fromkeys(trial["value"] for trials in grid.values() for trial in trials))
+    if all(isinstance(value, int | float) for value in values):
+        values.sort()
+    rows, edge = [], []
+    for arm, trials in grid.items():
+        chosen = (tuning.get("chosen") or {}).get(arm)
+        at = {trial["value"]: readable.number(trial.get("metric")) for trial in trials}
+        cells = [at.get(v, "") + (" ◀" if v == chosen and v in at else "") for v in values]
+        rows.append([arm, *cells])
+        tried = [trial["value"] for trial in trials]
+        if len(tried) > 1 and chosen in (tried[0], tried[-1]) and not _names_keys(chosen):
+            edge.append(arm)
+    settings = any(map(_names_keys, values))
+    note = f"{tuning.get('metric')} on seed {tuning.get('seed')} for each value of "
+    note += f"{tuning.get('parameter')}{' or setting' if settings else ''}; ◀ marks the one that "
+    note += f"the arm then uses ({'lowest' if tuning.get('mode') != 'max' else 'highest'})."
+    if settings:
+        rows = [
+            [arm, readable.number(v), cell]
+            for arm, *cells in rows
+            for v, cell in zip(values, cells, strict=True)
+            if cell
+        ]
+        return Table(["arm", "value", str(tuning.get("metric"))], rows), note, edge
+    return Table(["arm", *(readable.number(value) for value in values)], rows), note, edge
+
+
+def _names_keys(value: Any) -> bool:
+    """Tell whether a tuned value says itself what it sets."""
+    return isinstance(value, str) and "=" in value
+
+
+def _runs(runs: list[dict[str, Any]]) -> Table:
+    return Table(
+        ["run", "arm", "seed", "status", "steps", "time"],
+        [
+            [
+                str(run["id"]),
+                run["arm"],
+                str(run["seed"]),
+                run["status"],
+                readable.number((run.get("cost") or {}).get("steps")),
+                readable.duration((run.get("cost") or {}).get("wall_seconds")),
+            ]
+            for run in runs
+        ],
+    )

@@ -1,0 +1,1 @@
+"""One run: built, trained, recorded, and saved so that it can go on."""

@@ -1,0 +1,74 @@
+"""A run's task: built of its config, and given the weights that it starts from."""
+
+import functools
+import inspect
+from typing import Any
+
+import torch
+from torch import nn
+
+from suexp.code.instantiate import guarded, instantiate, partial
+from suexp.data.base import Data
+from suexp.errors import UserError
+from suexp.store.folder import Run
+from suexp.task.base import Task
+from suexp.task.recorded import Recorded
+from suexp.transform.base import mismatch
+
+
+def build(config: dict[str, Any], data: Data) -> Recorded:
+    """Return the LightningModule of a resolved config.
+
+    Raises:
+        UserError: a component refuses its arguments.
+    """
+    allow = config["allow_targets"]
+    task = partial(config["task"], allow)
+    kind: Any = task.func
+    if not issubclass(kind, Task):  # an estimation: nothing is trained
+        if "model" in inspect.signature(kind).parameters and "model" not in config["task"]:
+            return guarded(task, model=partial(config["model"], allow))  # to build as it likes
+        return guarded(task)
+    nodes = {name: config.get(name) for name in ("loss", "optimizer", "scheduler")}
+    built: Task = guarded(
+        task,
+        model=instantiate(config["model"], allow, **kind.model_sizes(data)),
+        loss=nodes["loss"] and instantiate(nodes["loss"], allow, **kind.loss_sizes(data)),
+        optimizer=nodes["optimizer"] and partial(nodes["optimizer"], allow),
+        scheduler=nodes["scheduler"] and partial(nodes["scheduler"], allow),
+        data=data,
+    )
+    methods = [instantiate(node, allow) for node in (config.get("method") or {}).values()]
+    guarded(functools.partial(built.wrap, methods))
+    return built
+
+
+def trained(config: dict[str, Any]) -> Task:
+    """Return the task of a finished run with its weights."""
+    task = build(config, instantiate(config["data"], config["allow_targets"]))
+    state = torch.load(Run(config).checkpoints()[0], weights_only=True, map_location="cpu")
+    task.load_state_dict(state["state_dict"])
+    assert isinstance(task, Task)
+    return task
+
+
+def begin(task: Task, config: dict[str, Any], origin: Task | None) -> None:
+    """Give a task the weights that it starts from; without parent and transform, its own.
+
+    A loss that has the same parameters as the parent's goes on from them, another begins anew.
+    """
+    node = config.get("transform")
+    parent: nn.Module | None = None if origin is None else origin.model
+    if origin is not None and origin.loss is not None and task.loss is not None:
+        weights = origin.loss.state_dict()
+        if mismatch(weights, task.loss.state_dict()) is None:
+            task.loss.load_state_dict(weights)
+    if node is None and parent is not None:
+        node = {"_target_": "suexp.transform.copy.Copy"}
+    try:
+        if node is not None:
+            task.final |= instantiate(node, config["allow_targets"])(parent, task.model) or {}
+        for method in task.methods:
+            method.adopt(task, parent)  # type: ignore[operator]
+    except ValueError as error:
+        raise UserError(str(error)) from error

@@ -1,0 +1,224 @@
+"""Checkpoints from which a run goes on as if it had never stopped."""
+
+import io
+import pickle
+import random
+import signal
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins import TorchCheckpointIO
+from pytorch_lightning.callbacks import Callback, Checkpoint
+
+from suexp.errors import writing
+from suexp.run.batches import EpochSampler
+from suexp.run.recorder import NotFinite
+from suexp.store.folder import write_atomic, write_whole
+
+
+class Position(Callback):
+    """Keep the position in the epoch and all random states in the checkpoint.
+
+    Lightning restores weights, optimizer and counters, but begins the epoch's data anew and leaves
+    the random generators alone; a resumed run would differ from an uninterrupted one.
+    """
+
+    def __init__(self, sampler: EpochSampler) -> None:
+        self.sampler = sampler
+        self.batches_read = 0
+        self._restored: dict[str, Any] | None = None
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Count the batches of the epoch."""
+        self.batches_read = 0 if trainer.is_last_batch else self.batches_read + 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position and the random states, as plain values."""
+        version, keys, gauss = random.getstate()
+        numpy: Any = np.random.get_state(legacy=False)  # noqa: NPY002
+        return {
+            "batches_read": self.batches_read,
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "python": [version, list(keys), gauss],
+            "numpy": {**numpy, "state": {**numpy["state"], "key": numpy["state"]["key"].tolist()}},
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Move the sampler; the random states wait for the first batch."""
+        self.batches_read = self.sampler.start = state_dict["batches_read"]
+        self._restored = state_dict
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        """Set the random states as they were when the next batch was about to be computed."""
+        self._restore()
+
+    def on_fit_end(self, *_: Any) -> None:
+        """Set them also where no batch was left: what comes after training may draw, too."""
+        self._restore()
+
+    def _restore(self) -> None:
+        if self._restored is None:
+            return
+        state, self._restored = self._restored, None
+        torch.set_rng_state(state["torch"].cpu())
+        if state["cuda"] and torch.cuda.device_count() == len(state["cuda"]):
+            torch.cuda.set_rng_state_all([item.cpu() for item in state["cuda"]])
+        version, keys, gauss = state["python"]
+        random.setstate((version, tuple(keys), gauss))
+        numpy = state["numpy"]
+        key = np.array(numpy["state"]["key"], dtype=np.uint32)
+        np.random.set_state({**numpy, "state": {**numpy["state"], "key": key}})  # noqa: NPY002
+
+
+class Interrupted(BaseException):
+    """The run was asked to stop, and has stopped after a whole step with a checkpoint."""
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Writes a checkpoint whole or not at all; Lightning's own goes by way of /tmp."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write it in memory, then to disk."""
+        del storage_options
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        write_whole(Path(path), buffer.getbuffer())
+
+
+def damage(path: Path) -> str | None:
+    """Return what is wrong with a checkpoint; torch itself looks at no checksum."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            record = file.testzip()
+        if record is not None:
+            return f"the checksum of {record} does not match"
+        torch.load(path, weights_only=True, map_location="cpu", mmap=True)
+    except pickle.UnpicklingError:
+        return "it holds more than weights and state, of which nothing was run"
+    except Exception as error:  # a ZIP of something else, say; torch has many words for it
+        return str(error).partition("\n")[0]
+    return None
+
+
+class Checkpoints(Checkpoint):
+    """Save ``checkpoints/step=N.ckpt`` every so many seconds, and when a run is asked to stop.
+
+    A file is written whole or not at all; the last two stay, so that a damaged one costs little.
+    They hold the metrics so far, too: a resumed run's metrics.jsonl starts as it was then, whatever
+    was half-written or lost since.
+    """
+
+    def __init__(self, folder: Path, seconds: float) -> None:
+        self.folder, self.seconds = folder / "checkpoints", seconds
+        self.metrics = folder / "metrics.jsonl"
+        self._after_validation = False
+        self.asked_to_stop = False
+        self._saved_at = time.monotonic()
+
+    @contextmanager
+    def stop_on_signals(self) -> Iterator[None]:
+        """Turn Ctrl-C and SIGTERM into a stop after the current step; a second stops at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def ask(number: int, _: Any) -> None:
+            self.asked_to_stop = True
+            signal.signal(number, before[signal.Signals(number)])
+
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        for number in before:
+            signal.signal(number, ask)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def save(self, trainer: pl.Trainer) -> Path:
+        """Save now."""
+        path = self.folder / f"step={trainer.global_step}.ckpt"
+        if trainer.is_global_zero:
+            with writing(path):
+                self.folder.mkdir(exist_ok=True)
+        trainer.strategy.checkpoint_io = WholeFiles()
+        trainer.save_checkpoint(path)
+        if trainer.is_global_zero:
+            steps = sorted(int(p.stem.removeprefix("step=")) for p in self.folder.glob("*.ckpt"))
+            for step in steps[:-2]:
+                (self.folder / f"step={step}.ckpt").unlink()
+        self._saved_at = time.monotonic()
+        return path
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Put the metrics so far into the checkpoint."""
+        del trainer, pl_module
+        lines = self.metrics.read_text(encoding="utf-8") if self.metrics.exists() else ""
+        checkpoint["metrics"] = lines
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Go on with those metrics."""
+        del pl_module
+        if trainer.is_global_zero:
+            write_atomic(self.metrics, checkpoint["metrics"])
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Save when it is time; several processes agree on it every tenth step.
+
+        Where a validation follows, what resumes from here would skip it: that one is waited for.
+        """
+        due = self.asked_to_stop or time.monotonic() - self._saved_at >= self.seconds
+        if trainer.world_size > 1:
+            if trainer.global_step % 10:
+                return
+            due = trainer.strategy.reduce_boolean_decision(due, all=False)
+        if not due:
+            return
+        loop = trainer.fit_loop
+        data = loop._data_fetcher
+        if data is not None and loop.epoch_loop._should_check_val_fx(data):
+            self._after_validation = True
+        else:
+            self._save_and_stop(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save what had to wait."""
+        del pl_module
+        if self._after_validation:
+            self._after_validation = False
+            self._save_and_stop(trainer)
+
+    def _save_and_stop(self, trainer: pl.Trainer) -> None:
+        if trainer.global_step > 0:
+            self.save(trainer)
+        if self.asked_to_stop:
+            raise Interrupted
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save the finished weights: other runs may start from them."""
+        del pl_module
+        self.save(trainer)
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Name the last good checkpoint of a run whose loss is no number."""
+        del trainer, pl_module
+        if isinstance(exception, NotFinite):
+            last = max(self.folder.glob("*.ckpt"), key=lambda p: p.stat().st_mtime, default=None)
+            exception.add_checkpoint(last)

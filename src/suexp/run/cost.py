@@ -1,0 +1,81 @@
+"""What a run costs, so that better is not just bigger."""
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from suexp.nn.flops import ByFormula, counted
+from suexp.run.batches import Loading
+from suexp.task.base import Task
+
+
+class Memory:
+    """Peak memory since construction, beyond what the process held then.
+
+    On a GPU the allocator's peak; on Linux the peak resident set, reset through /proc; elsewhere
+    unknown.
+    """
+
+    def __init__(self) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+        self._before = _status("VmRSS")
+
+    def peak(self) -> int | None:
+        """Return bytes."""
+        if torch.cuda.is_available():
+            return torch.cuda.max_memory_allocated()
+        now = _status("VmHWM")
+        return None if now is None or self._before is None else max(now - self._before, 0)
+
+
+def _status(field: str) -> int | None:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith(field + ":"):
+                return int(line.split()[1]) * 1024
+    return None
+
+
+def state_bytes(optimizer: torch.optim.Optimizer) -> int:
+    """Return the bytes of an optimizer's state tensors, step counters left out."""
+    return sum(
+        value.numel() * value.element_size()
+        for state in optimizer.state.values()
+        for value in state.values()
+        if isinstance(value, torch.Tensor) and value.dim() > 0
+    )
+
+
+def of_model(task: Task, loading: Loading) -> dict[str, Any]:
+    """Return the number of parameters and the floating-point operations of one training step.
+
+    Counted on one batch, forward and backward, with attention in its plain form (see
+    `suexp.nn.flops`). A loss's own parameters count, too. ``forward_flops/{part}`` are the forward
+    pass's by formula, ``attention_saved_bytes`` what the attentions then keep for the backward pass
+    beside queries, keys, values and output, and ``attention_state_bytes`` what they would keep of
+    the batch's texts to decode on.
+    """
+    batch = next(iter(loading.train_dataloader()))
+    batch = {name: value.to(task.device) for name, value in batch.items()}
+    parameters = [parameter for module in task.trained for parameter in module.parameters()]
+    formula = ByFormula(task.model)
+    with torch.random.fork_rng(), torch.enable_grad(), counted() as counter, formula:
+        task.rehearse(batch, parameters)
+    return {
+        "parameters": sum(parameter.numel() for parameter in parameters),
+        "flops_per_step": counter.get_total_flops(),
+        **{f"forward_flops/{part}": flops for part, flops in formula.flops.items()},
+        **(
+            {
+                "attention_saved_bytes": formula.saved_bytes,
+                "attention_state_bytes": formula.state_bytes,
+            }
+            if "attention" in formula.flops
+            else {}
+        ),
+    }

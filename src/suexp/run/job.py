@@ -1,0 +1,293 @@
+"""One run, from its resolved config to its summary."""
+
+import gc
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from suexp.code.instantiate import instantiate
+from suexp.code.trust import check_targets
+from suexp.errors import Unwritable, UserError, writing
+from suexp.launch.progress import Progress
+from suexp.redaction import redacted
+from suexp.run import cost
+from suexp.run.batches import Loading
+from suexp.run.build import begin, build, trained
+from suexp.run.checkpoint import Checkpoints, Interrupted, Position, damage
+from suexp.run.process import prepare
+from suexp.run.pruning import Pruned, Pruning
+from suexp.run.recorder import NotFinite, Recorder
+from suexp.store.folder import Run, exit_code
+from suexp.store.provenance import provenance
+from suexp.task.base import Task
+from suexp.task.recorded import Recorded
+
+Note = Callable[[str], None]
+
+
+def execute(config: dict[str, Any], note: Note = print, *, weights: bool = False) -> dict[str, Any]:
+    """Run, resume or find a run; return its summary.
+
+    A run that fails returns a summary with status ``failed`` and the error.
+
+    Args:
+        config: resolved.
+        note: says something to the user.
+        weights: whether a finished run's last checkpoint is wanted, too; it is made again where it
+            is lost or damaged.
+
+    Raises:
+        UserError: before anything is run: the config cannot work.
+        Unwritable: the disk takes no more; what was saved before is there to go on from.
+        Interrupted: the run was asked to stop; it has a checkpoint.
+    """
+    check_targets(config, config["allow_targets"])
+    run = Run(config)
+    if not _leads():  # a helper of the process that holds the run
+        parent = trained(config["parent"]) if config.get("parent") else None
+        return _run(run, parent, lambda _: None)
+    with run.lock(note):
+        if not config.get("rerun") and _complete(run, weights, note):
+            note(f"run {run.id} is finished already: {run.folder} (rerun=true runs it again)")
+            return run.summary() or {}
+        if config.get("rerun"):
+            run.clear()
+        parent = None
+        if config.get("parent"):
+            summary = execute(config["parent"], note, weights=True)
+            if summary["status"] != "finished":
+                raise UserError(f"the parent run {summary['id']} failed: {summary['error']}")
+            parent = trained(config["parent"])
+        run.forget_end()
+        run.start()
+        return _run(run, parent, note)
+
+
+def _leads() -> bool:
+    """Tell whether this process writes the run's files: of a run's processes, the first does."""
+    return int(os.environ.get("LOCAL_RANK", 0)) == 0
+
+
+def _complete(run: Run, weights: bool, note: Note) -> bool:
+    """Tell whether nothing is left to do; what is damaged is named, and done again."""
+    summary = run.summary()
+    if summary is None or summary["status"] != "finished":
+        if summary is None and (run.folder / "summary.json").exists():
+            note(f"{run.folder / 'summary.json'} is damaged; the run makes it again")
+        return False
+    if not run.finished:
+        note(f"the metrics in {run.folder} are not as the run left them; it makes them again")
+        return False
+    if not weights:
+        return True
+    last = run.folder / "checkpoints" / f"step={summary['cost']['steps']}.ckpt"
+    if not last.exists():
+        note(f"{last} is lost; the run makes it again")
+    return damage(last) is None
+
+
+def _last_good(run: Run, note: Note) -> Path | None:
+    """Return the newest checkpoint that is whole; damaged ones would pass for newer, and go."""
+    for path in run.checkpoints():
+        found = damage(path)
+        if found is None:
+            return path
+        note(f"{path} is damaged ({found}); the run goes on from before it")
+        path.unlink(missing_ok=True)
+    return None
+
+
+def _run(run: Run, parent: Task | None, note: Note) -> dict[str, Any]:
+    """Train, or estimate, and write the summary; the lock is held."""
+    prepare()
+    config = run.config
+    began, started = time.perf_counter(), datetime.now(UTC)
+    if config["threads"]:
+        torch.set_num_threads(config["threads"])
+    memory = cost.Memory()
+    flags = torch.are_deterministic_algorithms_enabled()
+    warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    pl.seed_everything(config["seed"], verbose=False)
+    summary: dict[str, Any] = {
+        "id": run.id,
+        "status": "failed",
+        "error": None,
+        "mistake": False,  # whether the error is the user's, not a fault of the run
+        "started": started.isoformat(timespec="seconds"),
+        "seed": config["seed"],
+        "threads": torch.get_num_threads(),
+        **provenance(),
+    }
+    try:
+        data = instantiate(config["data"], config["allow_targets"])
+        summary["fingerprint"] = data.fingerprint()
+        loading = Loading(data, config["seed"])
+        task = build(config, data)
+        loading.sampler.whole = task.reads_all_rows
+        if isinstance(task, Task):
+            begin(task, config, parent)
+        with writing(run.folder, reads=True):  # by loggers of others
+            trainer = _train(run, task, loading, note)
+        summary |= _outcome(run, task, trainer, loading)
+        summary["status"] = "finished"
+    except Interrupted:
+        summary["status"], summary["error"] = "interrupted", "stopped by a signal"
+        raise
+    except Pruned as stop:
+        summary["status"], summary["error"] = "pruned", str(stop)
+        summary["metrics"] = _last(run)
+    except UserError as error:
+        summary["error"], summary["mistake"] = str(error), not isinstance(error, NotFinite)
+        if not _leads():  # whose summary nobody reads
+            print(f"process {os.environ['LOCAL_RANK']}: {error}", file=sys.stderr)
+        if isinstance(error, Unwritable):
+            raise
+    except Exception as error:
+        line = str(error).splitlines()[0] if str(error) else ""
+        if "does not have a deterministic implementation" in line:
+            operation = line.split(" does not", 1)[0]
+            summary["error"] = (
+                f"{operation} has no deterministic form; set trainer.deterministic=warn"
+            )
+            summary["mistake"] = True
+        else:
+            print(redacted(traceback.format_exc()), end="", file=sys.stderr)
+            summary["error"] = redacted(f"{type(error).__name__}: {line}")
+    finally:
+        summary["cost"] = {
+            **summary.get("cost", {}),
+            "wall_seconds": round(time.perf_counter() - began, 3),
+            "peak_memory_bytes": memory.peak(),
+        }
+        if _leads():
+            _finish(run, summary)
+        if "wandb" in sys.modules:  # the next run of this process is another
+            from suexp.report.wandb_run import end
+
+            end(summary, exit_code(summary))
+        torch.use_deterministic_algorithms(flags, warn_only=warns)  # as the caller had it
+        gc.collect()
+    return summary
+
+
+def _finish(run: Run, summary: dict[str, Any]) -> None:
+    """Write the summary; a run whose summary cannot be written has failed."""
+    try:
+        run.finish(summary)
+    except UserError as error:
+        if summary["status"] == "finished":
+            summary |= {"status": "failed", "error": str(error), "mistake": True}
+        if isinstance(error, Unwritable):
+            raise
+
+
+def _train(run: Run, task: Recorded, loading: Loading, note: Note) -> pl.Trainer:
+    allow = run.config["allow_targets"]
+    settings = {"check_val_every_n_epoch": None, **run.config["trainer"]}
+    settings = task.trainer_settings(settings)
+    checkpoints = Checkpoints(run.folder, settings.pop("checkpoint_seconds"))
+    val_at_start = settings.pop("val_at_start", False)
+    labels = dict(run.config["run"])
+    labels["name"] = f"{labels['arm']}-{run.config['seed']}" if labels["arm"] else run.id
+    jsonl = instantiate({"_target_": "suexp.logger.jsonl.Jsonl"}, folder=run.folder)
+    views = [
+        instantiate(node, allow, folder=run.folder, id=run.id, config=run.config, **labels)
+        for node in (run.config.get("logger") or {}).values()
+    ]
+    callbacks = [instantiate(node, allow) for node in (run.config.get("callbacks") or {}).values()]
+    bar = [Progress()] if settings["enable_progress_bar"] else []
+    study = run.config.get("study") or {}
+    pruning = [Pruning(run, checkpoints, note)] if study.get("name") else []
+    trainer: pl.Trainer = instantiate(
+        settings,
+        allow,
+        logger=[jsonl, *views],
+        callbacks=[
+            Recorder(settings["log_every_n_steps"]),
+            *callbacks,
+            *bar,
+            Position(loading.sampler),
+            *pruning,
+            checkpoints,
+        ],
+        default_root_dir=str(run.folder),
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+    start = None
+    if isinstance(task, Task) and trainer.max_steps != 0:
+        start = _last_good(run, note)
+    if start is None and _leads():
+        run.begin_anew()
+    with checkpoints.stop_on_signals():
+        if not isinstance(task, Task):
+            trainer.test(task, datamodule=loading, verbose=False)
+            return trainer
+        if trainer.max_steps != 0:
+            if start is not None:
+                note(f"run {run.id} goes on from {start.stem}")
+            elif val_at_start and "validation" in loading.splits:
+                # The metrics that it starts anew go on in training, which it must not change.
+                trainer.validate_loop.inference_mode = False
+                with torch.random.fork_rng():
+                    trainer.validate(task, datamodule=loading, verbose=False)
+            trainer.fit(task, datamodule=loading, ckpt_path=start, weights_only=True)
+        else:
+            loading.trainer = trainer
+            trainer.strategy.connect(task)
+            checkpoints.save(trainer)
+        history = run.history()
+        last = max((line["step"] for line in history if "val/loss" in line), default=-1)
+        last = trainer.strategy.broadcast(last)  # the others may read before it is all written
+        if "validation" in loading.splits and last < trainer.global_step:
+            trainer.validate(task, datamodule=loading, verbose=False)
+        if "test" in loading.splits:
+            trainer.test(task, datamodule=loading, verbose=False)
+    return trainer
+
+
+def _outcome(run: Run, task: Recorded, trainer: pl.Trainer, loading: Loading) -> dict[str, Any]:
+    """Return the final metrics, costs, sample and tables of a run that has come to its end."""
+    metrics = _last(run) | task.final
+    recorder = next(c for c in trainer.callbacks if isinstance(c, Recorder))  # type: ignore[attr-defined]
+    costs: dict[str, Any] = {"steps": trainer.global_step}
+    if isinstance(task, Task):
+        costs["train_seconds"] = round(recorder.train_seconds, 6)
+    sample = None
+    if isinstance(task, Task):
+        if trainer.optimizers:
+            metrics["optimizer/state_bytes"] = sum(map(cost.state_bytes, trainer.optimizers))
+        costs |= cost.of_model(task, loading)
+        costs["flops_per_step"] *= trainer.accumulate_grad_batches
+        before = Run(run.config["parent"]).summary() if run.config.get("parent") else None
+        costs["flops"] = costs["steps"] * costs["flops_per_step"]
+        costs["flops"] += before["cost"]["flops"] if before else 0
+        sample = task.finish()
+    rows = [
+        {"table": table, **row} for table, table_rows in task.tables.items() for row in table_rows
+    ]
+    if _leads():
+        run.write_table(rows)
+    return {
+        "metrics": metrics,
+        "cost": costs,
+        "sample": sample,
+        "first_step_at": recorder.first_step_at,
+    }
+
+
+def _last(run: Run) -> dict[str, float]:
+    """Return each metric's last value."""
+    metrics: dict[str, float] = {}
+    for line in run.history():
+        metrics.update({name: value for name, value in line.items() if name != "step"})
+    return metrics

@@ -1,1 +1,0 @@
-"""From config to run to results to report."""

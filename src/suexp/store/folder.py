@@ -1,0 +1,176 @@
+"""The run store: one folder a run, named by the run's signature."""
+
+import json
+import shutil
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from suexp.errors import Unwritable, writing
+from suexp.store.query import read_summary
+from suexp.store.signature import signature
+
+
+class Run:
+    """One run's folder: config.yaml, metrics.jsonl, table.jsonl, summary.json, checkpoints/."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.config = config
+        self.id = signature(config)
+        self.folder = Path(config["out"]).absolute() / "runs" / self.id
+
+    @contextmanager
+    def lock(self, note: Any = print) -> Iterator[None]:
+        """Hold the run; while another process holds it, say so once and wait.
+
+        What a process that was killed left half-written is removed. The lock itself dies with its
+        process.
+
+        Raises:
+            Unwritable: the output folder cannot be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder / ".lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                note(f"run {self.id} is being run by another process; waiting for it")
+                lock.acquire()
+        except OSError as error:
+            raise Unwritable(
+                f"cannot write to {self.folder}: {error.strerror}; choose a folder with out=DIR"
+            ) from error
+        try:
+            for path in self.folder.rglob("*.part"):
+                path.unlink()
+            yield
+        finally:
+            lock.release()
+
+    def summary(self) -> dict[str, Any] | None:
+        """Return summary.json, or None when it is missing or half-written."""
+        return read_summary(self.folder)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has come to its end, and its files are as it left them."""
+        return self.holds(self.summary())
+
+    def holds(self, summary: dict[str, Any] | None) -> bool:
+        """Tell whether a summary of this run's is that of a finished run with these files."""
+        return (
+            summary is not None
+            and summary["status"] == "finished"
+            and summary.get("crc32") == self._checksums()
+        )
+
+    def start(self) -> None:
+        """Write down what is being run."""
+        write_atomic(self.folder / "config.yaml", yaml.safe_dump(self.config, sort_keys=False))
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Write the summary, which ends the run and vouches for the files that it comes from."""
+        summary["crc32"] = self._checksums()
+        write_atomic(self.folder / "summary.json", json.dumps(summary, indent=1))
+
+    def _checksums(self) -> dict[str, int]:
+        paths = (self.folder / name for name in ("metrics.jsonl", "table.jsonl"))
+        return {path.name: zlib.crc32(path.read_bytes()) for path in paths if path.is_file()}
+
+    def begin_anew(self) -> None:
+        """Forget the metrics of a part that left nothing to go on from."""
+        (self.folder / "metrics.jsonl").unlink(missing_ok=True)
+
+    def forget_end(self) -> None:
+        """Remove the summary of an earlier part: a process that dies must not seem to have it."""
+        (self.folder / "summary.json").unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Forget everything that the run has left behind."""
+        for path in self.folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != ".lock":
+                path.unlink()
+
+    def checkpoints(self) -> list[Path]:
+        """Return the checkpoints, newest first."""
+        found = (self.folder / "checkpoints").glob("step=*.ckpt")
+        return sorted(found, key=lambda path: int(path.stem.removeprefix("step=")), reverse=True)
+
+    def history(self) -> list[dict[str, Any]]:
+        """Return the metrics by step, ascending."""
+        return read_history(self.folder / "metrics.jsonl")
+
+    def write_table(self, rows: list[dict[str, Any]]) -> None:
+        """Write the long-form rows that a task recorded."""
+        if rows:
+            text = "".join(json.dumps(row) + "\n" for row in rows)
+            write_atomic(self.folder / "table.jsonl", text)
+
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the long-form tables that the task recorded."""
+        tables: dict[str, list[dict[str, Any]]] = {}
+        for row in _lines(self.folder / "table.jsonl"):
+            tables.setdefault(row.pop("table"), []).append(row)
+        return tables
+
+
+def well(summary: dict[str, Any] | None) -> bool:
+    """Whether a run has come to its end, or to that which its study gave it."""
+    return summary is not None and summary["status"] in ("finished", "pruned")
+
+
+def exit_code(summary: dict[str, Any] | None) -> int:
+    """Return 0 for a finished or pruned run, 2 for the user's mistake, 1 for any other fault."""
+    if well(summary):
+        return 0
+    return 2 if summary is not None and summary["mistake"] else 1
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """Return the metrics of a metrics.jsonl by step; what a resumed run wrote again counts once."""
+    steps: dict[int, dict[str, Any]] = {}
+    for line in _lines(path):
+        steps.setdefault(line["step"], {}).update(line)
+    return [steps[step] for step in sorted(steps)]
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Give the JSON objects of a file; a line that a dying process left half-written is skipped."""
+    if not path.exists():
+        return
+    for line in path.read_bytes().splitlines():
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(found, dict):
+            yield found
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        UserError: it cannot be written; see `suexp.errors.writing`.
+    """
+    write_whole(path, text.encode())
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write bytes as `write_atomic` does text."""
+    temporary = path.with_name(path.name + ".part")
+    with writing(path):
+        try:
+            temporary.write_bytes(content)
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise

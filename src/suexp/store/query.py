@@ -1,0 +1,200 @@
+"""What the run store holds: every run's config, state, metrics and size, read without torch."""
+
+import functools
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from suexp.config.near import near
+from suexp.errors import UserError
+
+STATUSES = ("finished", "pruned", "failed", "running", "stopped")
+# What a filter may name beside the keys of a config.
+SHORT = {"experiment": "run.experiment", "arm": "run.arm", "study": "study.name"}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One run's folder."""
+
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        """The run's signature."""
+        return self.folder.name
+
+    @functools.cached_property
+    def config(self) -> dict[str, Any]:
+        """The resolved config; empty where none was written, or it is damaged."""
+        try:
+            text = (self.folder / "config.yaml").read_bytes()
+            found = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        except (OSError, yaml.YAMLError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    @functools.cached_property
+    def summary(self) -> dict[str, Any]:
+        """The run's summary; empty until it has come to an end."""
+        return read_summary(self.folder) or {}
+
+    @functools.cached_property
+    def status(self) -> str:
+        """One of `STATUSES`; ``stopped`` and ``pruned`` runs can go on."""
+        if self.summary.get("status") == "finished":
+            return "finished"
+        if self.held:
+            return "running"
+        if self.summary.get("status") == "pruned":
+            return "pruned"
+        return "failed" if self.summary else "stopped"
+
+    @property
+    def held(self) -> bool:
+        """Whether a process is running it now."""
+        path = self.folder / ".lock"
+        if not path.exists():
+            return False
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        except OSError:
+            return False
+        lock.release()
+        return False
+
+    @functools.cached_property
+    def when(self) -> datetime:
+        """When it began, or what is known of that: when its folder last changed."""
+        started = self.summary.get("started")
+        if started:
+            return datetime.fromisoformat(started)
+        return datetime.fromtimestamp(self.folder.stat().st_mtime, UTC)
+
+    @functools.cached_property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The final metrics."""
+        return self.summary.get("metrics") or {}
+
+    @property
+    def cost(self) -> dict[str, Any]:
+        """What it cost, as far as it came."""
+        return self.summary.get("cost") or {}
+
+    def value(self, key: str) -> Any:
+        """Return what stands in the config under a dotted key; KeyError where nothing does."""
+        node: Any = self.config
+        for part in SHORT.get(key, key).split("."):
+            if not isinstance(node, dict):
+                raise KeyError(key)
+            node = node[part]
+        return node
+
+    def remove(self) -> None:
+        """Delete the folder.
+
+        Raises:
+            UserError: a process is running it.
+        """
+        lock = FileLock(self.folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise UserError(f"run {self.id} is being run; it is not removed") from error
+        try:
+            shutil.rmtree(self.folder)
+        finally:
+            lock.release()
+
+
+def read_summary(folder: Path) -> dict[str, Any] | None:
+    """Return the summary.json of a run's folder, or None when it is missing or damaged."""
+    try:
+        found = json.loads((folder / "summary.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and "status" in found else None
+
+
+def stored(out: Path) -> list[Stored]:
+    """Return the runs below an output folder, the oldest first.
+
+    Raises:
+        UserError: there is no such store.
+    """
+    runs = out / "runs"
+    if not runs.is_dir():
+        raise UserError(f"{out}: there are no runs here; name the folder with --out DIR")
+    found = [Stored(path) for path in runs.iterdir() if path.is_dir()]
+    return sorted(found, key=lambda run: (run.when, run.id))
+
+
+def chosen(runs: Sequence[Stored], words: Sequence[str]) -> list[Stored]:
+    """Return the runs that all words hold for.
+
+    A word is ``key=value`` of the config (``experiment`` and ``arm`` are those of the run's label),
+    a status, or the beginning of an id.
+
+    Raises:
+        UserError: a word that means nothing in this store.
+    """
+    for word in words:
+        key, equals, value = word.partition("=")
+        if equals:
+            runs = [run for run in _having(runs, key) if _same(run.value(key), value)]
+        elif word in STATUSES:
+            runs = [run for run in runs if run.status == word]
+        else:
+            named = [run for run in runs if run.id.startswith(word)]
+            if runs and not named:
+                known = [*STATUSES, *(run.id for run in runs)]
+                raise UserError(f"runs {word}: no run's id begins so{near(word, known)}")
+            runs = named
+    return list(runs)
+
+
+def _having(runs: Sequence[Stored], key: str) -> list[Stored]:
+    found = []
+    for run in runs:
+        try:
+            run.value(key)
+        except KeyError:
+            continue
+        found.append(run)
+    if runs and not found:
+        known = {name for run in runs for name in _keys(run.config)}
+        raise UserError(f"runs {key}: no run's config has this key{near(key, sorted(known))}")
+    return found
+
+
+def _keys(node: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in node.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _keys(value, f"{prefix}{key}.")
+
+
+def _same(value: Any, text: str) -> bool:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        try:
+            return float(text) == value
+        except ValueError:
+            return False
+    if value is None or isinstance(value, bool):
+        return text == {None: "null", True: "true", False: "false"}[value]
+    return text == str(value)

@@ -1,0 +1,1 @@
+"""Searches of a space of configs with Optuna."""

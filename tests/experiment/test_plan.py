@@ -1,0 +1,171 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from hydra_plugins.suexp_launcher.local_launcher import LocalLauncher
+from suexp.config.compose import resolve
+from suexp.errors import UserError
+from suexp.experiment.conduct import conduct
+from suexp.experiment.plan import choose, flatten, plan
+from tests.support.tiny import EXPERIMENT, tiny
+
+
+def refused(*arguments: str) -> str:
+    with pytest.raises(UserError) as caught:
+        plan(arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_an_experiment_expands_to_arms_and_seeds() -> None:
+    (item,) = plan(["experiment=lion", "only=[adamw,lion]"])
+    runs = item.runs()
+    assert [(run.arm, run.seed) for run in runs] == [
+        (arm, seed) for arm in ("adamw", "lion") for seed in (0, 1, 2)
+    ]
+    assert runs[0].config["optimizer"]["_target_"].endswith("AdamW")
+    assert runs[3].config["optimizer"]["_target_"].endswith("Lion")
+    assert runs[3].config["optimizer"]["weight_decay"] == 0.03
+    assert runs[3].config["run"] == {"experiment": "lion", "arm": "lion"}
+
+
+def test_parents_within_parents_stand_in_yaml_as_they_are_meant() -> None:
+    arm = yaml.safe_load(
+        """
+        - &few [seed=3, parent: [&deep model.num_layers=4, parent: [transform=copy, *deep, \
+          parent: [seed=5, 'data.columns.text="a b"', data.tokenizer=bytes]]]]
+        """.replace("\\\n", "")
+    )
+    config = resolve(["data=files", "data.train=x", "transform=copy", *flatten(arm)]).config
+    assert config["seed"] == 3
+    first = config["parent"]
+    second, third = first["parent"], first["parent"]["parent"]
+    assert [item["model"]["num_layers"] for item in (first, second, third)] == [4, 4, 4]
+    assert third["seed"] == 5
+    assert third["data"]["columns"]["text"] == "a b"
+    assert third.get("parent") is None
+
+
+def test_the_tuned_value_goes_into_the_runs() -> None:
+    (item,) = plan(["experiment=lion", "only=[adamw,lion]"])
+    scores = {1e-3: 2.0, 3e-3: 1.5, 1e-2: None, 3e-4: 3.0}
+    grid = item.tuning()
+    assert {run.seed for runs in grid.values() for run in runs.values()} == {99}
+    by_run = {run: scores[value] for runs in grid.values() for value, run in runs.items()}
+    item.chosen.update(choose(item, by_run.__getitem__))
+    assert item.chosen == {"adamw": 3e-3, "lion": 3e-3}
+    assert item.runs()[0].config["optimizer"]["lr"] == 3e-3
+
+
+def test_a_tuned_value_may_set_several_keys() -> None:
+    grid = "{adamw: ['optimizer.lr=1e-2 data.batch_size=8', 'optimizer.lr=3e-3 data.batch_size=4']}"
+    (item,) = plan(["experiment=lion", "only=[adamw]", f"tune.grid={grid}"])
+    runs = item.tuning()["adamw"]
+    tried = [
+        (run.config["optimizer"]["lr"], run.config["data"]["batch_size"]) for run in runs.values()
+    ]
+    assert tried == [(1e-2, 8), (3e-3, 4)]
+    item.chosen["adamw"] = list(runs)[1]
+    assert item.runs()[0].config["data"]["batch_size"] == 4
+    with pytest.raises(UserError, match=r"data\.batch_size is fixed by the arms"):
+        plan(["experiment=lion", "only=[adamw]", f"tune.grid={grid}", "data.batch_size=2"])
+
+
+def test_part_of_an_experiment_keeps_the_claims_that_it_can_judge() -> None:
+    (item,) = plan(["experiment=lion", "only=[adamw,lion]", "trainer.enable_progress_bar=false"])
+    assert item.header is not None
+    assert list(item.header["claims"]) == ["C1", "C2", "C7"]
+    assert item.folder_name == "laptop,only=_adamw,lion_"  # not where the whole one's report lies
+
+
+def test_a_scale_changes_what_it_names_and_wins_over_arms() -> None:
+    (item,) = plan(["experiment=lion", "scale=smoke"])
+    assert item.seeds == (0,)
+    assert {run.config["trainer"]["max_steps"] for run in item.runs()} == {3}
+    assert {run.config["data"]["batch_size"] for run in item.runs()} == {2}
+
+
+def test_the_user_wins_over_the_scale() -> None:
+    (item,) = plan(["experiment=lion", "scale=smoke", "model.dim=48", "seed=5,7"])
+    assert item.seeds == (5, 7)
+    assert {run.config["model"]["dim"] for run in item.runs()} == {48}
+    assert item.folder_name == "smoke,model.dim=48,seed=5,7"
+    assert item.command == "suexp experiment=lion scale=smoke model.dim=48 seed=5,7"
+
+
+def test_sweeps_of_the_user_multiply_experiments() -> None:
+    plans = plan(["experiment=lion,points_in_sector", "scale=smoke"])
+    assert [item.slug for item in plans] == ["lion", "points_in_sector"]
+    plans = plan(["experiment=lion", "scale=smoke", "model.dim=48,96"])
+    assert [item.user[-1] for item in plans] == ["model.dim=48", "model.dim=96"]
+    assert len({item.folder_name for item in plans}) == 2
+
+
+def test_a_plain_sweep_has_no_arms() -> None:
+    plans = plan([*tiny(Path("o")), "attention=softmax,linear", "seed=0,1"])
+    runs = [run for item in plans for run in item.runs()]
+    assert len(runs) == 4
+    assert {run.arm for run in runs} == {None}
+    assert len({run.run.id for run in runs}) == 4
+
+
+def test_an_override_that_an_arm_fixes_is_refused() -> None:
+    message = refused("experiment=lion", "optimizer=sgd")
+    assert message.startswith("optimizer is fixed by the arms adamw, lion")
+    assert refused("experiment=lion", "optimizer.lr=1").startswith("optimizer.lr is fixed by")
+
+
+def test_a_misspelt_arm_is_named() -> None:
+    assert refused("experiment=lion", "only=[adamv]") == (
+        "experiment=lion has no arm 'adamv'; did you mean adamw?"
+    )
+
+
+def test_every_run_is_composed_before_any_starts() -> None:
+    assert "cannot be combined with" in refused("attention=softmax,performer", "position=alibi")
+
+
+ARMS = (
+    EXPERIMENT
+    + """
+arms:
+  good: [optimizer=adamw]
+  bad: [optimizer=sgd, optimizer.lr=1e30, trainer.gradient_clip_val=null]
+claims:
+  C1: {text: "Good beats bad.", test: "val/loss[good] < val/loss[bad]"}
+  C2: {text: "Good is below ten.", test: "val/loss[good] < 10"}
+"""
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", [0, 2], ids=["in process", "fork server"])
+def test_a_failed_arm_does_not_stop_the_others(
+    tmp_path: Path, jobs: int, capfd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from suexp.folders import conf_dir
+
+    conf = tmp_path / "conf"
+    import shutil
+
+    shutil.copytree(conf_dir(), conf)
+    (conf / "experiment" / "tiny.yaml").write_text(ARMS)
+    for module in ("config.compose", "experiment.plan"):
+        monkeypatch.setattr(f"suexp.{module}.conf_dir", lambda: conf)
+    out = tmp_path / "out"
+    overrides = [item for item in tiny(out) if not item.startswith(("seed", "trainer.grad"))]
+    assert conduct(["experiment=tiny", *overrides], LocalLauncher(jobs)) == 2
+    results = json.loads(next(out.glob("tiny/*/results.json")).read_text())
+    status = {(run["arm"], run["seed"]): run["status"] for run in results["runs"]}
+    assert status == {
+        ("good", 0): "finished",
+        ("good", 1): "finished",
+        ("bad", 0): "failed",
+        ("bad", 1): "failed",
+    }
+    verdicts = {claim["id"]: claim["verdict"] for claim in results["claims"]}
+    assert verdicts == {"C1": "not evaluated", "C2": "reproduced"}
+    assert "the loss is" in capfd.readouterr().err

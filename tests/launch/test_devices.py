@@ -1,0 +1,138 @@
+"""Several processes on one machine's CPU: the same batches, the same numbers."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from suexp.code.instantiate import instantiate
+from suexp.config.compose import resolve
+from suexp.data.counter import Counter
+from suexp.launch.processes import run_one
+from suexp.run.batches import Loading
+from suexp.run.job import execute
+from suexp.store.folder import Run
+from suexp.task.estimation import EstimationTask
+from tests.support.processes import two_processes
+from tests.support.tiny import tiny
+
+OVERRIDES = ("model.dropout=0", "trainer.max_steps=8", "trainer.val_check_interval=8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_processes_equal_one(tmp_path: Path, strategy: str) -> None:
+    """The validation has an odd number of rows, and of batches of the one process."""
+    # FSDP2 clips no gradients through Lightning, so nobody does here.
+    common = [*OVERRIDES, "trainer.gradient_clip_val=null", "trainer.limit_val_batches=1.0"]
+    common += ["data.block_size=27", "data.eval_batch_size=2200", "attention=performer"]
+    config = resolve(tiny(tmp_path, *common)).config
+    rows = len(instantiate(config["data"]).splits()["validation"])
+    assert (rows % 2, -(-rows // 2200) % 2) == (1, 1), rows
+    single = execute(config)
+    two = [item for item in tiny(tmp_path, *common) if item != "trainer=cpu"]
+    config_of_two = resolve([*two, f"trainer={strategy}", "trainer.accelerator=cpu"]).config
+    several = two_processes(config_of_two)
+    for ours, theirs in zip(Run(config).history(), Run(config_of_two).history(), strict=True):
+        assert ours.keys() == theirs.keys()
+        for name in ours.keys() - {"train/elements_per_second"}:
+            assert theirs[name] == pytest.approx(ours[name], rel=1e-5), (ours["step"], name)
+    assert several["cost"]["parameters"] == single["cost"]["parameters"]
+
+
+class Draws(EstimationTask):
+    """The mean of normal draws, each of which it keeps."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__()
+        self.folder = Path(folder)
+        self.add_total("sum")
+        self.add_total("largest", join="max")
+
+    def draw(self, count: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        x = torch.randn(count, generator=generator, dtype=torch.float64)
+        with (self.folder / f"rank {self.global_rank}").open("a") as file:
+            file.writelines(f"{value!r}\n" for value in x.tolist())
+        return {"sum": x.sum(), "largest": x.max()}
+
+    def summarise(self, totals: dict[str, torch.Tensor]) -> dict[str, float]:
+        draws = float(totals["draws"])
+        found = {"draws": draws, "mean": float(totals["sum"]) / draws}
+        (self.folder / f"found {self.global_rank}").write_text(json.dumps(found))
+        return found | {"largest": float(totals["largest"])}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks the processes")
+def test_ranks_never_draw_the_same(tmp_path: Path) -> None:
+    """203 draws in batches of 50: every one counts once, in one of the two processes."""
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        devices=2,
+        strategy="ddp_fork",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=str(tmp_path),
+    )
+    loading = Loading(Counter(num_samples=203, batch_size=50), 0)
+    trainer.test(Draws(str(tmp_path)), datamodule=loading, verbose=False)
+    drawn = [
+        [float(line) for line in (tmp_path / f"rank {rank}").read_text().splitlines()]
+        for rank in range(2)
+    ]
+    together = [*drawn[0], *drawn[1]]
+    assert abs(len(drawn[0]) - len(drawn[1])) <= 2
+    assert len({*together}) == 203
+    for rank in range(2):
+        found = json.loads((tmp_path / f"found {rank}").read_text())
+        assert found["draws"] == 203
+        assert found["mean"] == pytest.approx(sum(together) / 203, rel=1e-12)
+    assert trainer.callback_metrics["test/largest"] == pytest.approx(max(together))
+
+
+@pytest.mark.slow
+def test_a_parent_on_several_devices_is_trained_first(tmp_path: Path) -> None:
+    """Lightning itself starts the second process of each run."""
+    several = [item for item in tiny(tmp_path, *OVERRIDES) if item != "trainer=cpu"]
+    several += ["trainer=ddp", "trainer.accelerator=cpu", 'parent=["seed=5"]']
+    config = resolve(several).config
+    summary = run_one(config)
+    assert summary is not None
+    assert summary["status"] == "finished", summary["error"]
+    parent = Run(config["parent"]).summary()
+    assert parent is not None
+    assert parent["metrics"]["train/loss"] > summary["metrics"]["train/loss"]
+
+
+def test_the_others_say_what_stopped_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    large = ("optimizer=sgd", "optimizer.lr=1e30", "trainer.gradient_clip_val=null")
+    config = resolve(tiny(tmp_path, *large)).config
+    Run(config).folder.mkdir(parents=True)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert execute(config)["status"] == "failed"
+    assert capsys.readouterr().err.startswith("process 1: the loss is ")
+
+
+def test_only_the_first_process_writes_the_run_s_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that write the same table take each other's half-written file away."""
+    rows = ("callback=update_size", "callbacks.update_size.every=1")
+    config = resolve(tiny(tmp_path, *rows, "trainer.max_steps=2")).config
+    folder = Run(config).folder
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    summary = execute(config)
+    assert summary["status"] == "finished", summary["error"]
+    for name in ("table.jsonl", "summary.json", "config.yaml"):
+        assert not (folder / name).exists()
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    execute({**config, "rerun": True})
+    assert Run(config).tables().keys() == {"update"}

@@ -1,0 +1,136 @@
+import sys
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from hydra_plugins.suexp_launcher.local_launcher import LocalLauncher
+from suexp.config import compose
+from suexp.config.compose import resolve
+from suexp.experiment.conduct import conduct
+from suexp.experiment.plan import flatten, plan
+from suexp.launch.processes import _as_child, _order, preload, run_all, run_elsewhere
+from suexp.store import signature
+from suexp.store.folder import Run
+from tests.support.tiny import forget_compositions
+
+
+def config(out: Path, seed: int, parent: str | None = None) -> dict[str, Any]:
+    own = [] if parent is None else [f"parent=['{parent}']"]
+    return resolve((f"seed={seed}", f"out={out}", *own)).config
+
+
+def test_runs_that_wait_for_a_shared_parent_start_last(tmp_path: Path) -> None:
+    """Two share a parent of seed 7, one has its own; the plain runs fill the time."""
+    shared, other = "seed=7", "seed=8"
+    runs = [(0, shared), (1, shared), (2, None), (3, other), (4, None)]
+    configs = [config(tmp_path, *run) for run in runs]
+    assert _order(configs) == [0, 3, 2, 4, 1]
+
+
+def test_a_finished_parent_keeps_nobody_waiting(tmp_path: Path, monkeypatch) -> None:
+    configs = [config(tmp_path, 0, "seed=7"), config(tmp_path, 1, "seed=7"), config(tmp_path, 2)]
+    monkeypatch.setattr("suexp.store.folder.Run.finished", True)
+    assert _order(configs) == [0, 1, 2]
+
+
+def test_the_fork_server_imports_what_runs_are_built_of(tmp_path: Path) -> None:
+    """Else each of its children would."""
+    own = (f"out={tmp_path}", "attention=performer", "logger=none")
+    modules = preload(resolve(own).config)
+    assert {"suexp.attention.performer", "suexp.task.causal_lm", "suexp.data.pydoc"} <= {*modules}
+    assert "suexp.attention.softmax" not in modules
+    strange = {"model": {"_target_": "my_package.Model", "parts": [{"_target_": "suexp.norm.RMS"}]}}
+    assert [module for module in preload(strange) if module not in modules] == ["suexp.norm"]
+
+
+def test_parents_of_a_child_process_share_its_threads() -> None:
+    """Else each would train on all cores, beside the other processes' parents."""
+    config = resolve(flatten([{"parent": ["seed=2", {"parent": ["seed=3"]}]}])).config
+    own = _as_child(config, 1)
+    assert (own["threads"], own["parent"]["threads"], own["parent"]["parent"]["threads"]) == (
+        1,
+    ) * 3
+    assert not own["parent"]["parent"]["trainer"]["enable_progress_bar"]
+    assert Run(own["parent"]).id == Run(config["parent"]).id
+    assert config["threads"] is None
+
+
+def test_finished_runs_are_found_by_little_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Runs that differ in their seed are composed once, and each one's summary is read twice."""
+    arguments = (f"out={tmp_path}", "seed=" + ",".join(map(str, range(30))))
+    runs = [planned.run for item in plan(arguments) for planned in item.runs()]
+    for run in runs:
+        run.folder.mkdir(parents=True)
+        run.finish({"status": "finished", "error": None, "metrics": {"val/loss": 1.0}})
+    counts: Counter[str] = Counter()
+
+    def counted(where: Any, name: str) -> None:
+        own = getattr(where, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            counts[name] += 1
+            return own(*args, **kwargs)
+
+        monkeypatch.setattr(where, name, call)
+
+    forget_compositions()
+    signature._data.cache_clear()
+    counted(compose, "_compose")
+    counted(signature, "instantiate")
+    counted(Run, "summary")
+    monkeypatch.delitem(sys.modules, "suexp.run.job", raising=False)
+    assert conduct(arguments, LocalLauncher(None)) == 0
+    assert "suexp.run.job" not in sys.modules  # nor torch
+    assert counts == {"_compose": 1, "instantiate": 1, "summary": 60}
+    assert "30 of 30 runs are finished already" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("on_error", "begun"), [("continue", [0, 1]), ("stop", [0])])
+@pytest.mark.parametrize("engine", ["in process", "processes"])
+def test_a_failed_run_stops_the_others_only_if_it_is_asked_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str, on_error: str, begun: list[int]
+) -> None:
+    """The same for all launchers: those of children, of submitit and of Ray share the second."""
+    seen = []
+
+    def fails(config: dict[str, Any], _: Any) -> Any:
+        seen.append(config["seed"])
+        run = Run(config)
+        run.folder.mkdir(parents=True)
+        summary = {"status": "failed", "error": "no", "mistake": False}
+        run.finish(summary)
+        return summary if engine == "in process" else SimpleNamespace(wait=lambda: 1)
+
+    batch = [(f"out={tmp_path}", f"on_error={on_error}", f"seed={seed}") for seed in (0, 1)]
+    if engine == "in process":
+        monkeypatch.setattr("suexp.run.job.execute", fails)
+        summaries = run_all(batch, 0)
+    else:
+        summaries = run_elsewhere(batch, 1, 1, fails, 0)
+    assert seen == begun
+    assert [summary and summary["status"] for summary in summaries] == [
+        "failed" if seed in begun else None for seed in (0, 1)
+    ]
+
+
+def test_a_sweep_ends_with_a_table_of_what_became_of_its_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Launcher:
+        def launch(self, batch: Any, _: int) -> None:
+            for seed, status in ((0, "finished"), (1, "failed")):
+                run = Run(config(tmp_path, seed))
+                run.folder.mkdir(parents=True)
+                run.finish({"status": status, "error": None, "metrics": {"val/loss": 1.25}})
+
+    assert conduct((f"out={tmp_path}", "seed=0,1,2"), Launcher()) == 2
+    told = capsys.readouterr().out
+    for seed, status in enumerate(("finished", "failed", "died")):
+        line = next(line for line in told.splitlines() if Run(config(tmp_path, seed)).id in line)
+        assert status in line
+        assert ("val/loss 1.25" in line) == (seed < 2)

@@ -1,0 +1,120 @@
+"""Keys of the environment and passwords reach no file of a run, and no screen."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hydra_plugins.suexp_launcher.local_launcher import LocalLauncher
+from suexp.config.compose import _loader, resolve
+from suexp.errors import UserError
+from suexp.experiment.conduct import conduct
+from suexp.redaction import redacted, secret_in
+from tests.support.tiny import TINY
+
+PLANTED = {
+    "WANDB_API_KEY": "planted0wandb0" + "0" * 26,
+    "HF_TOKEN": "hf_planted0hub0",
+    "AWS_SECRET_ACCESS_KEY": "planted0aws0",
+}
+
+
+@pytest.fixture(autouse=True)
+def _plant(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in PLANTED.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An experiment one of whose arms fails with the keys in its message."""
+    (tmp_path / "my_leak.py").write_text(
+        "import os\n\nfrom suexp.attention.softmax import Softmax\n\n\n"
+        "class Leak(Softmax):\n"
+        "    def forward(self, *_, **__):\n"
+        "        print(os.environ['PATH'][:1])\n"
+        "        raise RuntimeError(f'401 of s3://me:{os.environ[\"HF_TOKEN\"]}@host, '\n"
+        '            f\'{os.environ["WANDB_API_KEY"]} {os.environ["AWS_SECRET_ACCESS_KEY"]}\')\n'
+    )
+    folder = tmp_path / "conf"
+    files = {
+        "attention/leak": "_target_: my_leak.Leak\ndropout: 0.0\nscale: null\nkernel: sdpa\n",
+        "experiment/leaky": "# @package _global_\npost: {slug: leaky, title: Leaky}\nseeds: [0]\n"
+        "arms: {good: [attention=softmax], bad: [attention=leak]}\n"
+        "claims: {C1: {text: t, test: 'val/loss[good] < val/loss[bad]'}}\n",
+        "experiment/reading": "# @package _global_\nrun: {arm: '${oc.env:HF_TOKEN}'}\n",
+        "experiment/hidden": "# @package _global_\nword: oc.env\n"
+        "run: {arm: '${oc.decode:\"${${word}:HF_TOKEN}\"}'}\n",
+    }
+    for name, text in files.items():
+        path = folder / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield str(folder)
+    sys.modules.pop("my_leak", None)
+
+
+def test_an_experiment_keeps_no_key(
+    conf: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    steps = ["trainer.max_steps=2", "trainer.val_check_interval=2", "trainer.log_every_n_steps=1"]
+    command = [*TINY, *steps, f"out={out}", "logger=[csv,tensorboard,wandb]"]
+    monkeypatch.chdir(tmp_path)
+    with _loader(conf):
+        left = conduct(
+            ["experiment=leaky", *command, "allow_targets=my_leak"], LocalLauncher(jobs=0)
+        )
+    assert left == 1
+    shown = "".join(capfd.readouterr())
+    assert "401 of s3://<password>@host, <WANDB_API_KEY> <AWS_SECRET_ACCESS_KEY>" in shown
+    files = [path for path in out.rglob("*") if path.is_file()]
+    for kind in ("*.wandb", "events.out*", "metrics.csv", "report.html", "summary.json"):
+        assert any(path.match(kind) for path in files), kind
+    for name, value in PLANTED.items():
+        assert value not in shown, name
+        leaks = [str(path) for path in files if value.encode() in path.read_bytes()]
+        assert leaks == [], name
+    failed = [path for path in files if b"401 of" in path.read_bytes()]
+    assert {"summary.json", "results.json", "report.md"} <= {path.name for path in failed}
+
+
+def test_a_config_does_not_read_the_environment(conf: str) -> None:
+    for name in ("reading", "hidden"):
+        with pytest.raises(UserError, match="does not read the environment") as caught:
+            resolve([f"experiment={name}"], conf)
+        assert PLANTED["HF_TOKEN"] not in str(caught.value)
+    from omegaconf import OmegaConf
+
+    assert OmegaConf.create({"x": "${oc.env:HF_TOKEN}"}).x == PLANTED["HF_TOKEN"]  # others' may
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (f"run.arm={PLANTED['HF_TOKEN']}", "run.arm holds HF_TOKEN"),
+        ("+model.note='s3://me:word@host/x'", "model.note holds a password"),
+    ],
+)
+def test_a_typed_key_or_password_is_refused(override: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        resolve([override])
+    assert PLANTED["HF_TOKEN"] not in str(caught.value)
+
+
+def test_what_counts_as_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TOKENIZERS_PARALLELISM", "KEYBOARD_LAYOUT", "MONKEY_BUSINESS"):
+        monkeypatch.setenv(name, "12345678")
+    monkeypatch.setenv("SHORT_KEY", "false")
+    assert secret_in("12345678 false https://host/a:b@c") is None
+    for name in ("OPENAI_API_KEY", "SECRET", "DB_PASSWORD", "MY_ACCESS_TOKEN", "APIKEY"):
+        monkeypatch.setenv(name, "12345678")
+        assert secret_in("x12345678y") == name
+        assert redacted("x12345678y") == f"x<{name}>y"
+        monkeypatch.delenv(name)
+    assert redacted("postgresql://me:word@host/x") == "postgresql://<password>@host/x"
+    assert secret_in("redis://:word@host") == "a password"
+    assert os.environ["HF_TOKEN"] not in str(UserError(f"no {os.environ['HF_TOKEN']}"))

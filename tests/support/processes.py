@@ -1,0 +1,76 @@
+"""Runs in processes of their own, forked from one that has imported everything already."""
+
+import multiprocessing
+import os
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from suexp.config.compose import resolve
+from suexp.launch.processes import preload
+from suexp.store.folder import Run
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(preload(resolve([]).config))
+
+
+def apart(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function in a process of its own, where annotations are not checked."""
+    with ProcessPoolExecutor(1, FORKS) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def start(config: dict[str, Any], **environment: str) -> BaseProcess:
+    """Begin a run; ``environment`` is set in its process."""
+    process = FORKS.Process(target=_run, args=(config, environment))
+    process.start()
+    return process
+
+
+def exit_code(process: BaseProcess) -> int | None:
+    """Wait for a run's end."""
+    process.join(200)
+    return process.exitcode
+
+
+def stop_at(step: int, run: Run, process: BaseProcess, number: int) -> None:
+    """Send a signal once the run has a checkpoint of this step, and wait for its end."""
+    assert process.pid is not None
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.is_alive():
+        found = run.checkpoints()
+        if found and int(found[0].stem.removeprefix("step=")) >= step:
+            break
+        time.sleep(0.005)
+    os.kill(process.pid, number)
+    process.join(60)
+
+
+def two_processes(config: dict[str, Any]) -> dict[str, Any]:
+    """Make a run of two processes, as Lightning would start them; return its summary."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    cluster = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    ranks = [start(config, **cluster, NODE_RANK="0", LOCAL_RANK=str(rank)) for rank in range(2)]
+    codes = [exit_code(rank) for rank in ranks]
+    summary = Run(config).summary()
+    assert codes == [0, 0], f"exit codes {codes}; the first process's summary: {summary}"
+    assert summary is not None
+    return summary
+
+
+def _run(config: dict[str, Any], environment: dict[str, str]) -> None:
+    os.environ |= environment
+    from suexp.run.checkpoint import Interrupted
+    from suexp.run.job import execute
+    from suexp.store.folder import exit_code
+
+    try:
+        summary = execute(config)
+    except Interrupted:
+        raise SystemExit(130) from None
+    raise SystemExit(exit_code(summary))
