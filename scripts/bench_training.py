@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from suexp.code.instantiate import instantiate
 from suexp.config.compose import resolve
-from suexp.run.batches import Loading
-from suexp.run.build import build
-from suexp.run.job import execute
+from suexp.job.batches import Loading
+from suexp.job.build import build
+from suexp.job.run import execute
 from suexp.store.folder import Run
 
 

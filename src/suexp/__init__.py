@@ -5,15 +5,8 @@ cheap: `compose` (overrides -> config), `build` (config -> LightningModule) and 
 (overrides -> summary of the finished run).
 """
 
-from typing import Any
+from suexp.lazy import deferred
 
-__version__ = "0.1.0"
 __all__ = ["build", "compose", "run"]
 
-
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        from suexp import api
-
-        return getattr(api, name)
-    raise AttributeError(f"module 'suexp' has no attribute {name!r}")
+__getattr__ = deferred(__name__, {**dict.fromkeys(__all__, "api"), "__version__": "_version"})

@@ -52,7 +52,7 @@ def build(cfg: DictConfig) -> "LightningModule":
         UserError: a component refuses its arguments.
     """
     from suexp.code.instantiate import instantiate
-    from suexp.run.build import build as build_task
+    from suexp.job.build import build as build_task
 
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     config["allow_targets"] = allowed(config["allow_targets"])
@@ -65,10 +65,11 @@ def run(overrides: Sequence[str] = (), config_dir: str | None = None) -> Summary
     Raises:
         UserError: the overrides cannot be composed, or cannot work together.
     """
-    from suexp.run.job import execute
+    from suexp.job.run import execute
+    from suexp.launch.progress import Progress
 
     config = resolve(overrides, config_dir).config
-    summary = execute(config)
+    summary = execute(config, bar=Progress)
     return Summary(
         id=summary["id"],
         status=summary["status"],

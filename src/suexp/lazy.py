@@ -1,7 +1,7 @@
-"""Public names of a group package, found by file name instead of by a list to maintain."""
+"""Public names that are imported on first use."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from typing import Any
 def exports(package: str, init_file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return the module-level ``__getattr__`` and ``__dir__`` of a group package.
 
+    Names are found by file name, instead of by a list to maintain:
     ``from suexp.attention import Performer`` imports ``suexp/attention/performer.py``: the class
     that bears the file's name, letters compared without case and underscores.
 
@@ -32,3 +33,19 @@ def exports(package: str, init_file: str) -> tuple[Callable[[str], Any], Callabl
         return sorted(modules.values())
 
     return get, names
+
+
+def deferred(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """Return the module-level ``__getattr__`` of a package whose names stand in a few modules.
+
+    Args:
+        package: the package's ``__name__``.
+        homes: name -> the module of the package that defines it.
+    """
+
+    def get(name: str) -> Any:
+        if name in homes:
+            return getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+    return get

@@ -16,9 +16,9 @@ from torch import Tensor
 from suexp.attention import NoisySoftmax, Softmax
 from suexp.attention.noisy_softmax import check_noise, draw_noise, exp_moment
 from suexp.config.compose import resolve
+from suexp.job.run import execute
 from suexp.mask import Bidirectional, Causal, ExcludeSelf, Padding
 from suexp.nn.clone import clone
-from suexp.run.job import execute
 from tests.support.tiny import tiny
 
 

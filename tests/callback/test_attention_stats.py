@@ -15,9 +15,9 @@ from suexp.attention import Linear, Softmax, TalkingHeads
 from suexp.attention.base import Attention
 from suexp.callback.attention_stats import AttentionStats, Statistics, watch
 from suexp.config.compose import resolve
+from suexp.job.run import execute
 from suexp.mask import Bidirectional, Causal, Padding
 from suexp.mask.base import Mask
-from suexp.run.job import execute
 from suexp.store.folder import Run
 from tests.contracts.test_model import build as build_model
 from tests.contracts.test_model import resolved

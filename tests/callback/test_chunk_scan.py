@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from suexp.config.compose import resolve
-from suexp.run.job import execute
+from suexp.job.run import execute
 from suexp.store.folder import Run
 from tests.callback.test_gradient_error import SMALL
 

@@ -8,8 +8,8 @@ from suexp.callback.calibration import Calibration
 from suexp.callback.decision_grid import DecisionGrid
 from suexp.code.instantiate import instantiate
 from suexp.config.compose import resolve
-from suexp.run.build import build
-from suexp.run.job import execute
+from suexp.job.build import build
+from suexp.job.run import execute
 from suexp.store.folder import Run
 
 IRIS = [

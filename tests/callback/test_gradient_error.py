@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from suexp.config.compose import resolve
-from suexp.run.job import execute
+from suexp.job.run import execute
 from suexp.store.folder import Run
 
 SMALL = (

@@ -10,7 +10,7 @@ from torch import nn
 
 from suexp.callback.gradient_norm import GradientNorm, layers_of, norm
 from suexp.config.compose import resolve
-from suexp.run.job import execute
+from suexp.job.run import execute
 from suexp.store.folder import Run
 from tests.support.tiny import tiny
 

@@ -10,7 +10,7 @@ from suexp.callback.leave_one_out import LeaveOneOut
 from suexp.callback.likelihood_time import LikelihoodTime
 from suexp.callback.reranking import Reranking, misprints
 from suexp.config.compose import resolve
-from suexp.run.job import execute
+from suexp.job.run import execute
 from suexp.store.folder import Run
 from tests.support.tiny import tiny
 

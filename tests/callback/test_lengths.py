@@ -6,7 +6,7 @@ import torch
 
 from suexp.callback.lengths import Lengths
 from suexp.config.compose import resolve
-from suexp.run.job import execute
+from suexp.job.run import execute
 from suexp.store.folder import Run
 from tests.support.tiny import tiny
 

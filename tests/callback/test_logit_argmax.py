@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from suexp.config.compose import resolve
-from suexp.run.job import execute
+from suexp.job.run import execute
 from tests.support.tiny import tiny
 
 DIGITS = [

@@ -7,7 +7,7 @@ import pytest
 
 from suexp.callback.places import Places
 from suexp.config.compose import resolve
-from suexp.run.job import execute
+from suexp.job.run import execute
 from suexp.store.folder import Run
 from tests.support.tiny import tiny
 

@@ -5,7 +5,7 @@ import pytest
 
 from suexp.callback.recall_lengths import RecallLengths
 from suexp.config.compose import resolve
-from suexp.run.job import execute
+from suexp.job.run import execute
 from suexp.store.folder import Run
 
 RECALL = (

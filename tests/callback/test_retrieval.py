@@ -11,8 +11,8 @@ from suexp.callback.retrieval import Retrieval
 from suexp.code.instantiate import instantiate
 from suexp.config.compose import resolve
 from suexp.data.pydoc import PyDoc
-from suexp.run.build import build
-from suexp.run.job import execute
+from suexp.job.build import build
+from suexp.job.run import execute
 from suexp.store.folder import Run
 from tests.support.tiny import tiny
 

@@ -14,7 +14,7 @@ from suexp.cli import rerunning, runs
 from suexp.code.instantiate import instantiate
 from suexp.config.compose import resolve
 from suexp.errors import UserError
-from suexp.run.job import execute
+from suexp.job.run import execute
 from suexp.store.folder import Run
 from suexp.store.query import Stored, chosen, stored
 from tests.support.tiny import tiny

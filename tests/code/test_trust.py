@@ -17,9 +17,9 @@ from suexp.config.compose import compose, resolve
 from suexp.errors import UserError
 from suexp.experiment.plan import plan
 from suexp.folders import conf_dir
+from suexp.job.run import execute
 from suexp.launch import child
 from suexp.launch.saved_config import save
-from suexp.run.job import execute
 from suexp.store.folder import Run
 from tests.support.tiny import TINY, tiny
 

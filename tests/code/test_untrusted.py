@@ -11,7 +11,7 @@ import torch
 import suexp
 from suexp.config.compose import resolve
 from suexp.errors import UserError
-from suexp.run.job import _last_good, execute
+from suexp.job.run import _last_good, execute
 from suexp.store.folder import Run
 from suexp.transform.pretrained import Pretrained
 from tests.support.tiny import tiny

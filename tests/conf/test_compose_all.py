@@ -12,7 +12,7 @@ from suexp.config.compose import _compose, resolve
 from suexp.errors import UserError
 from suexp.experiment.plan import plan
 from suexp.folders import conf_dir, experiments_dir
-from suexp.run.build import build
+from suexp.job.build import build
 from suexp.task.base import Task
 from suexp.task.closed_form import ClosedForm
 

@@ -11,8 +11,8 @@ from omegaconf import OmegaConf, open_dict
 from suexp.config.catalogue import Catalogue
 from suexp.config.compose import resolve
 from suexp.config.explain import explain
-from suexp.config.near import near, nearest
 from suexp.errors import UserError
+from suexp.near import near, nearest
 from tests.cli.tree import write_tree
 
 COMPOSING = {

@@ -9,7 +9,7 @@ from sklearn.datasets import load_iris
 from suexp.config.compose import resolve
 from suexp.data.table import Table
 from suexp.errors import UserError
-from suexp.run.job import execute
+from suexp.job.run import execute
 
 NAMES = ("setosa", "versicolor", "virginica")
 

@@ -11,9 +11,9 @@ import torch
 from suexp.code.instantiate import instantiate
 from suexp.config.compose import resolve
 from suexp.data.counter import Counter
+from suexp.job.batches import Loading
+from suexp.job.run import execute
 from suexp.launch.processes import run_one
-from suexp.run.batches import Loading
-from suexp.run.job import execute
 from suexp.store.folder import Run
 from suexp.task.estimation import EstimationTask
 from tests.support.processes import two_processes

@@ -17,9 +17,9 @@ from hydra_plugins.suexp_launcher.ray_launcher import RayLauncher
 from hydra_plugins.suexp_launcher.submitit_launcher import SubmititLauncher
 from suexp.config.compose import resolve
 from suexp.errors import UserError
+from suexp.job.run import execute
 from suexp.launch.processes import run_elsewhere
 from suexp.launch.saved_config import save
-from suexp.run.job import execute
 from suexp.store.folder import Run
 from tests.support.tiny import tiny
 

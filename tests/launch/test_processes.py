@@ -83,9 +83,9 @@ def test_finished_runs_are_found_by_little_work(
     counted(compose, "_compose")
     counted(signature, "instantiate")
     counted(Run, "summary")
-    monkeypatch.delitem(sys.modules, "suexp.run.job", raising=False)
+    monkeypatch.delitem(sys.modules, "suexp.job.run", raising=False)
     assert conduct(arguments, LocalLauncher(None)) == 0
-    assert "suexp.run.job" not in sys.modules  # nor torch
+    assert "suexp.job.run" not in sys.modules  # nor torch
     assert counts == {"_compose": 1, "instantiate": 1, "summary": 60}
     assert "30 of 30 runs are finished already" in capfd.readouterr().err
 
@@ -108,7 +108,7 @@ def test_a_failed_run_stops_the_others_only_if_it_is_asked_to(
 
     batch = [(f"out={tmp_path}", f"on_error={on_error}", f"seed={seed}") for seed in (0, 1)]
     if engine == "in process":
-        monkeypatch.setattr("suexp.run.job.execute", fails)
+        monkeypatch.setattr("suexp.job.run.execute", fails)
         summaries = run_all(batch, 0)
     else:
         summaries = run_elsewhere(batch, 1, 1, fails, 0)

@@ -13,9 +13,9 @@ import wandb
 
 from suexp.config.compose import resolve
 from suexp.errors import UserError
+from suexp.job.checkpoint import Checkpoints
+from suexp.job.run import execute
 from suexp.logger import Wandb
-from suexp.run.checkpoint import Checkpoints
-from suexp.run.job import execute
 from suexp.store.folder import Run
 from suexp.store.provenance import provenance
 from tests.logger.offline import Offline, offline

@@ -10,8 +10,8 @@ from torch import Tensor
 from suexp.code.instantiate import instantiate
 from suexp.config.compose import resolve
 from suexp.errors import UserError
+from suexp.job.build import build
 from suexp.method.base import Method
-from suexp.run.build import build
 from suexp.task.base import Task
 
 DIGITS = ["task=classification", "data=digits", "model=mlp", "model.dim=8", "threads=1"]

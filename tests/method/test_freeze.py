@@ -6,9 +6,9 @@ import torch
 from suexp.code.instantiate import instantiate
 from suexp.config.compose import resolve
 from suexp.errors import UserError
+from suexp.job.build import build
+from suexp.job.run import execute
 from suexp.method.freeze import Freeze
-from suexp.run.build import build
-from suexp.run.job import execute
 from suexp.store.folder import Run
 
 DIGITS = [

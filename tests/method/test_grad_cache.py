@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from suexp.config.compose import resolve
 from suexp.errors import UserError
+from suexp.job.checkpoint import Interrupted
+from suexp.job.recorder import Recorder
+from suexp.job.run import execute
 from suexp.method import GradCache, NaiveAccumulation
 from suexp.method._chunked import RandomState, direct_gradient
-from suexp.run.checkpoint import Interrupted
-from suexp.run.job import execute
-from suexp.run.recorder import Recorder
 from suexp.store.folder import Run
 from tests.method.toy import COSINE, cosine, error, gradient, toy
 from tests.support.processes import two_processes

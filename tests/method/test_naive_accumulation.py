@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from suexp.config.compose import resolve
+from suexp.job.run import execute
 from suexp.method import GradCache, NaiveAccumulation
-from suexp.run.job import execute
 from suexp.store.folder import Run
 from tests.method.toy import COSINE, cosine, error, gradient, toy
 

@@ -16,6 +16,7 @@ from suexp.config.compose import resolve
 from suexp.data.digits import Digits
 from suexp.errors import UserError
 from suexp.init import Default
+from suexp.job.run import execute
 from suexp.loss import CrossEntropy
 from suexp.mask import Bidirectional, Causal
 from suexp.method.base import Skip
@@ -24,10 +25,9 @@ from suexp.model import Transformer
 from suexp.norm import Layer
 from suexp.optimizer import AdamW
 from suexp.position import Learned, Rope
-from suexp.run.job import execute
 from suexp.store.folder import Run
 from suexp.task.classification import Classification
-from tests.run.test_checkpoint import assert_equal
+from tests.job.test_checkpoint import assert_equal
 from tests.support.processes import start, stop_at, two_processes
 
 

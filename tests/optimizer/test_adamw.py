@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
+from suexp.job.cost import state_bytes
 from suexp.optimizer import Adam, AdamW
-from suexp.run.cost import state_bytes
 
 
 @pytest.mark.parametrize("kind", [Adam, AdamW])

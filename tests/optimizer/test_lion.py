@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from suexp.errors import UserError
+from suexp.job.cost import state_bytes
 from suexp.optimizer import Lion
-from suexp.run.cost import state_bytes
 
 
 def steps(optimizer: torch.optim.Optimizer, p: nn.Parameter, grads: list[torch.Tensor]) -> None:

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from suexp.job.cost import state_bytes
 from suexp.nn.param_groups import param_groups
 from suexp.optimizer import Signum, Tiger
 from suexp.optimizer import tiger as module
-from suexp.run.cost import state_bytes
 
 KINDS = ("matrix", "embedding", "gain", "bias")
 

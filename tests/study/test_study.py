@@ -21,10 +21,10 @@ from filelock import FileLock
 from suexp.cli import main
 from suexp.config.compose import resolve
 from suexp.errors import UserError
-from suexp.run.job import execute
+from suexp.job.run import execute
 from suexp.store.folder import Run, exit_code
 from suexp.study.study import Settings, conduct
-from tests.run.test_checkpoint import assert_equal
+from tests.job.test_checkpoint import assert_equal
 from tests.support.tiny import tiny
 
 optuna = pytest.importorskip("optuna")

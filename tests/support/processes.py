@@ -65,8 +65,8 @@ def two_processes(config: dict[str, Any]) -> dict[str, Any]:
 
 def _run(config: dict[str, Any], environment: dict[str, str]) -> None:
     os.environ |= environment
-    from suexp.run.checkpoint import Interrupted
-    from suexp.run.job import execute
+    from suexp.job.checkpoint import Interrupted
+    from suexp.job.run import execute
     from suexp.store.folder import exit_code
 
     try:

@@ -12,11 +12,11 @@ from torch import Tensor
 from suexp.code.instantiate import instantiate
 from suexp.config.compose import resolve
 from suexp.errors import UserError
-from suexp.run.build import build
-from suexp.run.job import execute
+from suexp.job.build import build
+from suexp.job.run import execute
 from suexp.store.folder import Run
 from suexp.task.adversarial import Adversarial
-from tests.run.test_checkpoint import assert_equal, weights
+from tests.job.test_checkpoint import assert_equal, weights
 from tests.support.processes import exit_code, start, stop_at, two_processes
 
 SMALL = (

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from suexp.config.compose import resolve
-from suexp.run.job import execute
+from suexp.job.run import execute
 
 QUIET = [
     "trainer.enable_progress_bar=false",

@@ -5,8 +5,8 @@ from torch import nn
 
 from suexp.data.base import Data
 from suexp.errors import UserError
+from suexp.job.batches import EpochSampler
 from suexp.method.base import Method
-from suexp.run.batches import EpochSampler
 from suexp.task.closed_form import ClosedForm
 
 ROWS = torch.arange(10.0).view(10, 1)

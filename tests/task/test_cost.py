@@ -16,6 +16,7 @@ from suexp.config.compose import resolve
 from suexp.costs import Layer, formulas_of
 from suexp.errors import UserError
 from suexp.init.default import Default
+from suexp.job.run import execute
 from suexp.mask.bidirectional import Bidirectional
 from suexp.mask.causal import Causal
 from suexp.model.transformer import Transformer
@@ -24,7 +25,6 @@ from suexp.nn.saved import SavedBytes
 from suexp.norm.layer import Layer as LayerNorm
 from suexp.position.learned import Learned
 from suexp.position.none import NONE
-from suexp.run.job import execute
 from suexp.task._bench import Bench, OutOfMemoryError, crossing
 from suexp.task._child import MALLOC, Child, DiedError
 from suexp.task.cost import Cost

@@ -14,8 +14,8 @@ import suexp.task.matching as module
 from suexp.code.instantiate import instantiate
 from suexp.config.compose import resolve
 from suexp.errors import UserError
-from suexp.run.build import build
-from suexp.run.job import execute
+from suexp.job.build import build
+from suexp.job.run import execute
 from suexp.task.matching import Matching, information, ranks
 from suexp.task.softmax_information import specht
 

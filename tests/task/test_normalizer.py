@@ -9,9 +9,9 @@ from suexp.code.instantiate import instantiate
 from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.folders import conf_dir
+from suexp.job.build import build
+from suexp.job.run import execute
 from suexp.normalizer import Softmax, Taylor
-from suexp.run.build import build
-from suexp.run.job import execute
 from tests.support.tiny import tiny
 
 DIGITS = [

@@ -9,7 +9,7 @@ import suexp
 from suexp.code.instantiate import instantiate
 from suexp.config.compose import resolve
 from suexp.errors import UserError
-from suexp.run.build import build
+from suexp.job.build import build
 
 SMALL = ("task=seq2seq", "data.tokenizer=bytes", "data.block_size=160", "model.dim=16")
 SIZES = ("model.num_layers=2", "model.num_heads=2", "threads=1")

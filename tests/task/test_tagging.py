@@ -9,8 +9,8 @@ import torch
 from suexp.code.instantiate import instantiate
 from suexp.config.compose import resolve
 from suexp.errors import UserError
-from suexp.run.build import build
-from suexp.run.job import execute
+from suexp.job.build import build
+from suexp.job.run import execute
 from suexp.store.folder import Run
 from suexp.task.tagging import Tagging
 
@@ -126,7 +126,7 @@ def test_transitions_are_trained_and_go_on_from_a_parent(tmp_path: Path, loss: s
 
 
 def test_resume_is_bit_equal(tmp_path: Path) -> None:
-    from suexp.run.checkpoint import Interrupted
+    from suexp.job.checkpoint import Interrupted
 
     config = resolve([*SMALL, f"out={tmp_path / 'a'}", "trainer.log_every_n_steps=1"]).config
     whole = execute(config)

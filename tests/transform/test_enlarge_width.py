@@ -13,11 +13,11 @@ from suexp.attention import Softmax
 from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.init import Default
+from suexp.job.run import execute
 from suexp.mask import Causal
 from suexp.model import MLP, Transformer
 from suexp.norm import RMS, Batch, Layer
 from suexp.position import NONE, Alibi, Learned, Rope
-from suexp.run.job import execute
 from suexp.store.folder import Run
 from suexp.task.enlargement_error import relu_rule, tiled_heads, without_score_factor
 from suexp.transform import Copy, EnlargeWidth

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from suexp.config.catalogue import Catalogue, has_key
 from suexp.config.explain import chosen_experiments, no_choice, sweep_needs_flag, unreadable
-from suexp.config.near import near, nearest
 from suexp.config.unknown import unknown_key, unknown_option
 from suexp.errors import UserError
+from suexp.near import near, nearest
 
 SUBCOMMANDS = ("list", "show", "check", "report", "runs", "rerun")
 

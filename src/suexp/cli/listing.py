@@ -7,8 +7,8 @@ from typing import Any
 from suexp.cli import verdicts
 from suexp.cli.terminal import parser, show_rows, show_text
 from suexp.config.catalogue import Catalogue, Option
-from suexp.config.near import near
 from suexp.errors import UserError
+from suexp.near import near
 
 
 def run(argv: Sequence[str]) -> int:

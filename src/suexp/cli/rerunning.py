@@ -41,13 +41,14 @@ def run(argv: Sequence[str]) -> int:
     into = given.into or old.folder.parents[1] / "reruns"
     check_targets(old.config, allow)
     from suexp.code.instantiate import instantiate
-    from suexp.run.job import execute
+    from suexp.job.run import execute
+    from suexp.launch.progress import Progress
     from suexp.store.provenance import provenance
 
     fingerprint = instantiate(old.config["data"], allow).fingerprint()
     for line in changes(old.summary, {**provenance(), "fingerprint": fingerprint}):
         show_text(line)
-    new = execute(trusting(moved(old.config, into.absolute()), allow))
+    new = execute(trusting(moved(old.config, into.absolute()), allow), bar=Progress)
     if new["status"] != "finished":
         raise UserError(f"rerun {old.id}: it failed this time: {new['error']}")
     show_text(f"run {new['id']} in {into / 'runs' / new['id']}")

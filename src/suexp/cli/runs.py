@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from suexp.cli.terminal import counted, parser, show_rows, show_text
-from suexp.config.near import near
 from suexp.errors import UserError
+from suexp.near import near
 from suexp.report.wording import duration, number, size
 from suexp.store.query import STATUSES, Stored, chosen, stored
 

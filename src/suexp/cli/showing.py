@@ -10,9 +10,9 @@ from suexp.cli import costing, listing, verdicts
 from suexp.cli.terminal import parser, show_rows, show_text
 from suexp.code.source import Target, meanings, sections
 from suexp.config.catalogue import Catalogue, Option
-from suexp.config.near import near
 from suexp.config.unknown import unknown_option
 from suexp.errors import UserError
+from suexp.near import near
 
 
 def run(argv: Sequence[str]) -> int:

@@ -15,7 +15,7 @@ from suexp.errors import UserError
 from suexp.folders import conf_dir
 
 # What conf/ names beside the classes of its groups' packages.
-OTHERS = {"pytorch_lightning.Trainer", "suexp.run.fsdp.FullySharded"}
+OTHERS = {"pytorch_lightning.Trainer", "suexp.job.fsdp.FullySharded"}
 
 
 def check_targets(node: Any, allow: Collection[str], path: str = "") -> None:

@@ -15,9 +15,9 @@ from suexp.code.source import Target, read
 from suexp.code.trust import check_targets
 from suexp.config.catalogue import Catalogue
 from suexp.config.fits import mismatch
-from suexp.config.near import near
 from suexp.errors import UserError
 from suexp.folders import conf_dir
+from suexp.near import near
 from suexp.redaction import secret_in
 
 # Of Hydra's instantiate, allowed in every node.

@@ -3,7 +3,6 @@
 import functools
 import pickle
 import re
-import shlex
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,14 +23,13 @@ from omegaconf.resolvers.oc import env
 from suexp.code.trust import allowed
 from suexp.config.check import check, check_combination
 from suexp.config.explain import explain
+from suexp.config.overrides import ALLOWS, key_of, parent_overrides, refuse_allowing
 from suexp.config.remembered import Remembered
 from suexp.errors import UserError
 from suexp.folders import conf_dir
 
 # What an experiment says of its runs; a single run does not depend on it.
 EXPERIMENT_KEYS = ("post", "arms", "seeds", "tune", "claims", "figures", "scales", "only")
-# The override that only the user may give: see suexp.code.trust.
-ALLOWS = re.compile(r"\+{0,2}allow_targets=")
 
 
 def _divide(a: int, b: int) -> int:
@@ -259,22 +257,3 @@ def _several(config: dict[str, Any], choices: dict[str, str]) -> dict[str, str]:
             if names:
                 found[group] = ",".join(names)
     return found
-
-
-def refuse_allowing(where: str, overrides: Sequence[str]) -> None:
-    """Refuse overrides, not typed by the user, that allow packages (see `suexp.code.trust`)."""
-    for item in overrides:
-        if key_of(item).split(".")[0] == "allow_targets":
-            raise UserError(
-                f"{where}: {item} does not count there; if you trust it, say it yourself"
-            )
-
-
-def parent_overrides(parent: str | list[str]) -> list[str]:
-    """Return the parent's overrides, given as a list or as one string with blanks between."""
-    return shlex.split(parent) if isinstance(parent, str) else [str(item) for item in parent]
-
-
-def key_of(override: str) -> str:
-    """Return the key that an override sets: ``optimizer.lr`` of ``+optimizer.lr=1e-3``."""
-    return re.sub(r"^[~+]{1,2}", "", override.split("=", 1)[0]).split("@")[0].strip()

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from suexp.config.catalogue import Catalogue
-from suexp.config.near import hint
 from suexp.config.unknown import unknown_key, unknown_option
 from suexp.errors import UserError
+from suexp.near import hint
 
 _NO_CHOICE = "null is not an option; to choose nothing write ~{0}"
 

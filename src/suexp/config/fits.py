@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from suexp.code.source import Module
-from suexp.config.near import near
+from suexp.near import near
 
 _LISTS = {
     "list",

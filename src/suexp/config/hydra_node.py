@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from suexp.code.trust import allowed, within
-from suexp.config.compose import ALLOWS
+from suexp.config.overrides import ALLOWS
 from suexp.errors import UserError
 
 # Hydra builds launcher and sweeper only from its registry of installed plugins.

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from suexp.config.catalogue import Catalogue
-from suexp.config.near import ALIASES, hint, nearest
+from suexp.near import ALIASES, hint, nearest
 
 # The parts of an experiment: their inner names are its own, not keys to hint at.
 EXPERIMENT_KEYS = {"arms", "claims", "figures", "post", "scale", "scales", "tune"}

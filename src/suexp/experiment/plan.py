@@ -12,12 +12,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from suexp.config.compose import EXPERIMENT_KEYS, _compose, key_of, refuse_allowing, resolve
+from suexp.config.compose import EXPERIMENT_KEYS, _compose, resolve
 from suexp.config.explain import explain
-from suexp.config.near import near
+from suexp.config.overrides import key_of, quoted, refuse_allowing
 from suexp.errors import UserError
 from suexp.folders import conf_dir
 from suexp.judge.claims import check_claims
+from suexp.near import near
 from suexp.report.figures import check_figures
 from suexp.store.folder import Run
 from suexp.store.signature import volatile
@@ -219,11 +220,6 @@ def flatten(items: Sequence[Any]) -> list[str]:
         else:
             out.append(str(item))
     return out
-
-
-def quoted(value: str) -> str:
-    """Quote for Hydra: backslashes count only before a quote, where they are doubled."""
-    return '"' + re.sub(r'(\\*)("|$)', lambda m: m[1] * 2 + (m[2] and '\\"'), value) + '"'
 
 
 def _refuse_fixed(user: Sequence[str], header: dict[str, Any]) -> None:

@@ -16,10 +16,11 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from suexp.config.near import near
 from suexp.errors import UserError
 from suexp.judge.expression import Claim, Link, Metric, Slope, compare, evaluate
 from suexp.judge.grammar import parse
+from suexp.near import near
+from suexp.store.summary import finals
 
 __all__ = ["VERDICTS", "Claim", "check_claims", "check_metrics", "judge", "parse"]
 
@@ -101,12 +102,6 @@ class _Seed:
             return float(value)
         shown = "no number" if value is None else value
         raise ArithmeticError(f"{name} of {arm}, seed {self.seed}, is {shown}")
-
-
-def finals(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's final metrics, and its costs under the names ``cost/...``."""
-    costs = {f"cost/{name}": value for name, value in (run.get("cost") or {}).items()}
-    return costs | dict(run.get("metrics") or {})
 
 
 def check_claims(

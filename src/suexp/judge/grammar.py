@@ -16,7 +16,6 @@ import math
 import re
 from dataclasses import dataclass
 
-from suexp.config.near import near
 from suexp.errors import UserError
 from suexp.judge.expression import (
     FUNCTIONS,
@@ -31,6 +30,7 @@ from suexp.judge.expression import (
     evaluate,
     leaves,
 )
+from suexp.near import near
 
 RELATIONS = ("<=", ">=", "==", "<", ">")
 _SPELLINGS = {"≤": "<=", "≥": ">=", "±": "+-", "−": "-"}

@@ -8,8 +8,8 @@ import yaml
 
 from suexp.code.trust import trusting
 from suexp.errors import DISK_FULL, Unwritable, UserError
-from suexp.run.checkpoint import Interrupted
-from suexp.run.job import Note, execute
+from suexp.job.checkpoint import Interrupted
+from suexp.job.run import Note, execute
 from suexp.store.folder import Run, exit_code
 
 

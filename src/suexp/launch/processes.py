@@ -111,11 +111,12 @@ def run_one(config: dict[str, Any]) -> Summary:
     """Run one config in this process, or in processes of its own when it wants several devices."""
     if many_devices(config):
         return _in_children([config], 1, config["threads"] or 1)[0]
-    from suexp.run.checkpoint import Interrupted
-    from suexp.run.job import execute
+    from suexp.job.checkpoint import Interrupted
+    from suexp.job.run import execute
+    from suexp.launch.progress import Progress
 
     try:
-        return execute(config, tell)
+        return execute(config, tell, Progress)
     except Interrupted:
         raise KeyboardInterrupt from None
 

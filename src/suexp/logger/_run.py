@@ -1,5 +1,6 @@
 """What every logger of a run has in common."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,14 @@ class RunLogger(Logger):
     def save_dir(self) -> str:
         """The run folder."""
         return str(self.folder)
+
+    def end(self, summary: Mapping[str, Any], exit_code: int) -> None:
+        """Hear how the run ended; nothing follows.
+
+        Args:
+            summary: the run's summary.json.
+            exit_code: 0 for a run that came to its end.
+        """
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Do nothing: the folder's config.yaml holds them all."""

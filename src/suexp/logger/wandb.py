@@ -9,8 +9,9 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from suexp.logger._rows import Rows
 from suexp.logger._run import RunLogger
-from suexp.report import wandb_run as dashboard
+from suexp.logger._wandb_session import ONLINE, begin, need_key
 from suexp.store.provenance import provenance
+from suexp.store.summary import finals
 
 # The groups whose options a run is found by; its config holds the others as well.
 TAGGED = ("task", "data", "model", "attention", "position", "loss", "optimizer", "scheduler")
@@ -53,7 +54,7 @@ class Wandb(RunLogger):
         self._run: Any = None
         self._rows = Rows(self.folder)
         if mode == "online":
-            dashboard.need_key(*dashboard.ONLINE)
+            need_key(*ONLINE)
 
     @property
     @rank_zero_experiment
@@ -61,7 +62,7 @@ class Wandb(RunLogger):
         """The wandb run; it begins when it is first asked for."""
         if self._run is None:
             labels = self._labels
-            self._run = dashboard.begin(
+            self._run = begin(
                 self._settings,
                 self.folder,
                 provenance(),
@@ -80,6 +81,17 @@ class Wandb(RunLogger):
         """Add to the row of a step; the first time, to all rows up to it."""
         for at, values in self._rows.until(metrics, step):
             self.experiment.log(values, step=at)
+
+    @rank_zero_only
+    def end(self, summary: Mapping[str, Any], exit_code: int) -> None:
+        """End the wandb run, if it ever began, with final metrics and costs."""
+        if self._run is None:
+            return
+        self._run.log({}, commit=True)  # the last row, which would come after the summary
+        self._run.summary.update(
+            {**finals(summary), "status": summary["status"], "error": summary["error"]}
+        )
+        self._run.finish(exit_code=exit_code)
 
 
 def tags(config: Mapping[str, Any]) -> list[str]:

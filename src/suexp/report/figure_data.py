@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from suexp.judge.claims import finals
+from suexp.store.summary import finals
 
 SOURCES = ("history", "table", "tuning", "final")
 Row = dict[str, Any]

@@ -24,8 +24,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from suexp.config.near import near
 from suexp.errors import UserError
+from suexp.near import near
 from suexp.report.figure_data import SOURCES, NothingToDrawError, rows_of
 from suexp.report.theme import PAPER, STYLE
 

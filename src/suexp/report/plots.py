@@ -12,7 +12,7 @@ from matplotlib.ticker import EngFormatter
 
 from suexp.judge.intervals import mean_interval
 from suexp.report.figure_data import Row, group
-from suexp.report.theme import INK, PAPER, colours
+from suexp.report.theme import CATEGORIES, INK, MARKERS, ORDERED, PAPER
 
 Definition = Mapping[str, Any]
 LARGEST = 900.0  # area of the largest circle of a scatter, in square points
@@ -252,3 +252,19 @@ def _text(text: Any) -> str:
         if str(text)[:1] == "_"
         else str(text).replace("$", r"\$")
     )
+
+
+def colours(rows: list[Row], by: str | list[str]) -> dict[str, tuple[str, str]]:
+    """Give each group its colour and marker: steps of one scale for numbers, else far apart."""
+    groups = group(rows, by)
+    first = [groups[label][0].get(by) if isinstance(by, str) else None for label in groups]
+    numbers = len(groups) > 2 and all(
+        isinstance(value, int | float) and not isinstance(value, bool) for value in first
+    )
+    scale = list(ORDERED if numbers else CATEGORIES)
+    if numbers and len(groups) <= len(scale):
+        scale = [scale[round(i * (len(scale) - 1) / (len(groups) - 1))] for i in range(len(groups))]
+    return {
+        label: (scale[i % len(scale)], MARKERS[(i + 3 * (i // len(scale))) % len(MARKERS)])
+        for i, label in enumerate(groups)
+    }

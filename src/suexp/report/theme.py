@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from suexp.report.figure_data import Row, group
-
 # Okabe and Ito's colours, which most kinds of colour blindness tell apart, and steps of viridis for
 # numbers. Each has a sister on a dark page, where the report exchanges them.
 INK, FAINT, PAPER = "#24292f", "#d0d7de", "#ffffff"
@@ -53,19 +51,3 @@ STYLE: dict[Any, Any] = {
     "image.cmap": "viridis",
     "image.interpolation": "nearest",
 }
-
-
-def colours(rows: list[Row], by: str | list[str]) -> dict[str, tuple[str, str]]:
-    """Give each group its colour and marker: steps of one scale for numbers, else far apart."""
-    groups = group(rows, by)
-    first = [groups[label][0].get(by) if isinstance(by, str) else None for label in groups]
-    numbers = len(groups) > 2 and all(
-        isinstance(value, int | float) and not isinstance(value, bool) for value in first
-    )
-    scale = list(ORDERED if numbers else CATEGORIES)
-    if numbers and len(groups) <= len(scale):
-        scale = [scale[round(i * (len(scale) - 1) / (len(groups) - 1))] for i in range(len(groups))]
-    return {
-        label: (scale[i % len(scale)], MARKERS[(i + 3 * (i // len(scale))) % len(MARKERS)])
-        for i, label in enumerate(groups)
-    }

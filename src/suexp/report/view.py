@@ -8,12 +8,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from suexp.errors import UserError
-from suexp.judge.claims import VERDICTS, finals
+from suexp.judge.claims import VERDICTS
 from suexp.judge.expression import leaves
 from suexp.judge.grammar import parse
 from suexp.judge.intervals import mean_interval
 from suexp.report import wording as readable
 from suexp.report.wording import Real
+from suexp.store.summary import finals
 
 MARKS = {
     "reproduced": "✅",

@@ -3,7 +3,6 @@
 Made by `wandb-workspaces`, which builds such definitions without a connection.
 """
 
-import importlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any
 
 from suexp.errors import UserError
 from suexp.judge.grammar import parse
+from suexp.logger._wandb_session import need_key
 from suexp.report.view import COSTS, MARKS, view
-from suexp.report.wandb_run import need_key
 from suexp.store.folder import write_atomic
 
 FILE = "wandb.json"
@@ -36,7 +35,7 @@ def define(
     Raises:
         UserError: wandb-workspaces is not installed.
     """
-    wr = _library("reports.v2")
+    wr, _ = _library()
     shown = view(results)
     metrics = list(
         dict.fromkeys(m for c in results["claims"] for m in parse(str(c["test"])).metrics)
@@ -125,13 +124,16 @@ def publish(report: Any, folder: Path) -> str:
     return str(report.url)
 
 
-def _library(module: str) -> Any:
+def _library() -> tuple[Any, Any]:
+    """Return the two modules of wandb-workspaces: reports, and the filters of their runs."""
     try:
-        return importlib.import_module(f"wandb_workspaces.{module}")
+        import wandb_workspaces.reports.v2 as reports
+        from wandb_workspaces import expr
     except ModuleNotFoundError as error:
         raise UserError(
             "report --wandb needs wandb-workspaces: pip install 'suexp[dashboards]'"
         ) from error
+    return reports, expr
 
 
 def _head(shown: Any) -> str:
@@ -179,7 +181,7 @@ def _curves(figures: Mapping[str, Any], metrics: Iterable[str]) -> list[dict[str
 
 def _runs(results: Mapping[str, Any], arms: Iterable[str]) -> Any:
     """Return the set of the arms' runs, by id: a run may bear another experiment's name."""
-    wr, expr = _library("reports.v2"), _library("expr")
+    wr, expr = _library()
     wanted = set(arms)
     ids = [run["id"] for run in results["runs"] if run["arm"] in wanted]
     return wr.Runset(name="runs", filters=expr.And(expr.Metric("ID").isin(ids)))
@@ -187,11 +189,11 @@ def _runs(results: Mapping[str, Any], arms: Iterable[str]) -> Any:
 
 def _own_run(results: Mapping[str, Any]) -> Any:
     """Return the set of the run that the experiment itself ended in."""
-    wr, expr = _library("reports.v2"), _library("expr")
+    wr, expr = _library()
     group = expr.Metric("Group") == str(results["experiment"])
     return wr.Runset(name="report", filters=expr.And(group, expr.Metric("JobType") == "report"))
 
 
 def _wide(panel: Any) -> Any:
-    panel.layout = _library("reports.v2").Layout(w=24, h=10)
+    panel.layout = _library()[0].Layout(w=24, h=10)
     return panel

@@ -12,8 +12,8 @@ import yaml
 from filelock import FileLock, Timeout
 
 from suexp.errors import Unwritable, writing
-from suexp.store.query import read_summary
 from suexp.store.signature import signature
+from suexp.store.summary import read_summary
 
 
 class Run:

@@ -1,7 +1,6 @@
 """What the run store holds: every run's config, state, metrics and size, read without torch."""
 
 import functools
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,9 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from suexp.config.near import near
 from suexp.errors import UserError
+from suexp.near import near
+from suexp.store.summary import read_summary
 
 STATUSES = ("finished", "pruned", "failed", "running", "stopped")
 # What a filter may name beside the keys of a config.
@@ -120,15 +120,6 @@ class Stored:
             shutil.rmtree(self.folder)
         finally:
             lock.release()
-
-
-def read_summary(folder: Path) -> dict[str, Any] | None:
-    """Return the summary.json of a run's folder, or None when it is missing or damaged."""
-    try:
-        found = json.loads((folder / "summary.json").read_bytes())
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) and "status" in found else None
 
 
 def stored(out: Path) -> list[Stored]:

@@ -19,8 +19,9 @@ from hydra.core.override_parser.types import (
 )
 from hydra.errors import HydraException
 
-from suexp.config.compose import compose, key_of, resolve
+from suexp.config.compose import compose, resolve
 from suexp.config.explain import explain
+from suexp.config.overrides import key_of
 from suexp.errors import UserError
 from suexp.folders import conf_dir
 from suexp.store.signature import volatile

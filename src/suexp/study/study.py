@@ -14,12 +14,12 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from suexp.config.compose import resolve
-from suexp.config.near import near
+from suexp.config.overrides import quoted
 from suexp.errors import UserError
-from suexp.experiment.plan import quoted
+from suexp.job.trial import Trial, optuna, pruner
 from suexp.launch.processes import tell
+from suexp.near import near
 from suexp.redaction import secret_in
-from suexp.run.trial import Trial, optuna, pruner
 from suexp.store.folder import Run
 from suexp.study.search import Search, parse
 

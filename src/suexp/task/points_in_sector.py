@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
-from suexp.judge.intervals import clopper_pearson, wilson
 from suexp.task import _sector as sector
+from suexp.task._proportion import clopper_pearson, wilson
 from suexp.task.estimation import EstimationTask
 
 Formula = Literal["inclusion_exclusion", "single_term", "exact_rational", "wendel"]

@@ -13,7 +13,8 @@ from suexp.errors import UserError
 from suexp.store.folder import Run
 from suexp.task.base import Task
 from suexp.task.recorded import Recorded
-from suexp.transform.base import mismatch
+from suexp.transform.base import Transform, mismatch
+from suexp.transform.copy import Copy
 
 
 def build(config: dict[str, Any], data: Data) -> Recorded:
@@ -63,11 +64,14 @@ def begin(task: Task, config: dict[str, Any], origin: Task | None) -> None:
         weights = origin.loss.state_dict()
         if mismatch(weights, task.loss.state_dict()) is None:
             task.loss.load_state_dict(weights)
-    if node is None and parent is not None:
-        node = {"_target_": "suexp.transform.copy.Copy"}
+    transform: Transform | None = None
+    if node is not None:
+        transform = instantiate(node, config["allow_targets"])
+    elif parent is not None:
+        transform = Copy()
     try:
-        if node is not None:
-            task.final |= instantiate(node, config["allow_targets"])(parent, task.model) or {}
+        if transform is not None:
+            task.final |= transform(parent, task.model) or {}
         for method in task.methods:
             method.adopt(task, parent)  # type: ignore[operator]
     except ValueError as error:

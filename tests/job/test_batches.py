@@ -4,7 +4,7 @@ import pytest
 
 from suexp.data.counter import Counter
 from suexp.errors import UserError
-from suexp.run.batches import EpochSampler, Loading, StridedSampler
+from suexp.job.batches import EpochSampler, Loading, StridedSampler
 
 
 def test_order_is_a_function_of_seed_and_epoch() -> None:

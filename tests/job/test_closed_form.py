@@ -7,7 +7,7 @@ import torch
 
 from suexp.config.compose import resolve
 from suexp.errors import UserError
-from suexp.run.job import execute
+from suexp.job.run import execute
 from suexp.store.folder import Run
 from suexp.task.analytic_classification import AnalyticClassification
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from suexp.config.compose import resolve
-from suexp.run.job import execute
+from suexp.job.run import execute
 from suexp.store.folder import Run
 from tests.support.processes import exit_code, start, stop_at
 from tests.support.tiny import tiny

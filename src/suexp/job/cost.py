@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
+from suexp.job.batches import Loading
 from suexp.nn.flops import ByFormula, counted
-from suexp.run.batches import Loading
 from suexp.task.base import Task
 
 

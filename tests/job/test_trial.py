@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from suexp.run.trial import Trial, pruner
+from suexp.job.trial import Trial, pruner
 from suexp.store.folder import Run
 
 optuna = pytest.importorskip("optuna")

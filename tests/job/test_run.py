@@ -7,7 +7,7 @@ import torch
 import suexp
 from suexp.config.compose import resolve
 from suexp.errors import UserError
-from suexp.run.job import execute
+from suexp.job.run import execute
 from suexp.store.folder import Run
 from tests.support.tiny import tiny
 

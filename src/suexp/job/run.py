@@ -12,28 +12,34 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers.logger import Logger
 
 from suexp.code.instantiate import instantiate
 from suexp.code.trust import check_targets
 from suexp.errors import Unwritable, UserError, writing
-from suexp.launch.progress import Progress
+from suexp.job import cost
+from suexp.job.batches import Loading
+from suexp.job.build import begin, build, trained
+from suexp.job.checkpoint import Checkpoints, Interrupted, Position, damage
+from suexp.job.process import prepare
+from suexp.job.pruning import Pruned, Pruning
+from suexp.job.recorder import NotFinite, Recorder
+from suexp.logger._run import RunLogger
+from suexp.logger.jsonl import Jsonl
 from suexp.redaction import redacted
-from suexp.run import cost
-from suexp.run.batches import Loading
-from suexp.run.build import begin, build, trained
-from suexp.run.checkpoint import Checkpoints, Interrupted, Position, damage
-from suexp.run.process import prepare
-from suexp.run.pruning import Pruned, Pruning
-from suexp.run.recorder import NotFinite, Recorder
 from suexp.store.folder import Run, exit_code
 from suexp.store.provenance import provenance
 from suexp.task.base import Task
 from suexp.task.recorded import Recorded
 
 Note = Callable[[str], None]
+Bar = Callable[[], Callback]
 
 
-def execute(config: dict[str, Any], note: Note = print, *, weights: bool = False) -> dict[str, Any]:
+def execute(
+    config: dict[str, Any], note: Note = print, bar: Bar | None = None, *, weights: bool = False
+) -> dict[str, Any]:
     """Run, resume or find a run; return its summary.
 
     A run that fails returns a summary with status ``failed`` and the error.
@@ -41,6 +47,7 @@ def execute(config: dict[str, Any], note: Note = print, *, weights: bool = False
     Args:
         config: resolved.
         note: says something to the user.
+        bar: makes what shows the training's progress, where the config wants it shown.
         weights: whether a finished run's last checkpoint is wanted, too; it is made again where it
             is lost or damaged.
 
@@ -53,7 +60,7 @@ def execute(config: dict[str, Any], note: Note = print, *, weights: bool = False
     run = Run(config)
     if not _leads():  # a helper of the process that holds the run
         parent = trained(config["parent"]) if config.get("parent") else None
-        return _run(run, parent, lambda _: None)
+        return _run(run, parent, lambda _: None, bar)
     with run.lock(note):
         if not config.get("rerun") and _complete(run, weights, note):
             note(f"run {run.id} is finished already: {run.folder} (rerun=true runs it again)")
@@ -62,13 +69,13 @@ def execute(config: dict[str, Any], note: Note = print, *, weights: bool = False
             run.clear()
         parent = None
         if config.get("parent"):
-            summary = execute(config["parent"], note, weights=True)
+            summary = execute(config["parent"], note, bar, weights=True)
             if summary["status"] != "finished":
                 raise UserError(f"the parent run {summary['id']} failed: {summary['error']}")
             parent = trained(config["parent"])
         run.forget_end()
         run.start()
-        return _run(run, parent, note)
+        return _run(run, parent, note, bar)
 
 
 def _leads() -> bool:
@@ -105,7 +112,7 @@ def _last_good(run: Run, note: Note) -> Path | None:
     return None
 
 
-def _run(run: Run, parent: Task | None, note: Note) -> dict[str, Any]:
+def _run(run: Run, parent: Task | None, note: Note, bar: Bar | None) -> dict[str, Any]:
     """Train, or estimate, and write the summary; the lock is held."""
     prepare()
     config = run.config
@@ -126,6 +133,7 @@ def _run(run: Run, parent: Task | None, note: Note) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         **provenance(),
     }
+    views: list[Logger] = []
     try:
         data = instantiate(config["data"], config["allow_targets"])
         summary["fingerprint"] = data.fingerprint()
@@ -135,7 +143,8 @@ def _run(run: Run, parent: Task | None, note: Note) -> dict[str, Any]:
         if isinstance(task, Task):
             begin(task, config, parent)
         with writing(run.folder, reads=True):  # by loggers of others
-            trainer = _train(run, task, loading, note)
+            views += _views(run)
+            trainer = _train(run, task, loading, views, note, bar)
         summary |= _outcome(run, task, trainer, loading)
         summary["status"] = "finished"
     except Interrupted:
@@ -169,10 +178,9 @@ def _run(run: Run, parent: Task | None, note: Note) -> dict[str, Any]:
         }
         if _leads():
             _finish(run, summary)
-        if "wandb" in sys.modules:  # the next run of this process is another
-            from suexp.report.wandb_run import end
-
-            end(summary, exit_code(summary))
+        for view in views:
+            if isinstance(view, RunLogger):
+                view.end(summary, exit_code(summary))
         torch.use_deterministic_algorithms(flags, warn_only=warns)  # as the caller had it
         gc.collect()
     return summary
@@ -189,31 +197,36 @@ def _finish(run: Run, summary: dict[str, Any]) -> None:
             raise
 
 
-def _train(run: Run, task: Recorded, loading: Loading, note: Note) -> pl.Trainer:
+def _views(run: Run) -> list[Logger]:
+    """Return the loggers that show a run elsewhere; its own record is not among them."""
+    labels = dict(run.config["run"])
+    labels["name"] = f"{labels['arm']}-{run.config['seed']}" if labels["arm"] else run.id
+    own = {"folder": run.folder, "id": run.id, "config": run.config, **labels}
+    nodes = (run.config.get("logger") or {}).values()
+    return [instantiate(node, run.config["allow_targets"], **own) for node in nodes]
+
+
+def _train(
+    run: Run, task: Recorded, loading: Loading, views: list[Logger], note: Note, bar: Bar | None
+) -> pl.Trainer:
     allow = run.config["allow_targets"]
     settings = {"check_val_every_n_epoch": None, **run.config["trainer"]}
     settings = task.trainer_settings(settings)
     checkpoints = Checkpoints(run.folder, settings.pop("checkpoint_seconds"))
     val_at_start = settings.pop("val_at_start", False)
-    labels = dict(run.config["run"])
-    labels["name"] = f"{labels['arm']}-{run.config['seed']}" if labels["arm"] else run.id
-    jsonl = instantiate({"_target_": "suexp.logger.jsonl.Jsonl"}, folder=run.folder)
-    views = [
-        instantiate(node, allow, folder=run.folder, id=run.id, config=run.config, **labels)
-        for node in (run.config.get("logger") or {}).values()
-    ]
     callbacks = [instantiate(node, allow) for node in (run.config.get("callbacks") or {}).values()]
-    bar = [Progress()] if settings["enable_progress_bar"] else []
+    shown = settings["enable_progress_bar"] = settings["enable_progress_bar"] and bar is not None
+    bars = [bar()] if shown and bar is not None else []
     study = run.config.get("study") or {}
     pruning = [Pruning(run, checkpoints, note)] if study.get("name") else []
     trainer: pl.Trainer = instantiate(
         settings,
         allow,
-        logger=[jsonl, *views],
+        logger=[Jsonl(run.folder), *views],
         callbacks=[
             Recorder(settings["log_every_n_steps"]),
             *callbacks,
-            *bar,
+            *bars,
             Position(loading.sampler),
             *pruning,
             checkpoints,

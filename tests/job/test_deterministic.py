@@ -9,7 +9,7 @@ from pytorch_lightning.callbacks import Callback
 
 from suexp.cli.rerunning import MACHINES_OWN
 from suexp.config.compose import resolve
-from suexp.run.job import execute
+from suexp.job.run import execute
 from tests.support.tiny import tiny
 
 

@@ -14,7 +14,7 @@ def prepare() -> None:
     for pattern in (
         ".*does not have many workers.*",
         ".*LeafSpec.*",
-        ".*your dataloader is not resumable.*",  # ours is: see suexp.run.checkpoint
+        ".*your dataloader is not resumable.*",  # ours is: see suexp.job.checkpoint
         ".*sync_dist=True.*",  # torchmetrics has summed over the processes already
         ".*The number of training batches.*",
         ".*Checkpoint directory.*exists and is not empty.*",

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from suexp.config.compose import resolve
+from suexp.job import build
+from suexp.job import run as job
+from suexp.job.run import execute
 from suexp.loss.cross_entropy import CrossEntropy
-from suexp.run import build, job
-from suexp.run.job import execute
 from suexp.store.folder import Run
 from suexp.task.base import Task
 from tests.support.tiny import tiny

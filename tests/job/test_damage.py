@@ -13,9 +13,9 @@ import torch
 
 from suexp.config.compose import resolve
 from suexp.errors import Unwritable, UserError
-from suexp.run.checkpoint import damage
-from suexp.run.job import execute
-from suexp.run.recorder import Recorder
+from suexp.job.checkpoint import damage
+from suexp.job.recorder import Recorder
+from suexp.job.run import execute
 from suexp.store.folder import Run
 from tests.support.tiny import tiny
 
@@ -252,7 +252,7 @@ def test_a_full_disk_stops_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         begun.append(config["seed"])
         raise Unwritable("cannot write x")
 
-    monkeypatch.setattr("suexp.run.job.execute", execute)
+    monkeypatch.setattr("suexp.job.run.execute", execute)
     batch = [tiny(tmp_path, f"seed={seed}") for seed in (0, 1)]
     with pytest.raises(UserError, match="cannot write x"):
         local.run_all(batch, 0)

@@ -19,8 +19,8 @@ from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import Callback, Checkpoint
 
 from suexp.errors import writing
-from suexp.run.batches import EpochSampler
-from suexp.run.recorder import NotFinite
+from suexp.job.batches import EpochSampler
+from suexp.job.recorder import NotFinite
 from suexp.store.folder import write_atomic, write_whole
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
-from suexp.run.checkpoint import Checkpoints
-from suexp.run.trial import Trial
+from suexp.job.checkpoint import Checkpoints
+from suexp.job.trial import Trial
 from suexp.store.folder import Run
 
 
