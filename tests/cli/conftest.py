@@ -19,10 +19,10 @@ def tree(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(str(in_tmp))
     monkeypatch.setattr(folders, "_shipped", in_tmp.joinpath)
     source.read.cache_clear()
-    source._package.cache_clear()
+    source.package_path.cache_clear()
     yield conf
     source.read.cache_clear()
-    source._package.cache_clear()
+    source.package_path.cache_clear()
 
 
 @pytest.fixture

@@ -223,7 +223,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "namespace").mkdir()
     (folder / "namespace" / "deep.py").write_text("class Deep:\n    pass\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    source._package.cache_clear()
+    source.package_path.cache_clear()
     source.read.cache_clear()
 
 

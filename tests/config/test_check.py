@@ -45,10 +45,10 @@ def _tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(folders, "_shipped", tmp_path.joinpath)
     source.read.cache_clear()
-    source._package.cache_clear()
+    source.package_path.cache_clear()
     yield
     source.read.cache_clear()
-    source._package.cache_clear()
+    source.package_path.cache_clear()
 
 
 def refusal(choices: dict[str, str] | None = None, **changes: dict[str, Any] | None) -> str:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from suexp.data.cache import MANIFEST, cache_dir, cached
+from suexp.contents import cache_dir
+from suexp.data.cache import MANIFEST, cached
 from suexp.errors import UserError
 
 

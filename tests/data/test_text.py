@@ -2,8 +2,6 @@
 
 import json
 import math
-import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -233,33 +231,6 @@ def test_fingerprint_follows_the_content(write: Callable[..., str]) -> None:
     assert after != before
     write("t.txt", ["abc"])
     assert Files(train=path).fingerprint() == before
-
-
-def test_content_is_read_once(write: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write("t.txt", ["abc"])
-    past = time.time_ns() - 10**10
-    os.utime(path, ns=(past, past))
-    before = Files(train=path).fingerprint()
-    Path(path).write_text("xyz\n")  # unseen: size and time are those of before
-    os.utime(path, ns=(past, past))
-    assert Files(train=path).fingerprint() == before
-    os.utime(path, ns=(past + 1, past + 1))
-    assert Files(train=path).fingerprint() != before
-
-
-def test_new_code_makes_new_rows(corpus: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = Files(train=corpus).fingerprint()
-    read = Path.read_bytes
-
-    def changed(path: Path) -> bytes:
-        return read(path) + (b"# changed" if path.name == "packing.py" else b"")
-
-    monkeypatch.setattr(Path, "read_bytes", changed)
-    text_module._hash.cache_clear()  # a process reads its source once
-    assert Files(train=corpus).fingerprint() != before
-    monkeypatch.undo()
-    text_module._hash.cache_clear()
-    assert Files(train=corpus).fingerprint() == before
 
 
 def test_prepared_once(corpus: str, monkeypatch: pytest.MonkeyPatch) -> None:

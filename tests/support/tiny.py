@@ -1,8 +1,11 @@
 """The smallest real run: two seconds, all parts."""
 
 from pathlib import Path
+from types import ModuleType
 
+from suexp.code import reach, source
 from suexp.config import compose
+from suexp.store import signature
 
 TINY = (
     "data.tokenizer=bytes",
@@ -39,7 +42,16 @@ figures:
 
 def forget_compositions() -> None:
     """Make the next configs be composed and resolved anew."""
-    for function in vars(compose).values():
+    _forget(compose)
+
+
+def forget_code() -> None:
+    """Make the next look at source files read them anew."""
+    _forget(reach, signature, source)
+
+
+def _forget(*modules: ModuleType) -> None:
+    for function in (value for module in modules for value in vars(module).values()):
         if hasattr(function, "cache_clear"):
             function.cache_clear()
 

@@ -194,7 +194,7 @@ class Target:
 def find(dotted: str) -> tuple[Module, ast.AST] | None:
     """Return the module and definition that a dotted name leads to, or None if it has no source."""
     parts = dotted.split(".")
-    path, used = _locate(parts)
+    path, used = locate(parts)
     if path is None:
         return None
     module = _parse(path, ".".join(parts[:used]))
@@ -237,9 +237,9 @@ def _parse(path: Path, name: str) -> Module | None:
         return None
 
 
-def _locate(parts: list[str]) -> tuple[Path | None, int]:
+def locate(parts: list[str]) -> tuple[Path | None, int]:
     """Return the deepest source file on a dotted name's way, and how many parts lead to it."""
-    folder = _package(parts[0])
+    folder = package_path(parts[0])
     if folder is None:
         return None, 0
     if folder.suffix == ".py":
@@ -257,7 +257,7 @@ def _locate(parts: list[str]) -> tuple[Path | None, int]:
 
 
 @functools.cache
-def _package(name: str) -> Path | None:
+def package_path(name: str) -> Path | None:
     """Return a top-level package's folder or a module's file, without importing it."""
     if name == "suexp":
         return Path(__file__).parents[1]

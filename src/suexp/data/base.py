@@ -1,7 +1,10 @@
 """The contract of every data set. Nothing here imports torch at module level."""
 
+import hashlib
+import json
 from typing import TYPE_CHECKING, Any
 
+from suexp.code.reach import digest
 from suexp.component import Component
 
 if TYPE_CHECKING:
@@ -39,6 +42,15 @@ class Data(Component):
         """What a model must know: some of ``vocab_size``, ``input_dim``, ``num_classes``."""
         raise NotImplementedError
 
-    def fingerprint(self) -> str:
-        """Return a hash that changes when the rows change; cheap, and without building them."""
+    def depends_on(self) -> Any:
+        """Return what decides the rows beside the code, as JSON; cheap, and without building them.
+
+        Settings, contents of files, versions of libraries; see `suexp.contents.content_hash`.
+        """
         raise NotImplementedError
+
+    def fingerprint(self) -> str:
+        """Return a hash that changes when the rows may: of `depends_on` and the code."""
+        kind = type(self)
+        code = digest([f"{kind.__module__}.{kind.__qualname__}"], [kind.__module__])
+        return hashlib.sha256(json.dumps([self.depends_on(), code]).encode()).hexdigest()

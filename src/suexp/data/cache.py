@@ -1,7 +1,6 @@
 """Folders of prepared data: each is built once, however many processes ask for it."""
 
 import json
-import os
 import shutil
 import zlib
 from collections.abc import Callable
@@ -9,18 +8,12 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from suexp.contents import cache_dir
 from suexp.errors import UNWRITABLE, Unwritable
 
 MANIFEST = "manifest.json"
 # Files beyond this size are checked by their size alone: reading them would cost seconds.
 CHECKED_BYTES = 64 * 2**20
-
-
-def cache_dir() -> Path:
-    """Return the folder for prepared data: $SUEXP_CACHE, else the user's cache folder."""
-    if own := os.environ.get("SUEXP_CACHE"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "suexp"
 
 
 def cached(name: str, build: Callable[[Path], None]) -> Path:

@@ -1,6 +1,5 @@
 """Handwritten digits that come with scikit-learn."""
 
-import hashlib
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -149,9 +148,7 @@ class Digits(Data):
             return {"vocab_size": 0, "input_dim": self.patch**2, "num_classes": 10}
         return {"input_dim": 64, "num_classes": 10}
 
-    def fingerprint(self) -> str:
-        """Return a hash of the choice of rows and of this file."""
-        source = Path(__file__).read_text(encoding="utf-8")
-        choice = f"{self.num_train}/{self.num_test}/{self.split_seed}/{self.max_rows}"
-        text = f"{self.range}/{choice}/{self.dequantize}/{self.divisor}/{self.center}/{source}"
-        return hashlib.sha256(text.encode()).hexdigest()
+    def depends_on(self) -> Any:
+        """Return the choice of rows, and how they are read."""
+        choice = [self.num_train, self.num_test, self.split_seed, self.max_rows]
+        return [*choice, self.range, self.dequantize, self.divisor, self.center]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
-from suexp.data.contents import content_hash
+from suexp.contents import content_hash
 from suexp.data.document import Document, of_split
 from suexp.data.layout import KINDS
 from suexp.data.paths import Paths, found_files

@@ -1,13 +1,11 @@
 """Pictures of your own, from image files."""
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from suexp.contents import content_hash
 from suexp.data._pictures import Pictures
 from suexp.data.cache import cached
-from suexp.data.contents import content_hash
 from suexp.data.document import share
 from suexp.data.paths import found_files, staying_inside
 from suexp.errors import UserError
@@ -150,13 +148,10 @@ class Images(Pictures):
         width, height = self._size()
         return {"input_dim": width * height * (3 if self.colour else 1)}
 
-    def fingerprint(self) -> str:
-        """Return a hash of the files' contents, of how they are read, and of this code."""
-        here = Path(__file__)
-        parts = {
+    def depends_on(self) -> Any:
+        """Return the files' contents, and how they are read."""
+        return {
             "files": {name: [content_hash(p) for p in self._paths(name)] for name in self.files},
             "split": [self.val_fraction, self.split_seed],
             "pixels": [self.pixels, self.range, self.colour],
-            "source": [path.read_text("utf-8") for path in (here, here.with_name("_pictures.py"))],
         }
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

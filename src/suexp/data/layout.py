@@ -1,7 +1,6 @@
 """How documents become rows on disk, and rows a batch: one layout for each kind of task."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,21 +16,19 @@ if TYPE_CHECKING:  # fingerprints are taken without NumPy
 
 
 class Kind(NamedTuple):
-    """A kind of rows: the module and class of its layout, what records must and may have."""
+    """A kind of rows: what its records must have, and what they may have."""
 
-    module: str
-    name: str
     columns: tuple[str, ...]
     optional: tuple[str, ...] = ()
 
 
 # What `data.kind` may say.
 KINDS = {
-    "lm": Kind("packing", "Packed", ("text",)),
-    "classification": Kind("labelling", "Labelled", ("text", "label")),
-    "seq2seq": Kind("joining", "Joined", ("text", "other")),
-    "pairs": Kind("pairing", "Paired", ("text", "other"), ("label",)),
-    "tagging": Kind("tagging", "Tagged", (), ("text", "tokens", "tags")),
+    "lm": Kind(("text",)),
+    "classification": Kind(("text", "label")),
+    "seq2seq": Kind(("text", "other")),
+    "pairs": Kind(("text", "other"), ("label",)),
+    "tagging": Kind((), ("text", "tokens", "tags")),
 }
 
 # Split -> a function that begins its documents anew.
@@ -71,9 +68,20 @@ class Layout:
 
 def layout_of(kind: str, block_size: int, truncate: bool = True) -> Layout:
     """Return the layout of a kind of rows."""
-    module = import_module(f"suexp.data.{KINDS[kind].module}")
-    layout: Layout = getattr(module, KINDS[kind].name)(block_size, truncate)
-    return layout
+    from suexp.data.joining import Joined
+    from suexp.data.labelling import Labelled
+    from suexp.data.packing import Packed
+    from suexp.data.pairing import Paired
+    from suexp.data.tagging import Tagged
+
+    layouts: dict[str, type[Layout]] = {
+        "lm": Packed,
+        "classification": Labelled,
+        "seq2seq": Joined,
+        "pairs": Paired,
+        "tagging": Tagged,
+    }
+    return layouts[kind](block_size, truncate)
 
 
 def framed(

@@ -1,26 +1,21 @@
 """What all texts have in common: documents are tokenised, laid out in rows, and kept on disk."""
 
 import functools
-import hashlib
-import inspect
 import json
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from suexp.contents import content_hash
 from suexp.data.base import Data
 from suexp.data.cache import cached
-from suexp.data.contents import content_hash
 from suexp.data.document import Document, capped
-from suexp.data.layout import KINDS, Layout, layout_of
+from suexp.data.layout import Layout, layout_of
 from suexp.errors import UserError
 
 if TYPE_CHECKING:
     from suexp.data.tokenizer import Tokenizer
-
-# Modules whose code decides the rows, beside those of the option's own class.
-HELPERS = ("characters", "corpus", "document", "layout", "records", "tokenizer", "wordpiece")
 
 
 class Text(Data):
@@ -99,28 +94,28 @@ class Text(Data):
         """Return what the documents depend on, as JSON; cheap."""
         raise NotImplementedError
 
-    def fingerprint(self) -> str:
-        """Return a hash over the source, the settings that shape the rows, and the code."""
+    def depends_on(self) -> Any:
+        """Return the source, and the settings that shape the rows."""
         facts = {
             "source": self.source(),
+            "kind": self.kind,
             "tokenizer": self.tokenizer,
             "block_size": self.block_size,
             "val_fraction": self.val_fraction,
             "max_bytes": self.max_bytes,
-            "code": _code(type(self), KINDS[self.kind].module),
         }
+        if self.kind != "lm":  # of packed text nothing is cut
+            facts["truncate"] = self.truncate
+        if self.tokenizer in ("bpe", "chars"):
+            facts["vocab_size"] = self.vocab_size
         if self.tokenizer == "bpe":
-            facts |= {"vocab_size": self.vocab_size, "library": version("tokenizers")}
-        if self.tokenizer == "chars":
-            facts |= {"vocab_size": self.vocab_size}
+            facts["library"] = version("tokenizers")
         if self.tokenizer == "wordpiece" and self.vocab is not None:
             from suexp.data.wordpiece import ignores_case, vocab_file
 
             file = vocab_file(self.vocab)
             facts["vocab"] = [content_hash(file), ignores_case(file)]
-        if self.kind != "lm":
-            facts |= {"kind": self.kind, "truncate": self.truncate}
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        return facts
 
     def splits(self) -> dict[str, Any]:
         """Return the `datasets.Dataset` of each split, prepared on first use."""
@@ -240,18 +235,3 @@ def one_of(key: str, value: Any, known: tuple[Any, ...]) -> Any:
         choices = ", ".join(str(item) for item in known if item is not None)
         raise ValueError(f"data.{key} is {value!r}; use one of {choices}")
     return value
-
-
-def _code(kind: type, *modules: str) -> str:
-    """Return a hash of the source that turns documents into rows: new code makes new rows."""
-    own = {Path(inspect.getfile(base)) for base in kind.__mro__ if issubclass(base, Data)}
-    folder = Path(__file__).parent
-    return _hash(*sorted(own | {folder / f"{name}.py" for name in (*HELPERS, *modules)}))
-
-
-@functools.cache
-def _hash(*paths: Path) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
