@@ -21,6 +21,7 @@ from suexp.job.batches import Loading
 from suexp.job.build import build
 from suexp.job.run import execute
 from suexp.store.folder import Run
+from suexp.store.spec import RunSpec
 
 
 class Block(nn.Module):
@@ -90,11 +91,11 @@ def bare_loop(config: dict[str, Any], steps: int, model: nn.Module | None = None
 
 def ours(config: dict[str, Any], steps: int) -> float:
     """Return steps per second of a run, from its own record, after the first lines."""
-    config = {**config, "rerun": True}
-    config["trainer"] = {**config["trainer"], "max_steps": steps + 10}
-    summary = execute(config, lambda _: None)
+    trainer = {**config["trainer"], "max_steps": steps + 10}
+    spec = RunSpec.of({**config, "rerun": True, "trainer": trainer})
+    summary = execute(spec, lambda _: None)
     assert summary["status"] == "finished", summary["error"]
-    lines = [line for line in Run(config).history() if "train/elements_per_second" in line]
+    lines = [line for line in Run(spec).history() if "train/elements_per_second" in line]
     elements = config["data"]["batch_size"] * (config["data"]["block_size"] + 1)
     per_second = [line["train/elements_per_second"] / elements for line in lines[1:]]
     return len(per_second) / sum(1 / speed for speed in per_second)

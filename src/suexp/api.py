@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from suexp.code.trust import allowed
-from suexp.config.compose import compose, resolve
-from suexp.store.folder import Run
+from suexp.config.compose import compose
+from suexp.launch.spec import spec_of
 
 if TYPE_CHECKING:
     from pytorch_lightning import LightningModule
@@ -68,13 +68,13 @@ def run(overrides: Sequence[str] = (), config_dir: str | None = None) -> Summary
     from suexp.job.run import execute
     from suexp.launch.progress import Progress
 
-    config = resolve(overrides, config_dir).config
-    summary = execute(config, bar=Progress)
+    spec = spec_of(overrides, config_dir)
+    summary = execute(spec, bar=Progress)
     return Summary(
         id=summary["id"],
         status=summary["status"],
         error=summary["error"],
         metrics=summary.get("metrics", {}),
         cost=summary["cost"],
-        folder=Run(config).folder,
+        folder=spec.folder,
     )

@@ -20,8 +20,12 @@ class Component:
         needs: feature -> why it is needed and what to choose, when no component provides it; of
             ``"text or patches"`` one is enough.
         refuses: feature -> why it cannot be combined and what to choose instead.
+        reads: constructor argument that may name a local file or folder -> the files that are read
+            in a folder, as names or globs. Their contents are part of the run's id. (Data sets have
+            fingerprints instead.)
     """
 
     provides: ClassVar[set[str]] = set()
     needs: ClassVar[dict[str, str]] = {}
     refuses: ClassVar[dict[str, str]] = {}
+    reads: ClassVar[dict[str, tuple[str, ...]]] = {}

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from suexp.attention import NoisySoftmax, Softmax
 from suexp.attention.noisy_softmax import check_noise, draw_noise, exp_moment
-from suexp.config.compose import resolve
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from suexp.mask import Bidirectional, Causal, ExcludeSelf, Padding
 from suexp.nn.clone import clone
 from tests.support.tiny import tiny
@@ -191,14 +191,14 @@ def test_mistakes_are_refused(changes: dict[str, Any], message: str) -> None:
 
 def test_a_trained_model_is_tested_with_noise_the_same_each_time(tmp_path: Path) -> None:
     steps = ("trainer.max_steps=3", "trainer.val_check_interval=3")
-    trained = execute(resolve(tiny(tmp_path, *steps)).config)["metrics"]["val/loss"]
+    trained = execute(spec_of(tiny(tmp_path, *steps)))["metrics"]["val/loss"]
     noisy = ("attention=noisy_softmax", "attention.noise_std=2", "attention.when=test")
     child = ("parent=['attention=softmax','trainer.max_steps=3']", "trainer.max_steps=0", *noisy)
     overrides = tiny(tmp_path, *steps[1:], *child)
-    losses = [execute(resolve([*overrides, "rerun=true"]).config)["metrics"] for _ in range(2)]
+    losses = [execute(spec_of([*overrides, "rerun=true"]))["metrics"] for _ in range(2)]
     assert losses[0]["val/loss"] == losses[1]["val/loss"] != trained
     off = [*overrides, "attention.noise_std=0"]
-    assert execute(resolve(off).config)["metrics"]["val/loss"] == pytest.approx(trained, abs=1e-6)
+    assert execute(spec_of(off))["metrics"]["val/loss"] == pytest.approx(trained, abs=1e-6)
 
 
 @pytest.mark.peer
@@ -229,7 +229,7 @@ def test_a_checkpoint_of_bert_is_tested_with_noise(tmp_path: Path) -> None:
     noisy = ["attention=noisy_softmax", "attention.when=test", "attention.noise_std=2"]
     losses = []
     for extra in ([], noisy, [*noisy, "attention.denominator=clean"]):
-        summary = execute(resolve([*overrides, *extra]).config)
+        summary = execute(spec_of([*overrides, *extra]))
         assert summary["status"] == "finished", summary["error"]
         losses.append(summary["metrics"]["val/loss"])
     assert len(set(losses)) == 3

@@ -14,8 +14,8 @@ from torch import Tensor
 from suexp.attention import Linear, Softmax, TalkingHeads
 from suexp.attention.base import Attention
 from suexp.callback.attention_stats import AttentionStats, Statistics, watch
-from suexp.config.compose import resolve
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from suexp.mask import Bidirectional, Causal, Padding
 from suexp.mask.base import Mask
 from suexp.store.folder import Run
@@ -143,7 +143,7 @@ def test_watching_changes_nothing_and_compares_neighbours(choice: str) -> None:
 
 def test_a_run_records_it_by_layer_and_head_at_both_ends(tmp_path: Path) -> None:
     overrides = (ON, "callbacks.attention_stats.at_start=true", "trainer.max_steps=4")
-    config = resolve(tiny(tmp_path, *overrides)).config
+    config = spec_of(tiny(tmp_path, *overrides))
     summary = execute(config)
     assert summary["status"] == "finished", summary["error"]
     metrics = summary["metrics"]
@@ -157,13 +157,13 @@ def test_a_run_records_it_by_layer_and_head_at_both_ends(tmp_path: Path) -> None
     rows = Run(config).tables()["attention"]
     assert len(rows) == 2 * 2 * 2
     assert {row["when"] for row in rows} == {"start", "end"}
-    off = execute(resolve(tiny(tmp_path, "trainer.max_steps=4")).config)
+    off = execute(spec_of(tiny(tmp_path, "trainer.max_steps=4")))
     assert off["metrics"]["val/loss"] == metrics["val/loss"]
 
 
 def test_a_run_of_no_steps_is_measured(tmp_path: Path) -> None:
     child = ("parent=['trainer.max_steps=2']", "trainer.max_steps=0", "data.block_size=24", ON)
-    metrics = execute(resolve(tiny(tmp_path, *child)).config)["metrics"]
+    metrics = execute(spec_of(tiny(tmp_path, *child)))["metrics"]
     keys = sum(math.log(i) for i in range(1, 25)) / 24
     assert metrics["val/attention_keys"] == pytest.approx(keys, abs=1e-6)
 
@@ -179,7 +179,7 @@ def test_an_encoder_and_a_decoder(tmp_path: Path) -> None:
     arguments = [
         x for x in tiny(tmp_path, ON) if not x.startswith(("task.", "data.block", "data.max"))
     ]
-    config = resolve([*arguments, *choice, *small]).config
+    config = spec_of([*arguments, *choice, *small])
     summary = execute(config)
     assert summary["status"] == "finished", summary["error"]
     rows = Run(config).tables()["attention"]
@@ -190,7 +190,7 @@ def test_an_encoder_and_a_decoder(tmp_path: Path) -> None:
 
 def test_a_model_without_attention_is_refused(tmp_path: Path) -> None:
     arguments = ["task=classification", "model=mlp", "data=digits", f"out={tmp_path}", ON]
-    summary = execute(resolve([*arguments, "trainer.max_steps=1"]).config)
+    summary = execute(spec_of([*arguments, "trainer.max_steps=1"]))
     assert summary["mistake"]
     assert "no attention" in summary["error"]
     with pytest.raises(ValueError, match="at least 1"):

@@ -3,14 +3,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from suexp.config.compose import resolve
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
 from tests.support.tiny import tiny
 
 
 def run(tmp_path: Path, *overrides: str) -> tuple[dict[str, float], Run]:
-    config = resolve(tiny(tmp_path, *overrides)).config
+    config = spec_of(tiny(tmp_path, *overrides))
     summary = execute(config)
     assert summary["status"] == "finished", summary["error"]
     return summary["metrics"], Run(config)

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from suexp.config.compose import resolve
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
 from tests.callback.test_gradient_error import SMALL
 
@@ -16,7 +16,7 @@ SCAN = (
 
 
 def test_tables(tmp_path: Path) -> None:
-    config = resolve([*SMALL, *SCAN, "model.num_layers=3", f"out={tmp_path}"]).config
+    config = spec_of([*SMALL, *SCAN, "model.num_layers=3", f"out={tmp_path}"])
     summary = execute(config)
     assert summary["status"] == "finished", summary["error"]
     tables = Run(config).tables()

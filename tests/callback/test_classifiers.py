@@ -7,9 +7,9 @@ from torchmetrics.classification import MulticlassCalibrationError
 from suexp.callback.calibration import Calibration
 from suexp.callback.decision_grid import DecisionGrid
 from suexp.code.instantiate import instantiate
-from suexp.config.compose import resolve
 from suexp.job.build import build
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
 
 IRIS = [
@@ -25,13 +25,11 @@ GRID = ("callback=decision_grid", "callbacks.decision_grid.points=9")
 
 
 def test_calibration_error(tmp_path: Path) -> None:
-    config = resolve(
-        [*IRIS, "callback=calibration", "task.covariance=total", f"out={tmp_path}"]
-    ).config
+    config = spec_of([*IRIS, "callback=calibration", "task.covariance=total", f"out={tmp_path}"])
     summary = execute(config, print)
     assert summary["status"] == "finished", summary["error"]
-    data = instantiate(config["data"])
-    task = build(config, data)
+    data = instantiate(config.config["data"])
+    task = build(config.config, data)
     (path,) = Run(config).checkpoints()
     task.load_state_dict(torch.load(path, weights_only=True)["state_dict"])
     rows = data.splits()["validation"]
@@ -46,7 +44,7 @@ def test_calibration_error(tmp_path: Path) -> None:
 
 
 def test_decision_grid(tmp_path: Path) -> None:
-    config = resolve([*IRIS, *GRID, "data.columns=[2,3]", f"out={tmp_path}"]).config
+    config = spec_of([*IRIS, *GRID, "data.columns=[2,3]", f"out={tmp_path}"])
     summary = execute(config, print)
     assert summary["status"] == "finished", summary["error"]
     assert summary["metrics"]["val/classes_chosen"] == 3
@@ -56,7 +54,7 @@ def test_decision_grid(tmp_path: Path) -> None:
 
 
 def test_mistakes(tmp_path: Path) -> None:
-    summary = execute(resolve([*IRIS, *GRID, f"out={tmp_path}"]).config, print)
+    summary = execute(spec_of([*IRIS, *GRID, f"out={tmp_path}"]), print)
     assert summary["mistake"]
     assert "two features" in summary["error"]
     with pytest.raises(ValueError, match="bins=0"):

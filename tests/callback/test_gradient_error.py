@@ -7,6 +7,7 @@ import pytest
 
 from suexp.config.compose import resolve
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
 
 SMALL = (
@@ -32,7 +33,7 @@ NAIVE = ("method=naive_accumulation", "method.naive_accumulation.chunk_size=4")
 
 
 def run(tmp_path: Path, *overrides: str) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    config = resolve([*SMALL, *CALLBACKS, f"out={tmp_path}", *overrides]).config
+    config = spec_of([*SMALL, *CALLBACKS, f"out={tmp_path}", *overrides])
     summary = execute(config)
     assert summary["status"] == "finished", summary["error"]
     return summary["metrics"], Run(config).history()
@@ -90,13 +91,13 @@ def test_cost_of_each_method(tmp_path: Path) -> None:
 
 
 def test_other_tasks_are_refused(tmp_path: Path) -> None:
-    config = resolve(
+    config = spec_of(
         [
             *("task=classification", "data=digits", "model=mlp", "model.dim=8"),
             *("trainer=cpu", "trainer.enable_progress_bar=false", "threads=1", f"out={tmp_path}"),
             CALLBACKS[0],
         ]
-    ).config
+    )
     summary = execute(config)
     assert summary["status"] == "failed"
     assert "compares losses on vectors; use task=matching" in summary["error"]

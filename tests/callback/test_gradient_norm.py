@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from suexp.callback.gradient_norm import GradientNorm, layers_of, norm
-from suexp.config.compose import resolve
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
 from tests.support.tiny import tiny
 
@@ -44,11 +44,11 @@ def test_a_run_records_the_first_gradients_unclipped_and_resumes_with_them(
 
     monkeypatch.setattr(GradientNorm, "on_before_optimizer_step", spy)
     arguments = tiny(tmp_path, ON, "trainer.gradient_clip_val=1e-3", "trainer.max_steps=4")
-    config = resolve(arguments).config
+    config = spec_of(arguments)
     metrics = execute(config)["metrics"]
     wanted = [
         math.sqrt(sum(v for name, v in squares[0].items() if name.startswith(f"{layer}.")))
-        for layer in range(config["model"]["num_layers"])
+        for layer in range(config.config["model"]["num_layers"])
     ]
     rows = Run(config).tables()["gradients"]
     assert [row["layer"] for row in rows] == list(range(len(wanted)))
@@ -63,6 +63,6 @@ def test_a_run_records_the_first_gradients_unclipped_and_resumes_with_them(
 
 def test_a_model_without_layers_is_refused(tmp_path: Path) -> None:
     arguments = ["task=classification", "model=linear", "data=digits", f"out={tmp_path}", ON]
-    summary = execute(resolve([*arguments, "trainer.max_steps=1"]).config)
+    summary = execute(spec_of([*arguments, "trainer.max_steps=1"]))
     assert summary["mistake"]
     assert "no layers" in summary["error"]

@@ -9,8 +9,8 @@ import torch
 from suexp.callback.leave_one_out import LeaveOneOut
 from suexp.callback.likelihood_time import LikelihoodTime
 from suexp.callback.reranking import Reranking, misprints
-from suexp.config.compose import resolve
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
 from tests.support.tiny import tiny
 
@@ -26,7 +26,7 @@ ALL = (
 def run(tmp_path: Path, *overrides: str) -> tuple[dict[str, Any], Run]:
     settings = tiny(tmp_path, "trainer.max_steps=4", "trainer.val_check_interval=2", *overrides)
     settings.remove("task.sample_tokens=0")
-    config = resolve(settings).config
+    config = spec_of(settings)
     return execute(config), Run(config)
 
 

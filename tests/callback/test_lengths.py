@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from suexp.callback.lengths import Lengths
-from suexp.config.compose import resolve
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
 from tests.support.tiny import tiny
 
@@ -17,7 +17,7 @@ def run(tmp_path: Path, *overrides: str) -> tuple[dict[str, Any], Run]:
     settings = tiny(tmp_path, LENGTHS, *overrides)
     if "task=masked_lm" in overrides:
         settings.remove("task.sample_tokens=0")
-    config = resolve(settings).config
+    config = spec_of(settings)
     return execute(config), Run(config)
 
 
@@ -88,7 +88,7 @@ def test_what_cannot_be_measured_is_refused_in_one_line(
     settings = [x for x in settings if overrides[0][:5] != "task=" or not x.startswith("data")]
     settings = [x for x in settings if overrides[0][:5] != "task=" or not x.startswith("task")]
     more = [LENGTHS, "callbacks.lengths.lengths=[16,32]", *overrides, "trainer.max_steps=1"]
-    summary = execute(resolve([*settings, *more]).config)
+    summary = execute(spec_of([*settings, *more]))
     assert summary["status"] == "failed"
     assert message in summary["error"]
     assert summary["mistake"] or "ValueError" in summary["error"]

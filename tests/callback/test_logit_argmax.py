@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from suexp.config.compose import resolve
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from tests.support.tiny import tiny
 
 DIGITS = [
@@ -26,7 +26,7 @@ DIGITS = [
 def test_the_largest_logit_is_the_most_probable_class_of_a_softmax(
     normalizer: str, tmp_path: Path
 ) -> None:
-    summary = execute(resolve([*DIGITS, f"normalizer={normalizer}", f"out={tmp_path}"]).config)
+    summary = execute(spec_of([*DIGITS, f"normalizer={normalizer}", f"out={tmp_path}"]))
     assert summary["status"] == "finished", summary["error"]
     metrics = summary["metrics"]
     for split in ("val", "test"):
@@ -37,5 +37,5 @@ def test_the_largest_logit_is_the_most_probable_class_of_a_softmax(
 
 
 def test_other_tasks_have_no_class_a_row(tmp_path: Path) -> None:
-    summary = execute(resolve([*tiny(tmp_path), "callback=logit_argmax"]).config)
+    summary = execute(spec_of([*tiny(tmp_path), "callback=logit_argmax"]))
     assert "use task=classification" in summary["error"]

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from suexp.callback.places import Places
-from suexp.config.compose import resolve
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
 from tests.support.tiny import tiny
 
@@ -25,7 +25,7 @@ def run(tmp_path: Path, *overrides: str) -> tuple[dict[str, Any], Run]:
     )
     if "task=masked_lm" in overrides:
         settings.remove("task.sample_tokens=0")
-    config = resolve(settings).config
+    config = spec_of(settings)
     return execute(config), Run(config)
 
 
@@ -61,7 +61,7 @@ def test_refuses_what_has_no_places(tmp_path: Path) -> None:
         Places(0)
     settings = [*tiny(tmp_path, *PLACES), "task=classification", "data=docstring_topic"]
     settings = [item for item in settings if not item.startswith(("task.", "data.max_bytes"))]
-    summary = execute(resolve([*settings, "mask=bidirectional"]).config)
+    summary = execute(spec_of([*settings, "mask=bidirectional"]))
     assert summary["mistake"]
     assert summary["error"].startswith("callback=places reads running text; use task=causal_lm")
 

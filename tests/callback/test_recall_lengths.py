@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from suexp.callback.recall_lengths import RecallLengths
-from suexp.config.compose import resolve
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
 
 RECALL = (
@@ -30,7 +30,7 @@ RECALL = (
 def test_uniform_attention_has_the_entropy_of_its_keys(tmp_path: Path) -> None:
     """Without queries and keys all n + 1 rows weigh the same, and nothing can be found."""
     still = ("init=score_gain", "init.score_gain=0", "trainer.max_steps=1", "scheduler.warmup=1")
-    config = resolve([*RECALL, *still, f"out={tmp_path}"]).config
+    config = spec_of([*RECALL, *still, f"out={tmp_path}"])
     summary = execute(config)
     assert summary["status"] == "finished", summary["error"]
     rows = Run(config).tables()["recall"]
@@ -45,7 +45,7 @@ def test_uniform_attention_has_the_entropy_of_its_keys(tmp_path: Path) -> None:
 
 def test_refusals(tmp_path: Path) -> None:
     other = ["task=classification", "data=digits", "model=mlp", "callback=recall_lengths"]
-    summary = execute(resolve([*other, "trainer.max_steps=1", f"out={tmp_path}"]).config)
+    summary = execute(spec_of([*other, "trainer.max_steps=1", f"out={tmp_path}"]))
     assert summary["mistake"]
     assert "use data=recall" in summary["error"]
     with pytest.raises(ValueError, match="two lengths or more"):

@@ -9,10 +9,10 @@ import torch
 
 from suexp.callback.retrieval import Retrieval
 from suexp.code.instantiate import instantiate
-from suexp.config.compose import resolve
 from suexp.data.pydoc import PyDoc
 from suexp.job.build import build
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
 from tests.support.tiny import tiny
 
@@ -22,7 +22,7 @@ ON = ("callback=retrieval", "callbacks.retrieval.pairs=12", "data.tokenizer=byte
 def run(tmp_path: Path, *overrides: str) -> tuple[dict[str, Any], dict[str, Any]]:
     settings = tiny(tmp_path, "trainer.max_steps=2", *overrides)
     settings.remove("task.sample_tokens=0")
-    config = resolve(settings).config
+    config = spec_of(settings)
     return execute(config), config
 
 
@@ -31,10 +31,10 @@ def test_ranks_are_those_of_the_trained_states(tmp_path: Path, model: str) -> No
     task_of = {"transformer": (), "tta": ("task=autoencode_lm",)}
     summary, config = run(tmp_path, *ON, *task_of[model])
     assert summary["status"] == "finished", summary["error"]
-    task: Any = build(config, instantiate(config["data"]))
+    task: Any = build(config.config, instantiate(config.config["data"]))
     last = Run(config).checkpoints()[0]
     task.load_state_dict(torch.load(last, weights_only=True)["state_dict"])
-    pairs = instantiate(config["callbacks"]["retrieval"]["data"])
+    pairs = instantiate(config.config["callbacks"]["retrieval"]["data"])
     rows = pairs.splits()["validation"]
 
     def state(tokens: Any) -> torch.Tensor:

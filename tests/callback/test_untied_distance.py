@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from suexp.config.compose import resolve
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
 from tests.support.tiny import tiny
 
@@ -16,7 +16,7 @@ ENLARGE = ("transform=enlarge_width", "position=learned", "model.dim=32", "model
 
 def run(tmp_path: Path, *overrides: str) -> tuple[dict[str, float], Run]:
     parent = 'parent=["model.dim=16"]'
-    config = resolve(tiny(tmp_path, HANG, *ENLARGE, parent, *overrides)).config
+    config = spec_of(tiny(tmp_path, HANG, *ENLARGE, parent, *overrides))
     summary = execute(config)
     assert summary["status"] == "finished", summary["error"]
     return summary["metrics"], Run(config)
@@ -43,5 +43,5 @@ def test_unequal_shares_part(tmp_path: Path) -> None:
 
 def test_looking_changes_nothing(tmp_path: Path) -> None:
     metrics, _ = run(tmp_path)
-    config = resolve(tiny(tmp_path, *ENLARGE, 'parent=["model.dim=16"]')).config
+    config = spec_of(tiny(tmp_path, *ENLARGE, 'parent=["model.dim=16"]'))
     assert execute(config)["metrics"]["val/loss"] == metrics["val/loss"]

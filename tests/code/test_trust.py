@@ -20,7 +20,9 @@ from suexp.folders import conf_dir
 from suexp.job.run import execute
 from suexp.launch import child
 from suexp.launch.saved_config import save
+from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
+from suexp.store.spec import RunSpec
 from tests.support.tiny import TINY, tiny
 
 SHORT = ("trainer.max_steps=2", "trainer.val_check_interval=2")
@@ -174,12 +176,12 @@ def test_what_the_user_allows_reaches_the_run_but_not_its_readers(
     mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     overrides = tiny(tmp_path / "out", *SHORT, "attention=mine", "allow_targets=[my_parts]")
-    config = resolve(overrides, str(mine)).config
+    config = spec_of(overrides, str(mine))
     run = Run(config)
-    assert run.id == Run({**config, "allow_targets": ["my_parts", "others"]}).id
+    assert run.id == Run(RunSpec.of({**config.config, "allow_targets": ["my_parts", "others"]})).id
     saved = save(config)
-    assert saved.command[-2:] == [str(saved.config), "my_parts"]
-    assert child.main([str(saved.config)]) == 2  # the file says so, but nobody else
+    assert saved.command[-2:] == [str(saved.path), "my_parts"]
+    assert child.main([str(saved.path)]) == 2  # the file says so, but nobody else
     assert "attention._target_: my_parts.Mine" in capsys.readouterr().err
     assert saved() == 0
     assert run.finished
@@ -203,5 +205,5 @@ def test_a_stranger_s_folder_is_refused_whole(tmp_path: Path) -> None:
         own["allow_targets"] = ["os"]
         own[key] = {**own, "data": strange} if key == "parent" else {"x": strange}
         with pytest.raises(UserError, match="no component of suexp's"):
-            execute(trusting(own, []))
+            execute(RunSpec.of(trusting(own, [])))
     assert not list(tmp_path.iterdir())

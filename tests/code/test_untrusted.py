@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import suexp
-from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.job.run import _last_good, execute
+from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
 from suexp.transform.pretrained import Pretrained
 from tests.support.tiny import tiny
@@ -25,7 +25,7 @@ DANGEROUS = {
     "__import__": (),
     "pickle.load": (),
     # What they have just pickled.
-    "pickle.loads": ("config/compose.py", "config/remembered.py", "store/signature.py"),
+    "pickle.loads": ("config/compose.py", "config/remembered.py", "store/identity.py"),
     "marshal.loads": (),
     "shelve.open": (),
     "joblib.load": (),
@@ -87,9 +87,9 @@ def test_a_malicious_checkpoint_is_not_opened(tmp_path: Path) -> None:
     sprung = tmp_path / "sprung"
     out = tmp_path / "out"
     steps = ("trainer.max_steps=2", "trainer.val_check_interval=2")
-    child = resolve(tiny(out, *steps, "parent='seed=1'")).config
-    run = Run(child["parent"])
-    execute(child["parent"])
+    child = spec_of(tiny(out, *steps, "parent='seed=1'"))
+    run = Run(child.parent)
+    execute(child.parent)
     good = run.checkpoints()[0]
     bad = good.with_name("step=9.ckpt")
     state = torch.load(good, weights_only=True)

@@ -6,10 +6,10 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.datasets import load_iris
 
-from suexp.config.compose import resolve
 from suexp.data.table import Table
 from suexp.errors import UserError
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 
 NAMES = ("setosa", "versicolor", "virginica")
 
@@ -128,6 +128,6 @@ def test_a_run(iris, tmp_path):
     overrides = ["task=analytic_classification", "data=table", f"data.train={iris}"]
     overrides += ["data.label=species", "trainer=cpu", "trainer.enable_progress_bar=false"]
     overrides += ["threads=1", "trainer.log_every_n_steps=1", f"out={tmp_path}"]
-    summary = execute(resolve(overrides).config, print)
+    summary = execute(spec_of(overrides), print)
     assert summary["status"] == "finished", summary["error"]
     assert summary["metrics"]["val/accuracy"] > 0.9

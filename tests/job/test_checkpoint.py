@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from suexp.config.compose import resolve
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
 from tests.support.processes import exit_code, start, stop_at
 from tests.support.tiny import tiny
@@ -30,8 +30,8 @@ def test_killed_and_restarted_equals_uninterrupted(tmp_path: Path) -> None:
     # A Performer has random features beside all that softmax attention has.
     # 60,000 bytes are a few epochs of 4-row batches away: the kills fall within an epoch.
     extra = ["trainer.max_steps=60", "trainer.checkpoint_seconds=0", "attention=performer"]
-    config = resolve(tiny(tmp_path / "killed", *extra)).config
-    whole = resolve(tiny(tmp_path / "whole", *extra)).config
+    config = spec_of(tiny(tmp_path / "killed", *extra))
+    whole = spec_of(tiny(tmp_path / "whole", *extra))
     run = Run(config)
     for step in (7, 23, 41):
         stop_at(step, run, start(config), signal.SIGKILL)
@@ -45,7 +45,7 @@ def test_killed_and_restarted_equals_uninterrupted(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_ctrl_c_stops_after_a_step_and_resumes(tmp_path: Path) -> None:
     extra = ["trainer.max_steps=150", "trainer.checkpoint_seconds=0.05"]
-    config = resolve(tiny(tmp_path / "stopped", *extra)).config
+    config = spec_of(tiny(tmp_path / "stopped", *extra))
     run = Run(config)
     process = start(config)
     stop_at(3, run, process, signal.SIGINT)
@@ -54,14 +54,14 @@ def test_ctrl_c_stops_after_a_step_and_resumes(tmp_path: Path) -> None:
     assert summary is not None
     assert summary["status"] == "interrupted"
     assert exit_code(start(config)) == 0
-    whole = resolve(tiny(tmp_path / "whole", *extra)).config
+    whole = spec_of(tiny(tmp_path / "whole", *extra))
     execute(whole)
     assert_equal(run, Run(whole))
 
 
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> None:
     extra = ["trainer.checkpoint_seconds=0"]
-    config = resolve(tiny(tmp_path / "damaged", *extra)).config
+    config = spec_of(tiny(tmp_path / "damaged", *extra))
     run = Run(config)
     execute(config)
     expected = weights(run)
@@ -76,6 +76,6 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> Non
 
 
 def test_at_most_two_checkpoints_stay(tmp_path: Path) -> None:
-    config = resolve(tiny(tmp_path, "trainer.checkpoint_seconds=0")).config
+    config = spec_of(tiny(tmp_path, "trainer.checkpoint_seconds=0"))
     execute(config)
     assert [path.stem for path in Run(config).checkpoints()] == ["step=20", "step=19"]

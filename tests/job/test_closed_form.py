@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
 from suexp.task.analytic_classification import AnalyticClassification
 
@@ -16,7 +16,7 @@ QUIET = ("trainer.enable_progress_bar=false", "trainer.log_every_n_steps=1", "th
 
 
 def config(out: Path, *overrides: str):
-    return resolve([*CLOSED, *QUIET, f"out={out}", *overrides]).config
+    return spec_of([*CLOSED, *QUIET, f"out={out}", *overrides])
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:
@@ -75,7 +75,7 @@ def test_stopped_and_resumed_equals_uninterrupted(
 
 def test_optimization_starts_from_the_weights(tmp_path: Path) -> None:
     parent = execute(config(tmp_path), print)
-    child = resolve(
+    child = spec_of(
         [
             "task=classification",
             "model=linear",
@@ -88,7 +88,7 @@ def test_optimization_starts_from_the_weights(tmp_path: Path) -> None:
             "trainer.max_steps=0",
             "parent=['task=analytic_classification','trainer.max_steps=600']",
         ]
-    ).config
+    )
     summary = execute(child, print)
     assert summary["status"] == "finished", summary["error"]
     for name in ("val/loss", "val/accuracy"):

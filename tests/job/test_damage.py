@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -11,12 +12,13 @@ from typing import Any
 import pytest
 import torch
 
-from suexp.config.compose import resolve
 from suexp.errors import Unwritable, UserError
 from suexp.job.checkpoint import damage
 from suexp.job.recorder import Recorder
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
+from suexp.store.spec import RunSpec
 from tests.support.tiny import tiny
 
 STEPS = (
@@ -33,13 +35,13 @@ PARENT = 'parent=["seed=9","trainer.max_steps=3"]'
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return an output folder with a run and its parent, both finished."""
     out = tmp_path_factory.mktemp("finished")
-    assert execute(resolve(tiny(out, *STEPS, PARENT)).config)["status"] == "finished"
+    assert execute(spec_of(tiny(out, *STEPS, PARENT)))["status"] == "finished"
     return out
 
 
 def copied(finished: Path, out: Path) -> Run:
     shutil.copytree(finished / "runs", out / "runs")
-    return Run(resolve(tiny(out, *STEPS, PARENT)).config)
+    return Run(spec_of(tiny(out, *STEPS, PARENT)))
 
 
 def outcome(run: Run) -> tuple[Any, ...]:
@@ -86,7 +88,7 @@ def no_checkpoint_whole(run: Run) -> None:
 
 def parent_s_weights_flipped(run: Run) -> None:
     run.clear()
-    flip(Run(run.config["parent"]).checkpoints()[0])
+    flip(Run(run.spec.parent).checkpoints()[0])
 
 
 def garbage_in_metrics(run: Run) -> None:
@@ -112,6 +114,16 @@ def config_empty(run: Run) -> None:
     (run.folder / "config.yaml").write_text("")
 
 
+def config_of_finished_edited(run: Run) -> None:
+    path = run.folder / "config.yaml"
+    path.write_text(path.read_text().replace("seed: 0", "seed: 1"))
+
+
+def value_of_finished_edited(run: Run) -> None:
+    path = run.folder / "summary.json"
+    path.write_text(re.sub(r'("val/loss": )[\d.]+', r"\g<1>1.5", path.read_text()))
+
+
 def lock_left_behind(run: Run) -> None:
     (run.folder / "summary.json").unlink()
     (run.folder / ".lock").write_text("12345")
@@ -127,6 +139,8 @@ def lock_left_behind(run: Run) -> None:
         (garbage_in_metrics, "goes on from step=6"),
         (garbage_in_finished_metrics, "are not as the run left them"),
         (summary_cut_off, "summary.json is damaged"),
+        (config_of_finished_edited, "are not as the run left them"),
+        (value_of_finished_edited, "summary.json is damaged"),
         (config_empty, "goes on from step=6"),
         (lock_left_behind, "goes on from step=6"),
     ],
@@ -138,7 +152,7 @@ def test_what_is_damaged_is_named_and_made_again(
     expected = outcome(run)
     harm(run)
     said: list[str] = []
-    assert execute(run.config, said.append)["status"] == "finished"
+    assert execute(run.spec, said.append)["status"] == "finished"
     assert len([line for line in said if told in line]) == 1, said
     assert outcome(run) == expected
     assert (run.folder / "config.yaml").stat().st_size > 0
@@ -161,7 +175,7 @@ def test_a_run_whose_folder_is_deleted_says_so(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = outcome(copied(finished, tmp_path))
-    run = Run(resolve(tiny(tmp_path / "other", *STEPS, PARENT)).config)
+    run = Run(spec_of(tiny(tmp_path / "other", *STEPS, PARENT)))
     end = Recorder.on_train_batch_end
 
     def delete(self: Recorder, trainer: Any, *rest: Any) -> None:
@@ -171,10 +185,10 @@ def test_a_run_whose_folder_is_deleted_says_so(
 
     with monkeypatch.context() as patch:
         patch.setattr(Recorder, "on_train_batch_end", delete)
-        summary = execute(run.config)
+        summary = execute(run.spec)
     assert summary["status"] == "failed"
     assert "its folder was deleted; the same command runs it again" in summary["error"]
-    assert execute(run.config)["status"] == "finished"
+    assert execute(run.spec)["status"] == "finished"
     assert outcome(run) == expected
 
 
@@ -193,10 +207,10 @@ def test_what_else_goes_wrong_in_training_keeps_its_name(
     def fail(*_: Any) -> None:
         raise error
 
-    run = Run(resolve(tiny(tmp_path, *STEPS)).config)
+    run = Run(spec_of(tiny(tmp_path, *STEPS)))
     monkeypatch.setattr(Recorder, "on_train_batch_end", fail)
     with contextlib.suppress(Unwritable):
-        execute(run.config)
+        execute(run.spec)
     summary = run.summary()
     assert summary is not None
     assert (summary["status"], summary["error"].startswith(told)) == ("failed", True)
@@ -217,7 +231,7 @@ def test_a_full_disk_stops_a_run_in_one_line(
 ) -> None:
     """The parent's files of the name come first."""
     expected = outcome(copied(finished, tmp_path))
-    run = Run(resolve(tiny(tmp_path / "full", *STEPS, PARENT)).config)
+    run = Run(spec_of(tiny(tmp_path / "full", *STEPS, PARENT)))
     opened, left = Path.open, after
 
     def full(self: Path, mode: str = "r", *rest: Any, **kwargs: Any) -> Any:
@@ -231,7 +245,7 @@ def test_a_full_disk_stops_a_run_in_one_line(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", full)
         with pytest.raises(Unwritable) as caught:
-            execute(run.config)
+            execute(run.spec)
     told = str(caught.value)
     assert told.startswith(f"cannot write {run.folder.parents[0]}")
     assert name.removesuffix(".part") in told
@@ -239,7 +253,7 @@ def test_a_full_disk_stops_a_run_in_one_line(
     assert "\n" not in told
     assert not list((tmp_path / "full").rglob("*.part"))
     said: list[str] = []
-    assert execute(run.config, said.append)["status"] == "finished"
+    assert execute(run.spec, said.append)["status"] == "finished"
     assert outcome(run) == expected
 
 
@@ -248,8 +262,8 @@ def test_a_full_disk_stops_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     begun = []
 
-    def execute(config: dict[str, Any], note: Any) -> dict[str, Any]:
-        begun.append(config["seed"])
+    def execute(spec: RunSpec, *_: Any) -> dict[str, Any]:
+        begun.append(spec.seed)
         raise Unwritable("cannot write x")
 
     monkeypatch.setattr("suexp.job.run.execute", execute)
@@ -267,7 +281,8 @@ def test_a_child_that_met_a_full_disk_stops_a_sweep(tmp_path: Path, written: boo
     begun = []
 
     class Child:
-        def __init__(self, run: Run) -> None:
+        def __init__(self, spec: RunSpec) -> None:
+            run = Run(spec)
             begun.append(run.id)
             run.folder.mkdir(parents=True)
             if written:
@@ -282,7 +297,7 @@ def test_a_child_that_met_a_full_disk_stops_a_sweep(tmp_path: Path, written: boo
     batch = [tiny(tmp_path, f"seed={seed}") for seed in (0, 1)]
     told = "cannot write y" if written else f"cannot write to {tmp_path}.*: the disk is full"
     with pytest.raises(Unwritable, match=told):
-        run_elsewhere(batch, 1, 1, lambda _, run: Child(run), retries=2)
+        run_elsewhere(batch, 1, 1, Child, retries=2)
     assert len(begun) == 1
 
 

@@ -8,8 +8,8 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 from suexp.cli.rerunning import MACHINES_OWN
-from suexp.config.compose import resolve
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from tests.support.tiny import tiny
 
 
@@ -23,7 +23,7 @@ class Put(Callback):
 def run(out: Path, mode: str, *overrides: str) -> dict[str, Any]:
     steps = ("trainer.max_steps=2", "trainer.val_check_interval=2")
     own = [*steps, f"trainer.deterministic={mode}", f"allow_targets=[{__name__}]", *overrides]
-    return execute(resolve(tiny(out, *own)).config)
+    return execute(spec_of(tiny(out, *own)))
 
 
 def test_the_same_bits_either_way(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from suexp.config.compose import resolve
 from suexp.job import build
 from suexp.job import run as job
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from suexp.loss.cross_entropy import CrossEntropy
 from suexp.store.folder import Run
 from suexp.task.base import Task
@@ -52,7 +52,7 @@ def weights(config: dict[str, Any]) -> dict[str, Tensor]:
 @pytest.mark.usefixtures("_tempered")
 def test_it_is_trained_counted_and_taken_over(tmp_path: Path) -> None:
     base = tiny(tmp_path)
-    config = resolve(base).config
+    config = spec_of(base)
     summary = execute(config)
     assert summary["status"] == "finished", summary["error"]
     state = weights(config)
@@ -61,6 +61,6 @@ def test_it_is_trained_counted_and_taken_over(tmp_path: Path) -> None:
     assert summary["cost"]["parameters"] == 1 + sum(
         value.numel() for name, value in state.items() if name.startswith("model.")
     )
-    child = resolve([*base, "trainer.max_steps=0", 'parent=["trainer.max_steps=20"]']).config
+    child = spec_of([*base, "trainer.max_steps=0", 'parent=["trainer.max_steps=20"]'])
     execute(child)
     assert float(weights(child)["loss.temperature"]) == learned

@@ -1,30 +1,29 @@
-import json
 from pathlib import Path
 
 import pytest
 import torch
 
 import suexp
-from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
 from tests.support.tiny import tiny
 
 
 def test_a_finished_run_is_found_again(tmp_path: Path) -> None:
-    config = resolve(tiny(tmp_path)).config
+    config = spec_of(tiny(tmp_path))
     first = execute(config)
     said: list[str] = []
     assert execute(config, said.append) == first
     assert "is finished already" in said[0]
-    again = execute({**config, "rerun": True}, said.append)
+    again = execute(config.changed(lambda own: {**own, "rerun": True}), said.append)
     assert again["started"] >= first["started"]
     assert again["metrics"]["val/loss"] == first["metrics"]["val/loss"]
 
 
 def test_the_summary_says_where_it_comes_from(tmp_path: Path) -> None:
-    summary = execute(resolve(tiny(tmp_path)).config)
+    summary = execute(spec_of(tiny(tmp_path)))
     assert summary["status"] == "finished"
     assert summary["versions"]["torch"] == torch.__version__
     assert summary["threads"] == 1
@@ -37,7 +36,7 @@ def test_the_summary_says_where_it_comes_from(tmp_path: Path) -> None:
 
 
 def test_it_learns_and_beats_the_unigram_model(tmp_path: Path) -> None:
-    config = resolve(tiny(tmp_path, "trainer.max_steps=200", "optimizer.lr=1e-2")).config
+    config = spec_of(tiny(tmp_path, "trainer.max_steps=200", "optimizer.lr=1e-2"))
     metrics = execute(config)["metrics"]
     history = Run(config).history()
     assert metrics["val/loss"] < metrics["val/unigram_loss"] - 0.3
@@ -47,7 +46,7 @@ def test_it_learns_and_beats_the_unigram_model(tmp_path: Path) -> None:
 
 
 def test_the_last_step_is_validated(tmp_path: Path) -> None:
-    config = resolve(tiny(tmp_path, "trainer.max_steps=13")).config
+    config = spec_of(tiny(tmp_path, "trainer.max_steps=13"))
     execute(config)
     steps = [line["step"] for line in Run(config).history() if "val/loss" in line]
     assert steps == [10, 13]
@@ -55,7 +54,7 @@ def test_the_last_step_is_validated(tmp_path: Path) -> None:
 
 def test_nan_stops_the_run_and_names_step_and_checkpoint(tmp_path: Path) -> None:
     overrides = ["optimizer=sgd", "optimizer.lr=1e30", "trainer.gradient_clip_val=null"]
-    config = resolve(tiny(tmp_path, *overrides, "trainer.checkpoint_seconds=0")).config
+    config = spec_of(tiny(tmp_path, *overrides, "trainer.checkpoint_seconds=0"))
     summary = execute(config)
     assert summary["status"] == "failed"
     assert "the loss is nan at step" in summary["error"] or "inf" in summary["error"]
@@ -66,20 +65,20 @@ def test_nan_stops_the_run_and_names_step_and_checkpoint(tmp_path: Path) -> None
 
 
 def test_a_constructor_that_refuses_is_one_line(tmp_path: Path) -> None:
-    config = resolve(tiny(tmp_path, "loss.label_smoothing=1.5")).config
+    config = spec_of(tiny(tmp_path, "loss.label_smoothing=1.5"))
     summary = execute(config)
     assert summary["status"] == "failed"
     assert summary["error"].startswith("CrossEntropy: label_smoothing must lie in [0, 1)")
-    assert json.loads((Run(config).folder / "summary.json").read_text()) == summary
+    assert Run(config).summary() == summary
 
 
 def test_a_child_starts_from_its_parents_weights(tmp_path: Path) -> None:
     parent = tiny(tmp_path)
-    child = resolve([*parent, "trainer.max_steps=0", 'parent=["trainer.max_steps=20"]']).config
-    assert child["parent"]["trainer"]["max_steps"] == 20
+    child = spec_of([*parent, "trainer.max_steps=0", 'parent=["trainer.max_steps=20"]'])
+    assert child.parent.config["trainer"]["max_steps"] == 20
     summary = execute(child)
-    base = resolve(parent).config
-    assert Run(child["parent"]).id == Run(base).id
+    base = spec_of(parent)
+    assert Run(child.parent).id == Run(base).id
     expected = Run(base).summary()
     assert expected is not None
     assert summary["metrics"]["val/loss"] == pytest.approx(
@@ -89,12 +88,12 @@ def test_a_child_starts_from_its_parents_weights(tmp_path: Path) -> None:
 
 def test_a_run_may_be_validated_before_its_first_step(tmp_path: Path) -> None:
     parent = 'parent=["model.norm_order=pre"]'
-    without = resolve(tiny(tmp_path, parent)).config
-    child = resolve(tiny(tmp_path, parent, "trainer.val_at_start=true")).config
+    without = spec_of(tiny(tmp_path, parent))
+    child = spec_of(tiny(tmp_path, parent, "trainer.val_at_start=true"))
     summaries = [execute(without), execute(child)]
     history = [line for line in Run(child).history() if "val/loss" in line]
     assert [line["step"] for line in history] == [0, 10, 20]
-    origin = Run(without["parent"]).summary()
+    origin = Run(without.parent).summary()
     assert origin is not None
     assert history[0]["val/loss"] == pytest.approx(origin["metrics"]["val/loss"], abs=1e-6)
     losses = [each["metrics"]["val/loss"] for each in summaries]
@@ -102,18 +101,18 @@ def test_a_run_may_be_validated_before_its_first_step(tmp_path: Path) -> None:
 
 
 def test_flops_count_the_parents_too(tmp_path: Path) -> None:
-    child = resolve(tiny(tmp_path, "trainer.max_steps=7", 'parent=["trainer.max_steps=20"]')).config
+    child = spec_of(tiny(tmp_path, "trainer.max_steps=7", 'parent=["trainer.max_steps=20"]'))
     costs = execute(child)["cost"]
     assert costs["flops"] == 27 * costs["flops_per_step"]
     twice = ["trainer.max_steps=3", "trainer.accumulate_grad_batches=2"]
-    again = execute(resolve(tiny(tmp_path, *twice)).config)["cost"]
+    again = execute(spec_of(tiny(tmp_path, *twice)))["cost"]
     assert again["flops"] == 6 * costs["flops_per_step"]
 
 
 def test_a_transform_reports_what_it_measured(tmp_path: Path) -> None:
     enlarge = ["transform=enlarge_width", "position=learned", "model.dim=32"]
     overrides = [*enlarge, "trainer.max_steps=2", 'parent=["model.dim=16"]']
-    metrics = execute(resolve(tiny(tmp_path, *overrides)).config)["metrics"]
+    metrics = execute(spec_of(tiny(tmp_path, *overrides)))["metrics"]
     assert 0 < metrics["transform/max_logit_difference"] < 1e-5
 
 
@@ -125,23 +124,23 @@ def test_swapping_attention_without_retraining(tmp_path: Path) -> None:
         "trainer.max_steps=0",
         'parent="attention=softmax trainer.max_steps=20"',
     ]
-    child = resolve(tiny(tmp_path, *convert)).config
-    assert "transform" not in child["parent"]
+    child = spec_of(tiny(tmp_path, *convert))
+    assert "transform" not in child.parent.config
     summary = execute(child)
-    parent = Run(child["parent"]).summary()
+    parent = Run(child.parent).summary()
     assert parent is not None
     difference = summary["metrics"]["val/loss"] - parent["metrics"]["val/loss"]
     assert 0 < abs(difference) < 0.1
 
 
 def test_a_failed_parent_is_named(tmp_path: Path) -> None:
-    child = resolve(
+    child = spec_of(
         tiny(
             tmp_path,
             "trainer.max_steps=0",
             'parent=["trainer.max_steps=5","loss.label_smoothing=2"]',
         )
-    ).config
+    )
     with pytest.raises(UserError, match=r"the parent run \w+ failed: CrossEntropy"):
         execute(child)
 
@@ -158,7 +157,7 @@ def test_python_api(tmp_path: Path) -> None:
 
 
 def test_what_an_optimizer_refuses_is_one_line(tmp_path: Path) -> None:
-    summary = execute(resolve(tiny(tmp_path, "optimizer=lion", "optimizer.lr=0")).config)
+    summary = execute(spec_of(tiny(tmp_path, "optimizer=lion", "optimizer.lr=0")))
     assert summary["status"] == "failed"
     assert summary["mistake"]
     assert "lr" in summary["error"]

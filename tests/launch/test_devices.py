@@ -9,11 +9,11 @@ import pytorch_lightning as pl
 import torch
 
 from suexp.code.instantiate import instantiate
-from suexp.config.compose import resolve
 from suexp.data.counter import Counter
 from suexp.job.batches import Loading
 from suexp.job.run import execute
 from suexp.launch.processes import run_one
+from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
 from suexp.task.estimation import EstimationTask
 from tests.support.processes import two_processes
@@ -29,12 +29,12 @@ def test_two_processes_equal_one(tmp_path: Path, strategy: str) -> None:
     # FSDP2 clips no gradients through Lightning, so nobody does here.
     common = [*OVERRIDES, "trainer.gradient_clip_val=null", "trainer.limit_val_batches=1.0"]
     common += ["data.block_size=27", "data.eval_batch_size=2200", "attention=performer"]
-    config = resolve(tiny(tmp_path, *common)).config
-    rows = len(instantiate(config["data"]).splits()["validation"])
+    config = spec_of(tiny(tmp_path, *common))
+    rows = len(instantiate(config.config["data"]).splits()["validation"])
     assert (rows % 2, -(-rows // 2200) % 2) == (1, 1), rows
     single = execute(config)
     two = [item for item in tiny(tmp_path, *common) if item != "trainer=cpu"]
-    config_of_two = resolve([*two, f"trainer={strategy}", "trainer.accelerator=cpu"]).config
+    config_of_two = spec_of([*two, f"trainer={strategy}", "trainer.accelerator=cpu"])
     several = two_processes(config_of_two)
     for ours, theirs in zip(Run(config).history(), Run(config_of_two).history(), strict=True):
         assert ours.keys() == theirs.keys()
@@ -100,11 +100,11 @@ def test_a_parent_on_several_devices_is_trained_first(tmp_path: Path) -> None:
     """Lightning itself starts the second process of each run."""
     several = [item for item in tiny(tmp_path, *OVERRIDES) if item != "trainer=cpu"]
     several += ["trainer=ddp", "trainer.accelerator=cpu", 'parent=["seed=5"]']
-    config = resolve(several).config
+    config = spec_of(several)
     summary = run_one(config)
     assert summary is not None
     assert summary["status"] == "finished", summary["error"]
-    parent = Run(config["parent"]).summary()
+    parent = Run(config.parent).summary()
     assert parent is not None
     assert parent["metrics"]["train/loss"] > summary["metrics"]["train/loss"]
 
@@ -113,7 +113,7 @@ def test_the_others_say_what_stopped_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     large = ("optimizer=sgd", "optimizer.lr=1e30", "trainer.gradient_clip_val=null")
-    config = resolve(tiny(tmp_path, *large)).config
+    config = spec_of(tiny(tmp_path, *large))
     Run(config).folder.mkdir(parents=True)
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert execute(config)["status"] == "failed"
@@ -125,7 +125,7 @@ def test_only_the_first_process_writes_the_run_s_files(
 ) -> None:
     """Two that write the same table take each other's half-written file away."""
     rows = ("callback=update_size", "callbacks.update_size.every=1")
-    config = resolve(tiny(tmp_path, *rows, "trainer.max_steps=2")).config
+    config = spec_of(tiny(tmp_path, *rows, "trainer.max_steps=2"))
     folder = Run(config).folder
     folder.mkdir(parents=True)
     monkeypatch.setenv("LOCAL_RANK", "1")
@@ -134,5 +134,5 @@ def test_only_the_first_process_writes_the_run_s_files(
     for name in ("table.jsonl", "summary.json", "config.yaml"):
         assert not (folder / name).exists()
     monkeypatch.setenv("LOCAL_RANK", "0")
-    execute({**config, "rerun": True})
+    execute(config.changed(lambda own: {**own, "rerun": True}))
     assert Run(config).tables().keys() == {"update"}

@@ -15,12 +15,13 @@ from hydra.core.utils import JobStatus
 from hydra_plugins.suexp_launcher._base import job_returns
 from hydra_plugins.suexp_launcher.ray_launcher import RayLauncher
 from hydra_plugins.suexp_launcher.submitit_launcher import SubmititLauncher
-from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.job.run import execute
 from suexp.launch.processes import run_elsewhere
 from suexp.launch.saved_config import save
+from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
+from suexp.store.spec import RunSpec
 from tests.support.tiny import tiny
 
 STEPS = ("trainer.max_steps=30", "trainer.val_check_interval=15", "trainer.checkpoint_seconds=0")
@@ -69,9 +70,9 @@ def test_a_killed_worker_s_run_is_taken_over(
     engine: Any, seeds: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     batch = [tiny(tmp_path / "out", *STEPS, f"seed={seed}") for seed in seeds]
-    expected = [execute(resolve(tiny(tmp_path / "own", *x[-4:])).config) for x in batch]
+    expected = [execute(spec_of(tiny(tmp_path / "own", *x[-4:]))) for x in batch]
     killed: list[int] = []
-    run = Run(resolve(batch[0]).config)
+    run = Run(spec_of(batch[0]))
     watcher = threading.Thread(target=kill_once, args=(run, killed))
     watcher.start()
     returns = engine(tmp_path, 1).launch(batch, 0)
@@ -105,9 +106,9 @@ def test_a_run_that_dies_again_and_again_leaves_the_others_alone(
     batch = [tiny(tmp_path, *short, f"seed={seed}") for seed in (0, 1)]
     begun: list[int] = []
 
-    def begin(config: dict[str, Any], run: Run) -> Done:
-        begun.append(config["seed"])
-        return Done(-9 if config["seed"] == 0 else save(config)())
+    def begin(spec: RunSpec) -> Done:
+        begun.append(spec.seed)
+        return Done(-9 if spec.seed == 0 else save(spec)())
 
     first, second = run_elsewhere(batch, 1, 1, begin, retries)
     assert first is None
@@ -132,9 +133,9 @@ def test_the_command_with_an_engine(tmp_path: Path) -> None:
 
 
 def test_a_saved_run_runs_where_it_is_called(tmp_path: Path) -> None:
-    config = resolve(tiny(tmp_path, "trainer.max_steps=2", "trainer.val_check_interval=2")).config
+    config = spec_of(tiny(tmp_path, "trainer.max_steps=2", "trainer.val_check_interval=2"))
     saved = save(config)
-    assert saved.config == Run(config).folder / "config.yaml"
+    assert saved.path.parent == Run(config).folder
     assert saved() == 0
     assert Run(config).finished
 

@@ -1,5 +1,6 @@
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,18 +9,19 @@ import pytest
 
 from hydra_plugins.suexp_launcher.local_launcher import LocalLauncher
 from suexp.config import compose
-from suexp.config.compose import resolve
 from suexp.experiment.conduct import conduct
 from suexp.experiment.plan import flatten, plan
 from suexp.launch.processes import _as_child, _order, preload, run_all, run_elsewhere
-from suexp.store import signature
+from suexp.launch.spec import spec_of
+from suexp.store import identity
 from suexp.store.folder import Run
+from suexp.store.spec import RunSpec
 from tests.support.tiny import forget_compositions
 
 
-def config(out: Path, seed: int, parent: str | None = None) -> dict[str, Any]:
+def config(out: Path, seed: int, parent: str | None = None) -> RunSpec:
     own = [] if parent is None else [f"parent=['{parent}']"]
-    return resolve((f"seed={seed}", f"out={out}", *own)).config
+    return spec_of((f"seed={seed}", f"out={out}", *own))
 
 
 def test_runs_that_wait_for_a_shared_parent_start_last(tmp_path: Path) -> None:
@@ -39,23 +41,25 @@ def test_a_finished_parent_keeps_nobody_waiting(tmp_path: Path, monkeypatch) -> 
 def test_the_fork_server_imports_what_runs_are_built_of(tmp_path: Path) -> None:
     """Else each of its children would."""
     own = (f"out={tmp_path}", "attention=performer", "logger=none")
-    modules = preload(resolve(own).config)
+    spec = spec_of(own)
+    modules = preload(spec)
     assert {"suexp.attention.performer", "suexp.task.causal_lm", "suexp.data.pydoc"} <= {*modules}
     assert "suexp.attention.softmax" not in modules
-    strange = {"model": {"_target_": "my_package.Model", "parts": [{"_target_": "suexp.norm.RMS"}]}}
-    assert [module for module in preload(strange) if module not in modules] == ["suexp.norm"]
+    code = {**spec.identity.code, "my_package.model": "0"}
+    assert preload(replace(spec, identity=replace(spec.identity, code=code))) == modules
 
 
 def test_parents_of_a_child_process_share_its_threads() -> None:
     """Else each would train on all cores, beside the other processes' parents."""
-    config = resolve(flatten([{"parent": ["seed=2", {"parent": ["seed=3"]}]}])).config
+    config = spec_of(flatten([{"parent": ["seed=2", {"parent": ["seed=3"]}]}]))
     own = _as_child(config, 1)
-    assert (own["threads"], own["parent"]["threads"], own["parent"]["parent"]["threads"]) == (
-        1,
-    ) * 3
-    assert not own["parent"]["parent"]["trainer"]["enable_progress_bar"]
-    assert Run(own["parent"]).id == Run(config["parent"]).id
-    assert config["threads"] is None
+    assert own.parent is not None
+    assert own.parent.parent is not None
+    family = (own, own.parent, own.parent.parent)
+    assert [member.config["threads"] for member in family] == [1, 1, 1]
+    assert not own.parent.parent.config["trainer"]["enable_progress_bar"]
+    assert own.parent.id == config.parent.id
+    assert config.config["threads"] is None
 
 
 def test_finished_runs_are_found_by_little_work(
@@ -79,9 +83,9 @@ def test_finished_runs_are_found_by_little_work(
         monkeypatch.setattr(where, name, call)
 
     forget_compositions()
-    signature._data.cache_clear()
+    identity._data.cache_clear()
     counted(compose, "_compose")
-    counted(signature, "instantiate")
+    counted(identity, "instantiate")
     counted(Run, "summary")
     monkeypatch.delitem(sys.modules, "suexp.job.run", raising=False)
     assert conduct(arguments, LocalLauncher(None)) == 0
@@ -98,9 +102,9 @@ def test_a_failed_run_stops_the_others_only_if_it_is_asked_to(
     """The same for all launchers: those of children, of submitit and of Ray share the second."""
     seen = []
 
-    def fails(config: dict[str, Any], _: Any) -> Any:
-        seen.append(config["seed"])
-        run = Run(config)
+    def fails(spec: RunSpec, *_: Any) -> Any:
+        seen.append(spec.seed)
+        run = Run(spec)
         run.folder.mkdir(parents=True)
         summary = {"status": "failed", "error": "no", "mistake": False}
         run.finish(summary)

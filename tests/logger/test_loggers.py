@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import wandb
 
-from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.job.checkpoint import Checkpoints
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from suexp.logger import Wandb
 from suexp.store.folder import Run
 from suexp.store.provenance import provenance
@@ -23,7 +23,7 @@ from tests.support.tiny import tiny
 
 
 def finished(overrides: list[str]) -> Run:
-    config = resolve(overrides).config
+    config = spec_of(overrides)
     summary = execute(config)
     assert summary["status"] == "finished", summary["error"]
     return Run(config)
@@ -65,7 +65,7 @@ def resumed(tmp_path_factory: pytest.TempPathFactory) -> Run:
             "attention=performer",
             "trainer.log_every_n_steps=1",
         )
-        config = resolve(overrides).config
+        config = spec_of(overrides)
         killed(config)
         steps = [line["step"] for line in Run(config).history()]
         assert steps == list(range(1, 14))
@@ -115,7 +115,7 @@ def test_wandb_gets_the_config_and_nothing_of_the_environment(
     resumed: Run, read_back: Offline
 ) -> None:
     config = read_back.config
-    del config["code"]
+    del config.config["code"]
     assert config == json.loads(json.dumps(resumed.config))
     assert "planted" not in read_back.text
     for path in resumed.folder.rglob("*"):

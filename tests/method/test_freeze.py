@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from suexp.code.instantiate import instantiate
-from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.job.build import build
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from suexp.method.freeze import Freeze
 from suexp.store.folder import Run
 
@@ -23,9 +23,9 @@ DIGITS = [
 
 
 def built(*overrides):
-    config = resolve([*DIGITS, *overrides]).config
-    data = instantiate(config["data"])
-    return build(config, data), data
+    config = spec_of([*DIGITS, *overrides])
+    data = instantiate(config.config["data"])
+    return build(config.config, data), data
 
 
 def test_only_the_classifier_learns():
@@ -49,7 +49,7 @@ def test_a_regular_expression_chooses():
 
 
 def test_a_run_leaves_the_rest_as_it_was(tmp_path: Path) -> None:
-    config = resolve(
+    config = spec_of(
         [
             *DIGITS,
             "trainer=cpu",
@@ -59,11 +59,11 @@ def test_a_run_leaves_the_rest_as_it_was(tmp_path: Path) -> None:
             f"out={tmp_path}",
             "parent=['trainer.max_steps=0']",
         ]
-    ).config
+    )
     summary = execute(config, print)
     assert summary["status"] == "finished", summary["error"]
     states = []
-    for one in (config["parent"], config):
+    for one in (config.parent, config):
         (path,) = Run(one).checkpoints()
         states.append(torch.load(path, weights_only=True)["state_dict"])
     for name, value in states[0].items():

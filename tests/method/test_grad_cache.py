@@ -16,6 +16,7 @@ from suexp.errors import UserError
 from suexp.job.checkpoint import Interrupted
 from suexp.job.recorder import Recorder
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from suexp.method import GradCache, NaiveAccumulation
 from suexp.method._chunked import RandomState, direct_gradient
 from suexp.store.folder import Run
@@ -224,7 +225,7 @@ def weights(config: dict[str, Any]) -> dict[str, Tensor]:
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_a_run_in_chunks_is_the_run_in_whole(tmp_path: Path, precision: str) -> None:
     extra = [f"out={tmp_path}", f"trainer.precision={precision}"]
-    configs = [resolve([*RUN, *extra, *method]).config for method in ([], CACHE)]
+    configs = [spec_of([*RUN, *extra, *method]) for method in ([], CACHE)]
     for config in configs:
         summary = execute(config)
         assert summary["status"] == "finished", summary["error"]
@@ -239,7 +240,7 @@ def test_the_logged_loss_is_the_loss(tmp_path: Path) -> None:
     extra = [f"out={tmp_path}", "trainer.max_steps=1"]
     losses = []
     for method in ([], CACHE, ["method=naive_accumulation"]):
-        summary = execute(resolve([*RUN, *extra, *method]).config)
+        summary = execute(spec_of([*RUN, *extra, *method]))
         assert summary["status"] == "finished", summary["error"]
         losses.append(summary["metrics"]["train/loss"])
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
@@ -250,9 +251,9 @@ def test_an_interrupted_run_goes_on_bit_by_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     method = [*CACHE, "model.dropout=0.2"]
-    whole = resolve([*RUN, *method, f"out={tmp_path / 'whole'}"]).config
+    whole = spec_of([*RUN, *method, f"out={tmp_path / 'whole'}"])
     execute(whole)
-    parts = resolve([*RUN, *method, f"out={tmp_path / 'parts'}"]).config
+    parts = spec_of([*RUN, *method, f"out={tmp_path / 'parts'}"])
     after_step = Recorder.on_train_batch_end
 
     def stop(self: Any, trainer: Any, *rest: Any) -> None:
@@ -272,11 +273,11 @@ def test_an_interrupted_run_goes_on_bit_by_bit(
 @pytest.mark.slow
 @pytest.mark.parametrize("method", [CACHE, []], ids=["grad_cache", "direct"])
 def test_two_processes_contrast_the_batch_of_both(tmp_path: Path, method: list[str]) -> None:
-    single = resolve([*RUN, f"out={tmp_path / 'one'}"]).config
+    single = spec_of([*RUN, f"out={tmp_path / 'one'}"])
     assert execute(single)["status"] == "finished"
     two = [item for item in RUN if item != "trainer=cpu"]
     ddp = ["trainer=ddp", "trainer.accelerator=cpu", f"out={tmp_path / 'two'}"]
-    several = resolve([*two, *ddp, *method]).config
+    several = spec_of([*two, *ddp, *method])
     assert two_processes(several)["status"] == "finished"
     for name, value in weights(single).items():
         torch.testing.assert_close(weights(several)[name], value, atol=1e-5, rtol=1e-5)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from suexp.config.compose import resolve
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from suexp.method import GradCache, NaiveAccumulation
 from suexp.store.folder import Run
 from tests.method.toy import COSINE, cosine, error, gradient, toy
@@ -44,7 +44,7 @@ def test_a_per_sample_loss_is_accumulated_exactly(tmp_path: Path) -> None:
     method = ["method=naive_accumulation", "method.naive_accumulation.chunk_size=5"]
     weights = []
     for extra in ([], method):
-        config = resolve([*digits, *short, "threads=1", *extra]).config
+        config = spec_of([*digits, *short, "threads=1", *extra])
         summary = execute(config)
         assert summary["status"] == "finished", summary["error"]
         state = torch.load(Run(config).checkpoints()[0], weights_only=True)["state_dict"]

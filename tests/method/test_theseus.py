@@ -17,6 +17,7 @@ from suexp.data.digits import Digits
 from suexp.errors import UserError
 from suexp.init import Default
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from suexp.loss import CrossEntropy
 from suexp.mask import Bidirectional, Causal
 from suexp.method.base import Skip
@@ -437,7 +438,7 @@ def test_refused_when_composed() -> None:
 def test_killed_and_restarted_equals_uninterrupted(tmp_path: Path) -> None:
     extra = ["model.dropout=0.1", "trainer.max_steps=60", "trainer.checkpoint_seconds=0"]
     configs = [
-        resolve([*DIGITS, *STAGED, *extra, f"out={tmp_path / name}"]).config
+        spec_of([*DIGITS, *STAGED, *extra, f"out={tmp_path / name}"])
         for name in ("killed", "whole")
     ]
     execute(configs[0]["parent"])
@@ -462,7 +463,7 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
         *("trainer=ddp", "trainer.accelerator=cpu"),
         f'parent=["model.num_layers=2",{",".join(trainer)}]',
     ]
-    runs = [resolve(overrides).config for overrides in (common, several)]
+    runs = [spec_of(overrides) for overrides in (common, several)]
     assert execute(runs[0])["status"] == "finished"
     assert two_processes(runs[1])["status"] == "finished"
     assert Run(runs[0]["parent"]).id == Run(runs[1]["parent"]).id
@@ -478,17 +479,15 @@ def test_three_stages(tmp_path: Path) -> None:
     compression = ",".join(
         f'"{item}"'.replace('=["', '=[\\"').replace('"]"', '\\"]"') for item in STAGED
     )
-    config = resolve(
-        [*DIGITS, f"out={tmp_path}", "model.num_layers=1", f"parent=[{compression}]"]
-    ).config
-    assert config["parent"]["method"]["theseus"]["replacing_rate"] == 0.5
-    assert config["parent"]["parent"]["model"]["num_layers"] == 2
-    assert not config["parent"]["parent"]["method"]
+    config = spec_of([*DIGITS, f"out={tmp_path}", "model.num_layers=1", f"parent=[{compression}]"])
+    assert config.parent.config["method"]["theseus"]["replacing_rate"] == 0.5
+    assert config.parent.parent.config["model"]["num_layers"] == 2
+    assert not config.parent.parent.config["method"]
     notes: list[str] = []
     summary = execute(config, notes.append)
     assert summary["status"] == "finished", summary["error"]
     assert len(list((tmp_path / "runs").iterdir())) == 3
-    compressed = execute(config["parent"], notes.append)  # found, not run again
+    compressed = execute(config.parent, notes.append)  # found, not run again
     assert compressed["metrics"]["train/replacing_rate"] == 0.5
     assert compressed["cost"]["parameters"] == summary["cost"]["parameters"]
     assert 0 < compressed["metrics"]["val/accuracy"] < 1
@@ -497,7 +496,7 @@ def test_three_stages(tmp_path: Path) -> None:
 def test_real_texts_of_119_classes(tmp_path: Path, shared_data: Path) -> None:
     """The post's own data, from JSON lines."""
     folder = shared_data / "iflytek"
-    config = resolve(
+    config = spec_of(
         [
             *(item for item in DIGITS if not item.startswith(("data", "position.max"))),
             *("data=files", "data.kind=classification", "data.tokenizer=bytes"),
@@ -507,12 +506,12 @@ def test_real_texts_of_119_classes(tmp_path: Path, shared_data: Path) -> None:
             *STAGED,
             f"out={tmp_path}",
         ]
-    ).config
+    )
     summary = execute(config, lambda _: None)
     assert summary["status"] == "finished", summary["error"]
     assert 0 <= summary["metrics"]["val/accuracy"] < 0.2
     state = torch.load(Run(config).checkpoints()[0], weights_only=True)["state_dict"]
     assert state["model.classifier.weight"].shape == (119, 8)
-    parent = torch.load(Run(config["parent"]).checkpoints()[0], weights_only=True)["state_dict"]
+    parent = torch.load(Run(config.parent).checkpoints()[0], weights_only=True)["state_dict"]
     for name in ("model.classifier.weight", "model.classifier.bias"):
         assert torch.equal(state[name], parent[name])  # frozen, and the predecessor's

@@ -9,6 +9,7 @@ from torch.distributions import Bernoulli, Normal
 from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.init import Default
+from suexp.launch.spec import spec_of
 from suexp.model import VAE, BernoulliVAE
 
 
@@ -150,7 +151,7 @@ def test_refused_when_composed(choices: list[str], line: str) -> None:
 
 
 def test_composes() -> None:
-    config = resolve([*NOISY, "loss=iwae"]).config
+    config = spec_of([*NOISY, "loss=iwae"])
     assert "attention" not in config
-    assert config["loss"]["num_samples"] == 5
+    assert config.config["loss"]["num_samples"] == 5
     resolve(["task=autoencoding", "model=bernoulli_vae", "data=idx", "data.pixels=binary"])

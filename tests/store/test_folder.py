@@ -6,13 +6,19 @@ import pytest
 
 from suexp.errors import UserError
 from suexp.logger.jsonl import Jsonl
-from suexp.store.folder import Run, read_history
+from suexp.store.folder import RECORDS, Run, read_history
+from suexp.store.spec import RunSpec
 from tests.support.processes import FORKS
 
 
 def config(out: Path, **changes: object) -> dict[str, object]:
     data = {"_target_": "suexp.data.counter.Counter", "num_samples": 4, "batch_size": 2}
-    return {"out": str(out), "seed": 0, "data": data, "trainer": {"max_steps": 3}, **changes}
+    own = {"out": str(out), "seed": 0, "data": data, "trainer": {"max_steps": 3}}
+    return {**own, "allow_targets": [], "threads": None, **changes}
+
+
+def run_of(out: Path, **changes: object) -> Run:
+    return Run(RunSpec.of(config(out, **changes)))
 
 
 def test_a_repeated_step_replaces_itself(tmp_path: Path) -> None:
@@ -41,15 +47,15 @@ def test_values_that_json_has_no_word_for(tmp_path: Path) -> None:
 
 
 def test_volatile_keys_do_not_change_the_run(tmp_path: Path) -> None:
-    base = Run(config(tmp_path))
-    assert Run(config(tmp_path, logger={"csv": {}}, threads=3, rerun=True)).id == base.id
-    assert Run(config(tmp_path, seed=1)).id != base.id
-    assert Run(config(tmp_path, trainer={"max_steps": 4})).id != base.id
-    assert Run(config(tmp_path, parent=config(tmp_path))).id != base.id
+    base = run_of(tmp_path)
+    assert run_of(tmp_path, logger={"csv": {}}, threads=3, rerun=True).id == base.id
+    assert run_of(tmp_path, seed=1).id != base.id
+    assert run_of(tmp_path, trainer={"max_steps": 4}).id != base.id
+    assert run_of(tmp_path, parent=config(tmp_path)).id != base.id
 
 
 def test_summary_ends_a_run(tmp_path: Path) -> None:
-    run = Run(config(tmp_path))
+    run = run_of(tmp_path)
     with run.lock():
         assert not run.finished
         run.finish({"status": "finished"})
@@ -62,19 +68,51 @@ def test_summary_ends_a_run(tmp_path: Path) -> None:
 
 
 def test_a_finished_run_s_files_are_as_it_left_them(tmp_path: Path) -> None:
-    run = Run(config(tmp_path))
+    run = run_of(tmp_path)
     with run.lock():
+        run.start(threads=1)
         run.folder.joinpath("metrics.jsonl").write_text('{"step": 1, "a": 1.0}\n')
-        run.finish({"status": "finished"})
+        run.write_table([{"table": "t", "x": 1.0}])
+        run.finish({"status": "finished", "metrics": {"a": 1.0}})
         assert run.finished
-        run.folder.joinpath("metrics.jsonl").write_text('{"step": 1, "a": 2.0}\n')
-        assert not run.finished
-        run.folder.joinpath("metrics.jsonl").unlink()
-        assert not run.finished
+        for name in (*RECORDS, "summary.json"):
+            path = run.folder / name
+            content = path.read_bytes()
+            path.write_bytes(content.replace(b"e", b"E", 1))
+            assert not run.finished, name
+            path.unlink()
+            assert not run.finished, name
+            path.write_bytes(content)
+        assert run.finished
+
+
+def test_an_edited_summary_is_no_summary(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    with run.lock():
+        run.finish({"status": "failed", "metrics": {"val/loss": float("nan"), "b": 0.1 + 0.2}})
+    found = run.summary()
+    assert found is not None
+    assert found["metrics"]["b"] == 0.30000000000000004
+    path = run.folder / "summary.json"
+    path.write_text(path.read_text().replace('"failed"', '"finished"'))
+    assert run.summary() is None
+
+
+def test_a_run_that_has_a_checkpoint_keeps_its_number_of_threads(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    with run.lock():
+        assert run.threads() is None
+        run.start(threads=3)
+        assert run.threads() is None  # nothing was computed with them that is left
+        (run.folder / "checkpoints").mkdir()
+        (run.folder / "checkpoints" / "step=1.ckpt").touch()
+        assert run.threads() == 3
+        run.folder.joinpath("begun.json").write_text("{")
+        assert run.threads() is None
 
 
 def test_what_a_killed_process_left_half_written_goes(tmp_path: Path) -> None:
-    run = Run(config(tmp_path))
+    run = run_of(tmp_path)
     part = run.folder / "checkpoints" / "step=3.ckpt.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(b"half")
@@ -83,7 +121,7 @@ def test_what_a_killed_process_left_half_written_goes(tmp_path: Path) -> None:
 
 
 def _hold(out: Path, ready: Any, seen: Any) -> None:
-    with Run(config(out)).lock():
+    with run_of(out).lock():
         ready.set()
         seen.wait(60)
 
@@ -94,7 +132,7 @@ def test_a_second_process_says_that_it_waits(tmp_path: Path) -> None:
     process.start()
     assert ready.wait(60)
     said: list[str] = []
-    run = Run(config(tmp_path))
+    run = run_of(tmp_path)
 
     def note(text: str) -> None:
         said.append(text)
@@ -110,6 +148,6 @@ def test_an_unwritable_folder_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(UserError, match=r"cannot write to .*file.*out=DIR"),
-        Run(config(tmp_path / "file")).lock(),
+        run_of(tmp_path / "file").lock(),
     ):
         pass

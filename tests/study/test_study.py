@@ -19,9 +19,9 @@ import pytest
 from filelock import FileLock
 
 from suexp.cli import main
-from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from suexp.store.folder import Run, exit_code
 from suexp.study.study import Settings, conduct
 from tests.job.test_checkpoint import assert_equal
@@ -62,7 +62,7 @@ def pruned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 
 def config_of(out: Path, rate: float) -> dict[str, Any]:
-    return resolve(tiny(out, *STEPS, f"optimizer.lr={rate}")).config
+    return spec_of(tiny(out, *STEPS, f"optimizer.lr={rate}"))
 
 
 def written(out: Path) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def test_a_pruned_run_goes_on_as_if_nothing_had_been(
 ) -> None:
     shutil.copytree(pruned[0] / "runs", tmp_path / "on" / "runs")
     config = config_of(tmp_path / "on", RATES[1])
-    assert config["study"]["name"] is None
+    assert config.config["study"]["name"] is None
     said: list[str] = []
     assert execute(config, said.append)["status"] == "finished"
     assert said == [f"run {Run(config).id} goes on from step=11"]
@@ -122,7 +122,7 @@ def test_what_a_study_leaves_behind(pruned: tuple[Path, str]) -> None:
     assert results["best"]["value"] == (best.summary() or {})["metrics"]["val/loss"]
     program, *overrides = shlex.split(results["best"]["command"])
     assert program == "suexp"
-    assert Run(resolve(overrides).config).id == best.id
+    assert Run(spec_of(overrides)).id == best.id
     assert results["best"]["command"] in said
     rows = [line for line in said.splitlines() if "│" in line]
     assert [re.split(r"\s*│\s*", row)[1:3] for row in rows] == [["0", "finished"], ["1", "pruned"]]
@@ -204,8 +204,8 @@ def test_killed_and_taken_up_a_study_ends_with_its_trials(
 def test_a_study_out_of_reach_stops_no_training(tmp_path: Path) -> None:
     place = ("study.name=gone", "study.trial=0", f"study.storage='sqlite:///{tmp_path}/none.db'")
     said: list[str] = []
-    config = resolve(tiny(tmp_path, *STEPS, *place)).config
-    assert Run(config).id == Run(resolve(tiny(tmp_path, *STEPS)).config).id
+    config = spec_of(tiny(tmp_path, *STEPS, *place))
+    assert Run(config).id == Run(spec_of(tiny(tmp_path, *STEPS))).id
     assert execute(config, said.append)["status"] == "finished"
     (line,) = said
     assert line.startswith(f"run {Run(config).id} cannot reach its study, and goes on: ")
@@ -225,14 +225,14 @@ class Fake:
     def launch(self, batch: Sequence[Sequence[str]], first: int) -> None:
         self.batches.append(len(batch))
         for overrides in batch:
-            run = Run(resolve(tuple(overrides)).config)
+            run = Run(spec_of(tuple(overrides)))
             run.folder.mkdir(parents=True, exist_ok=True)
             summary = {"id": run.id, "error": None, "status": "finished"}
             run.finish(summary | self.outcome(run.config))
 
 
 def loss(config: dict[str, Any]) -> dict[str, Any]:
-    return {"metrics": {"val/loss": abs(config["optimizer"]["lr"] - 0.3)}}
+    return {"metrics": {"val/loss": abs(config.config["optimizer"]["lr"] - 0.3)}}
 
 
 def search(out: Path, launcher: Fake, *arguments: str, **settings: Any) -> int:
@@ -284,7 +284,7 @@ def test_a_wide_launcher_does_not_get_all_trials_of_tpe(
 
 def test_runs_that_exist_are_told_from_their_history(tmp_path: Path) -> None:
     for rate in ("0.25", "0.75"):
-        run = Run(resolve(tiny(tmp_path, f"optimizer.lr={rate}")).config)
+        run = Run(spec_of(tiny(tmp_path, f"optimizer.lr={rate}")))
         run.folder.mkdir(parents=True)
         lines = [{"step": 0, "val/loss": 9.0}, {"step": 5, "val/loss": 3.0}, {"step": 7, "x": 1}]
         (run.folder / "metrics.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
@@ -302,7 +302,7 @@ def test_runs_that_exist_are_told_from_their_history(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("on_error", "made"), [("continue", 4), ("stop", 2)])
 def test_a_trial_that_fails(tmp_path: Path, on_error: str, made: int) -> None:
     def outcome(config: dict[str, Any]) -> dict[str, Any]:
-        lr = config["optimizer"]["lr"]
+        lr = config.config["optimizer"]["lr"]
         if lr == 0.2:
             return {"status": "failed", "error": "the loss is nan", "metrics": {}}
         return {"metrics": {"val/loss": "nan"}} if lr == 0.3 else loss(config)

@@ -9,12 +9,12 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from suexp.config.compose import resolve
 from suexp.launch.processes import preload
+from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(preload(resolve([]).config))
+FORKS.set_forkserver_preload(preload(spec_of([])))
 
 
 def apart(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -5,7 +5,7 @@ from types import ModuleType
 
 from suexp.code import reach, source
 from suexp.config import compose
-from suexp.store import signature
+from suexp.store import identity
 
 TINY = (
     "data.tokenizer=bytes",
@@ -47,7 +47,7 @@ def forget_compositions() -> None:
 
 def forget_code() -> None:
     """Make the next look at source files read them anew."""
-    _forget(reach, signature, source)
+    _forget(reach, identity, source)
 
 
 def _forget(*modules: ModuleType) -> None:

@@ -14,6 +14,7 @@ from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.job.build import build
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
 from suexp.task.adversarial import Adversarial
 from tests.job.test_checkpoint import assert_equal, weights
@@ -37,14 +38,14 @@ SMALL = (
 
 
 def config(out: Path, *overrides: str) -> dict[str, Any]:
-    return resolve([*SMALL, f"out={out}", *overrides]).config
+    return spec_of([*SMALL, f"out={out}", *overrides])
 
 
 def task_and_batch(*overrides: str) -> tuple[Adversarial, dict[str, Tensor]]:
     chosen = config(Path("unused"), *overrides)
-    data = instantiate(chosen["data"])
+    data = instantiate(chosen.config["data"])
     torch.manual_seed(0)
-    task = build(chosen, data)
+    task = build(chosen.config, data)
     assert isinstance(task, Adversarial)
     return task, data.collate(data.splits()["train"].__getitems__(list(range(8))))
 
@@ -128,7 +129,7 @@ def test_resumed_from_the_middle_equals_uninterrupted(method: str, tmp_path: Pat
     chosen = config(tmp_path, *extra)
     whole = execute(chosen)
     expected = weights(Run(chosen))
-    trainer = {**chosen["trainer"], "max_steps": 13}
+    trainer = {**chosen.config["trainer"], "max_steps": 13}
     half = {**chosen, "trainer": trainer}
     assert execute(half)["status"] == "finished"
     for path in (Run(chosen).folder / "summary.json", *Run(chosen).checkpoints()):
@@ -258,7 +259,7 @@ def test_operations_include_the_methods_own() -> None:
 
 def test_images_leave_a_picture(tmp_path: Path) -> None:
     digits = [item for item in SMALL if not item.startswith("data.num")]
-    chosen = resolve([*digits, "data=digits", f"out={tmp_path}", "trainer.max_steps=2"]).config
+    chosen = spec_of([*digits, "data=digits", f"out={tmp_path}", "trainer.max_steps=2"])
     summary = execute(chosen)
     assert summary["status"] == "finished", summary["error"]
     assert "val/modes" not in summary["metrics"]
@@ -287,7 +288,7 @@ def test_two_processes_share_the_batch(method: str, tmp_path: Path) -> None:
     several = [item for item in SMALL if item != "trainer=cpu"]
     several += ["trainer=ddp", "trainer.accelerator=cpu", "task.n_critic=2", "task.ema_decay=0.9"]
     several += ["data.eval_batch_size=10"]  # a share of the validation split for each
-    chosen = resolve([*several, f"method={method}", f"out={tmp_path}"]).config
+    chosen = spec_of([*several, f"method={method}", f"out={tmp_path}"])
     summary = two_processes(chosen)
     assert summary["cost"]["steps"] == 20
     assert summary["metrics"]["val/w1"] < 3

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from suexp.config.compose import resolve
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 
 QUIET = [
     "trainer.enable_progress_bar=false",
@@ -22,7 +22,7 @@ SMALL = ["model.hidden_dims=[8]", "model.latent_dim=2", "task.eval_num_samples=[
 
 
 def run(tmp_path: Path, *overrides: str) -> dict[str, Any]:
-    config = resolve([*overrides, *QUIET, f"out={tmp_path}"]).config
+    config = spec_of([*overrides, *QUIET, f"out={tmp_path}"])
     summary = execute(config, lambda _: None)
     assert summary["status"] == "finished", summary["error"]
     return {**summary, "folder": tmp_path / "runs" / summary["id"]}
@@ -118,7 +118,7 @@ def test_continuous_data_have_no_bits(tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_are_one_line(tmp_path: Path, override: str, line: str) -> None:
-    config = resolve([*PPCA, override, *QUIET, f"out={tmp_path}"]).config
+    config = spec_of([*PPCA, override, *QUIET, f"out={tmp_path}"])
     summary = execute(config, lambda _: None)
     assert summary["mistake"]
     assert line in summary["error"]

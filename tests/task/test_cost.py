@@ -17,6 +17,7 @@ from suexp.costs import Layer, formulas_of
 from suexp.errors import UserError
 from suexp.init.default import Default
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from suexp.mask.bidirectional import Bidirectional
 from suexp.mask.causal import Causal
 from suexp.model.transformer import Transformer
@@ -234,7 +235,7 @@ def test_runs_from_the_command_line(tmp_path: Path):
     arguments = ["task=cost", "attention=performer", "model.dim=16", "task.lengths=[8,16]"]
     arguments += ["data.num_samples=2", "data.batch_size=1", "task.least_seconds=0", "threads=1"]
     arguments += ["task.measure=false", "trainer.enable_progress_bar=false", f"out={tmp_path}"]
-    summary = execute(resolve(arguments).config, lambda _: None)
+    summary = execute(spec_of(arguments), lambda _: None)
     assert summary["status"] == "finished"
     assert summary["metrics"]["test/flops_error"] == 0
     (table,) = tmp_path.glob("runs/*/table.jsonl")

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from suexp.config.compose import resolve
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
 from suexp.task.enlargement_error import EnlargementError, network
 
@@ -58,7 +58,7 @@ def test_logits_of_the_networks_have_a_deviation_of_about_1() -> None:
 
 def test_runs_and_records_rows(tmp_path: Path) -> None:
     overrides = ["task=enlargement_error", *SMALL, f"out={tmp_path}", "trainer=cpu"]
-    config = resolve([*overrides, "trainer.enable_progress_bar=false", "threads=1"]).config
+    config = spec_of([*overrides, "trainer.enable_progress_bar=false", "threads=1"])
     summary = execute(config)
     assert summary["status"] == "finished", summary["error"]
     tables = Run(config).tables()

@@ -16,6 +16,7 @@ from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.job.build import build
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from suexp.task.matching import Matching, information, ranks
 from suexp.task.softmax_information import specht
 
@@ -33,10 +34,10 @@ SMALL = [
 
 
 def task_and_batch(*overrides: str, rows: int = 8) -> tuple[Matching, dict[str, Tensor]]:
-    config = resolve([*SMALL, *overrides]).config
-    data = instantiate(config["data"])
+    config = spec_of([*SMALL, *overrides])
+    data = instantiate(config.config["data"])
     torch.manual_seed(0)
-    task = build(config, data)
+    task = build(config.config, data)
     assert isinstance(task, Matching)
     train = data.splits()["train"]
     return task, data.collate([train[i] for i in range(rows)])
@@ -99,7 +100,7 @@ def test_pairs_that_do_not_match_are_no_partners() -> None:
 
 def test_trains_and_reports(tmp_path: Path) -> None:
     overrides = [*SMALL, "trainer.max_steps=3", "trainer.val_check_interval=2", f"out={tmp_path}"]
-    summary = execute(resolve(overrides).config)
+    summary = execute(spec_of(overrides))
     assert summary["status"] == "finished", summary["error"]
     metrics = summary["metrics"]
     assert 0 < metrics["val/mrr"] <= 1
@@ -111,7 +112,7 @@ def test_figures_are_those_of_the_whole_split(tmp_path: Path) -> None:
     found = []
     for size in (50, 700):
         overrides = [*SMALL, "trainer.max_steps=0", f"data.eval_batch_size={size}"]
-        summary = execute(resolve([*overrides, f"out={tmp_path}"]).config)
+        summary = execute(spec_of([*overrides, f"out={tmp_path}"]))
         found.append(summary["metrics"])
     for name in ("val/loss", "val/recall_at_10", "val/mrr"):
         assert found[0][name] == pytest.approx(found[1][name], rel=1e-5)
@@ -132,7 +133,7 @@ def test_labelled_pairs_of_a_file(tmp_path: Path, shared_data: Path) -> None:
         "trainer.max_steps=2",
         f"out={tmp_path}",
     ]
-    summary = execute(resolve(overrides).config)
+    summary = execute(spec_of(overrides))
     assert summary["status"] == "finished", summary["error"]
     assert 0 < summary["metrics"]["val/mrr"] < 1
 

@@ -11,6 +11,7 @@ from suexp.errors import UserError
 from suexp.folders import conf_dir
 from suexp.job.build import build
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from suexp.normalizer import Softmax, Taylor
 from tests.support.tiny import tiny
 
@@ -37,8 +38,8 @@ def test_the_loss_brings_softmax_by_itself(tmp_path: Path) -> None:
 
 
 def test_a_classifier_is_judged_by_its_normaliser(tmp_path: Path) -> None:
-    config = resolve([*DIGITS, *TAYLOR, f"out={tmp_path}"]).config
-    task = build(config, data := instantiate(config["data"]))
+    config = spec_of([*DIGITS, *TAYLOR, f"out={tmp_path}"])
+    task = build(config.config, data := instantiate(config.config["data"]))
     assert isinstance(task.normalizer, Taylor)
     rows = data.splits()["validation"]
     batch = data.collate([rows[i] for i in range(200)])
@@ -66,13 +67,13 @@ def test_language_models_train_and_write(tmp_path: Path, overrides: list[str]) -
     overrides = [*overrides, "trainer.max_steps=2", "trainer.val_check_interval=2"]
     overrides += ["trainer.precision=bf16-mixed"]
     dropped = [item for item in tiny(tmp_path) if not item.startswith("task.")]
-    summary = execute(resolve([*dropped, *overrides]).config, print)
+    summary = execute(spec_of([*dropped, *overrides]), print)
     assert summary["status"] == "finished", summary["error"]
     assert 0 < summary["metrics"]["val/loss"] < 10
 
 
 def test_a_run_of_digits(tmp_path: Path) -> None:
-    summary = execute(resolve([*DIGITS, *TAYLOR, f"out={tmp_path}"]).config, print)
+    summary = execute(spec_of([*DIGITS, *TAYLOR, f"out={tmp_path}"]), print)
     assert summary["status"] == "finished", summary["error"]
     assert summary["metrics"]["val/accuracy"] > 0
 
@@ -96,7 +97,7 @@ def test_every_task_uses_it_or_refuses_it(task: str) -> None:
     """A task whose loss takes no normaliser must not swallow one in silence."""
     reason = ""
     try:
-        normalizer = resolve([f"task={task}", "normalizer=taylor"]).config["loss"]["normalizer"]
+        normalizer = spec_of([f"task={task}", "normalizer=taylor"])["loss"]["normalizer"]
     except UserError as error:
         reason = str(error)
     if reason:

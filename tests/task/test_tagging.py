@@ -11,6 +11,7 @@ from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.job.build import build
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
 from suexp.task.tagging import Tagging
 
@@ -32,10 +33,10 @@ SMALL = (
 
 
 def tagging(*overrides: str) -> tuple[Tagging, dict[str, torch.Tensor]]:
-    config = resolve([*SMALL, *overrides]).config
-    data = instantiate(config["data"])
+    config = spec_of([*SMALL, *overrides])
+    data = instantiate(config.config["data"])
     torch.manual_seed(0)
-    task = build(config, data)
+    task = build(config.config, data)
     assert isinstance(task, Tagging)
     return task, data.collate(data.splits()["train"].__getitems__(list(range(8))))
 
@@ -44,9 +45,9 @@ def tagging(*overrides: str) -> tuple[Tagging, dict[str, torch.Tensor]]:
 @pytest.mark.parametrize("loss", ["crf", "memm", "softmax_tagging"])
 def test_every_model_trains_with_every_loss(model: str, loss: str) -> None:
     overrides = [o for o in SMALL if not o.startswith("model")]
-    config = resolve([*overrides, *f"model={model} model.dim=8".split(), f"loss={loss}"]).config
-    data = instantiate(config["data"])
-    task = build(config, data)
+    config = spec_of([*overrides, *f"model={model} model.dim=8".split(), f"loss={loss}"])
+    data = instantiate(config.config["data"])
+    task = build(config.config, data)
     assert isinstance(task, Tagging)
     batch = data.collate(data.splits()["train"].__getitems__([0, 1, 2]))
     task.objective(batch).backward()
@@ -58,8 +59,8 @@ def test_every_model_trains_with_every_loss(model: str, loss: str) -> None:
 
 def test_a_run_learns_and_reports_every_decoding(tmp_path: Path) -> None:
     overrides = ["loss=memm", "loss.bidirectional=true", "loss.constraints=sbie"]
-    config = resolve([*SMALL, *overrides, "task.timed_steps=2", "task.timed_lengths=[8,16]",
-                      f"out={tmp_path}"]).config  # fmt: skip
+    config = spec_of([*SMALL, *overrides, "task.timed_steps=2", "task.timed_lengths=[8,16]",
+                      f"out={tmp_path}"])  # fmt: skip
     summary = execute(config)
     assert summary["status"] == "finished", summary["error"]
     metrics = summary["metrics"]
@@ -111,15 +112,15 @@ def test_the_frame_of_a_tokenizer_is_not_judged(in_tmp: Path) -> None:
 @pytest.mark.parametrize("loss", ["crf", "memm"])
 def test_transitions_are_trained_and_go_on_from_a_parent(tmp_path: Path, loss: str) -> None:
     base = [*SMALL, f"loss={loss}", f"out={tmp_path}"]
-    child = resolve([*base, "trainer.max_steps=0", 'parent=["trainer.max_steps=20"]']).config
+    child = spec_of([*base, "trainer.max_steps=0", 'parent=["trainer.max_steps=20"]'])
     summary = execute(child)
-    parent = Run(child["parent"]).summary()
+    parent = Run(child.parent).summary()
     assert parent is not None
     for name in ("test/loss", "test/f1"):
         assert summary["metrics"][name] == pytest.approx(parent["metrics"][name], abs=1e-6)
     states = [
         torch.load(Run(config).checkpoints()[0], weights_only=True)["state_dict"]
-        for config in (child, child["parent"])
+        for config in (child, child.parent)
     ]
     name = "loss.transitions.table"
     assert torch.equal(states[0][name], states[1][name])
@@ -128,10 +129,10 @@ def test_transitions_are_trained_and_go_on_from_a_parent(tmp_path: Path, loss: s
 def test_resume_is_bit_equal(tmp_path: Path) -> None:
     from suexp.job.checkpoint import Interrupted
 
-    config = resolve([*SMALL, f"out={tmp_path / 'a'}", "trainer.log_every_n_steps=1"]).config
+    config = spec_of([*SMALL, f"out={tmp_path / 'a'}", "trainer.log_every_n_steps=1"])
     whole = execute(config)
-    config = resolve([*SMALL, f"out={tmp_path / 'b'}", "trainer.log_every_n_steps=1",
-                      "trainer.checkpoint_seconds=0"]).config  # fmt: skip
+    config = spec_of([*SMALL, f"out={tmp_path / 'b'}", "trainer.log_every_n_steps=1",
+                      "trainer.checkpoint_seconds=0"])  # fmt: skip
     objective, count = Tagging.objective, itertools.count()
 
     def interrupted(self: Tagging, batch: Any) -> torch.Tensor:

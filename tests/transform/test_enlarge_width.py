@@ -14,6 +14,7 @@ from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.init import Default
 from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from suexp.mask import Causal
 from suexp.model import MLP, Transformer
 from suexp.norm import RMS, Batch, Layer
@@ -457,12 +458,12 @@ def test_runs_of_three_generations(tmp_path: Path) -> None:
     first = r"parent=[\"model.dim=16\",\"trainer.max_steps=20\"]"
     middle = f'parent=["model.dim=32","transform=enlarge_width","{first}"]'
     common = ["position=learned", "transform=enlarge_width", "trainer.max_steps=0", "model.dim=64"]
-    config = resolve([*tiny(tmp_path), *common, middle, "transform.split=asymmetric"]).config
-    assert config["parent"]["parent"]["model"]["dim"] == 16
+    config = spec_of([*tiny(tmp_path), *common, middle, "transform.split=asymmetric"])
+    assert config.config["parent"]["parent"]["model"]["dim"] == 16
     summary = execute(config)
     assert summary["status"] == "finished", summary["error"]
     assert summary["metrics"]["transform/max_logit_difference"] < 1e-5
-    origin = Run(config["parent"]["parent"]).summary()
+    origin = Run(config.parent.parent).summary()
     assert origin is not None
     loss = [each["metrics"]["val/loss"] for each in (summary, origin)]
     assert loss[0] == pytest.approx(loss[1], abs=1e-5)

@@ -70,8 +70,8 @@ class RayLauncher(RunLauncher):
         def work(saved: Any) -> int:
             return int(saved())
 
-        def begin(config: dict[str, Any], _: Any) -> _Task:
-            return _Task(ray, work.remote(save(config)))
+        def begin(spec: Any) -> _Task:
+            return _Task(ray, work.remote(save(spec)))
 
         threads = max(int(self.cpus), 1)
         try:

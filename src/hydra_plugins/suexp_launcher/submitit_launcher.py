@@ -78,8 +78,8 @@ class SubmititLauncher(RunLauncher):
         except (RuntimeError, NameError, ValueError, TypeError) as error:
             raise UserError(f"hydra/launcher=submitit_{self.cluster}: {error}") from error
 
-        def begin(config: dict[str, Any], _: Any) -> _Submitted:
-            return _Submitted(executor.submit(save(config)))
+        def begin(spec: Any) -> _Submitted:
+            return _Submitted(executor.submit(save(spec)))
 
         return run_elsewhere(batch, self.jobs, self.cpus, begin, self.retries)
 

@@ -12,7 +12,6 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from suexp.config.compose import resolve
 from suexp.config.explain import explain
 from suexp.config.hydra_node import GuardedLoader
 from suexp.errors import UserError
@@ -24,10 +23,11 @@ def job(cfg: DictConfig) -> float | None:
     del cfg  # resolved anew, with checks and the parent's config
     overrides = [str(item) for item in HydraConfig.get().overrides.task]
     from suexp.launch.processes import run_one, tell
+    from suexp.launch.spec import spec_of
 
     try:
-        resolved = resolve(overrides)
-        summary = run_one(resolved.config)
+        spec = spec_of(overrides)
+        summary = run_one(spec)
     except UserError as error:  # here, since Hydra would announce it with a line of its own
         tell(f"suexp: {error}")
         raise SystemExit(2) from error
@@ -36,7 +36,7 @@ def job(cfg: DictConfig) -> float | None:
         raise SystemExit(2 if summary and summary["mistake"] else 1)
     from suexp.experiment.terminal import closing_table
 
-    closing_table(resolved.config, resolved.choices, summary)
+    closing_table(spec, summary)
     return summary["metrics"].get("val/loss")
 
 

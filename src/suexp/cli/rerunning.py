@@ -11,7 +11,9 @@ from suexp.cli.terminal import parser, show_rows, show_text
 from suexp.code.trust import allowed, check_targets, trusting
 from suexp.errors import UserError
 from suexp.report.wording import number
+from suexp.store.identity import Identity
 from suexp.store.query import Stored, chosen, stored
+from suexp.store.spec import RunSpec
 
 MACHINES_OWN = re.compile("second|memory")  # metrics of the machine's, which no run repeats
 
@@ -40,20 +42,24 @@ def run(argv: Sequence[str]) -> int:
     old = find(given.run, given.out)
     into = given.into or old.folder.parents[1] / "reruns"
     check_targets(old.config, allow)
-    from suexp.code.instantiate import instantiate
     from suexp.job.run import execute
     from suexp.launch.progress import Progress
     from suexp.store.provenance import provenance
 
-    fingerprint = instantiate(old.config["data"], allow).fingerprint()
-    for line in changes(old.summary, {**provenance(), "fingerprint": fingerprint}):
+    before = identity(old)
+    own = {"out": str(into.absolute()), "rerun": True, "logger": None, "study": None}
+    # Equal bits need equal threads; what began from another run had that run's, mostly.
+    own["threads"] = old.begun["threads"]
+    was = RunSpec(trusting(old.config, allow), before)
+    spec = RunSpec.of(was.changed(lambda config: {**config, **own}, above=True).config)
+    for line in (*before.changes(spec.identity), *changes(old.summary, provenance())):
         show_text(line)
-    new = execute(trusting(moved(old.config, into.absolute()), allow), bar=Progress)
+    new = execute(spec, bar=Progress)
     if new["status"] != "finished":
         raise UserError(f"rerun {old.id}: it failed this time: {new['error']}")
     show_text(f"run {new['id']} in {into / 'runs' / new['id']}")
     if new["id"] != old.id:
-        show_text(f"its source or its data are not what they were: then it was {old.id}")
+        show_text(f"it is not what it was: its id was {old.id}")
     return report(compare(old.metrics, new["metrics"]), given.tolerance)
 
 
@@ -84,33 +90,31 @@ def find(name: str, out: Path) -> Stored:
         raise UserError(f"rerun {name}: {known} so in {out}; see suexp runs --out {out}")
     if found[0].status != "finished":
         raise UserError(f"rerun {name}: it is {found[0].status}; only a finished run compares")
-    if not found[0].config:
-        raise UserError(
-            f"rerun {name}: its config.yaml is damaged; the command that made it writes it again "
-            "with rerun=true"
-        )
     return found[0]
 
 
-def moved(config: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    """Return the config with another place for its results, run anew and told nobody else."""
-    changed = {**config, "out": str(out), "rerun": True, "logger": None, "study": None}
-    if config.get("parent"):
-        changed["parent"] = moved(config["parent"], out)
-    return changed
+def identity(run: Stored) -> Identity:
+    """Return what a run depended on.
+
+    Raises:
+        UserError: its files do not say so any more, or say it of another run.
+    """
+    if run.identity is None:
+        raise UserError(
+            f"rerun {run.id}: config.yaml or begun.json in {run.folder} is not as the run left it; "
+            "the command that made the run writes both again"
+        )
+    return run.identity
 
 
 def changes(old: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return what is not as it was: data, versions, commit, machine."""
+    """Return what else is not as it was: versions, commit, machine."""
     before, after = old.get("versions") or {}, now["versions"]
     lines = [
         f"{name} was {before.get(name)}, is {after.get(name)}"
         for name in sorted({*before, *after})
         if before.get(name) != after.get(name)
     ]
-    if old.get("fingerprint") not in (None, now["fingerprint"]):
-        prints = [_short(item["fingerprint"]) for item in (old, now)]
-        lines.append(f"the data are other ones: their fingerprint was {prints[0]}, is {prints[1]}")
     if old.get("commit") != now["commit"]:
         lines.append(f"the commit was {_short(old.get('commit'))}, is {_short(now['commit'])}")
     for name, states in (("then", old), ("now", now)):

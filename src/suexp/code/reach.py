@@ -14,14 +14,14 @@ import functools
 import hashlib
 import json
 import sysconfig
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from suexp.code.source import locate, package_path
 from suexp.contents import remembered
 
 # Changes when what `_read` remembers does.
-_READING = "code 1"
+_READING = "code 2"
 
 
 def reach(names: Iterable[str], allow: Collection[str] = ()) -> dict[str, str]:
@@ -36,12 +36,13 @@ def reach(names: Iterable[str], allow: Collection[str] = ()) -> dict[str, str]:
 
 def digest(names: Iterable[str], allow: Collection[str] = ()) -> str:
     """Return one hash over all that `reach` finds."""
-    return _digest(tuple(sorted({*names})), tuple(sorted(allow)))
+    return digest_of(reach(names, allow))
 
 
-@functools.lru_cache(maxsize=4096)
-def _digest(names: tuple[str, ...], allow: tuple[str, ...]) -> str:
-    return hashlib.sha256(json.dumps(_reach(names, allow)).encode()).hexdigest()
+def digest_of(found: Mapping[str, str]) -> str:
+    """Return one hash over what `reach` has found."""
+    text = json.dumps(sorted(found.items()))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @functools.lru_cache(maxsize=4096)
@@ -102,11 +103,15 @@ def _parsed(path: Path, module: str) -> str:
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError):  # whoever imports it says so; its bytes stand for its code
-        return hashlib.sha256(content).hexdigest()
+        return _hash(content)
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     used = sorted({*imports(tree, package)})
     code = ast.unparse(_bare(tree))
-    return "\n".join([hashlib.sha256(code.encode()).hexdigest(), *used])
+    return "\n".join([_hash(code.encode()), *used])
+
+
+def _hash(code: bytes) -> str:
+    return hashlib.sha256(code).hexdigest()[:16]  # a record holds hundreds
 
 
 def imports(node: ast.AST, package: str) -> Iterator[str]:

@@ -18,10 +18,11 @@ from suexp.config.overrides import key_of, quoted, refuse_allowing
 from suexp.errors import UserError
 from suexp.folders import conf_dir
 from suexp.judge.claims import check_claims
+from suexp.launch.spec import spec_of
 from suexp.near import near
 from suexp.report.figures import check_figures
 from suexp.store.folder import Run
-from suexp.store.signature import volatile
+from suexp.store.identity import volatile
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Planned:
     @functools.cached_property
     def run(self) -> Run:
         """The run's place in the store."""
-        return Run(self.config)
+        return Run(spec_of(self.overrides))
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,13 @@ from rich.console import Console
 from rich.table import Table
 
 from suexp.experiment.plan import Planned
+from suexp.store.spec import RunSpec
 
 COLOURS = {"reproduced": "green", "not reproduced": "red", "inconclusive": "yellow"}
 
 
-def closing_table(config: dict[str, Any], choices: dict[str, str], summary: dict[str, Any]) -> None:
+def closing_table(spec: RunSpec, summary: dict[str, Any]) -> None:
     """Show one run: what was run, its final metrics, where the results lie."""
-    from suexp.store.folder import Run
-
     console = Console()
     if summary.get("sample"):
         console.rule("a sample of what the model writes", style="dim")
@@ -24,8 +23,8 @@ def closing_table(config: dict[str, Any], choices: dict[str, str], summary: dict
     table.add_column(style="dim")
     table.add_column()
     shown = ("task", "data", "model", "attention", "position", "optimizer", "scheduler")
-    parts = ", ".join(f"{group}={choices[group]}" for group in shown if group in choices)
-    table.add_row("what", f"{parts}, seed={config['seed']}")
+    parts = ", ".join(f"{group}={spec.choices[group]}" for group in shown if group in spec.choices)
+    table.add_row("what", f"{parts}, seed={spec.seed}")
     for name, value in summary["metrics"].items():
         if not name.startswith(("train/lr", "train/elements")):
             table.add_row(name, f"{value:,.4f}" if isinstance(value, float) else f"{value:,}")
@@ -33,7 +32,7 @@ def closing_table(config: dict[str, Any], choices: dict[str, str], summary: dict
     if "parameters" in cost:
         table.add_row("parameters", f"{cost['parameters']:,}")
     table.add_row("time", f"{cost['wall_seconds']:.1f} s")
-    table.add_row("results", str(Run(config).folder))
+    table.add_row("results", str(spec.folder))
     console.print(table)
 
 

@@ -44,10 +44,10 @@ def build(config: dict[str, Any], data: Data) -> Recorded:
     return built
 
 
-def trained(config: dict[str, Any]) -> Task:
+def trained(run: Run) -> Task:
     """Return the task of a finished run with its weights."""
-    task = build(config, instantiate(config["data"], config["allow_targets"]))
-    state = torch.load(Run(config).checkpoints()[0], weights_only=True, map_location="cpu")
+    task = build(run.config, instantiate(run.config["data"], run.spec.allow))
+    state = torch.load(run.checkpoints()[0], weights_only=True, map_location="cpu")
     task.load_state_dict(state["state_dict"])
     assert isinstance(task, Task)
     return task

@@ -30,6 +30,7 @@ from suexp.logger.jsonl import Jsonl
 from suexp.redaction import redacted
 from suexp.store.folder import Run, exit_code
 from suexp.store.provenance import provenance
+from suexp.store.spec import RunSpec
 from suexp.task.base import Task
 from suexp.task.recorded import Recorded
 
@@ -38,14 +39,14 @@ Bar = Callable[[], Callback]
 
 
 def execute(
-    config: dict[str, Any], note: Note = print, bar: Bar | None = None, *, weights: bool = False
+    spec: RunSpec, note: Note = print, bar: Bar | None = None, *, weights: bool = False
 ) -> dict[str, Any]:
     """Run, resume or find a run; return its summary.
 
     A run that fails returns a summary with status ``failed`` and the error.
 
     Args:
-        config: resolved.
+        spec: the run.
         note: says something to the user.
         bar: makes what shows the training's progress, where the config wants it shown.
         weights: whether a finished run's last checkpoint is wanted, too; it is made again where it
@@ -56,26 +57,27 @@ def execute(
         Unwritable: the disk takes no more; what was saved before is there to go on from.
         Interrupted: the run was asked to stop; it has a checkpoint.
     """
-    check_targets(config, config["allow_targets"])
-    run = Run(config)
+    check_targets(spec.config, spec.allow)
+    run = Run(spec)
     if not _leads():  # a helper of the process that holds the run
-        parent = trained(config["parent"]) if config.get("parent") else None
-        return _run(run, parent, lambda _: None, bar)
+        parent = trained(Run(spec.parent)) if spec.parent else None
+        return _run(run, parent, run.threads(), lambda _: None, bar)
     with run.lock(note):
-        if not config.get("rerun") and _complete(run, weights, note):
+        if not spec.rerun and _complete(run, weights, note):
             note(f"run {run.id} is finished already: {run.folder} (rerun=true runs it again)")
             return run.summary() or {}
-        if config.get("rerun"):
+        if spec.rerun:
             run.clear()
         parent = None
-        if config.get("parent"):
-            summary = execute(config["parent"], note, bar, weights=True)
+        if spec.parent:
+            summary = execute(spec.parent, note, bar, weights=True)
             if summary["status"] != "finished":
                 raise UserError(f"the parent run {summary['id']} failed: {summary['error']}")
-            parent = trained(config["parent"])
+            parent = trained(Run(spec.parent))
         run.forget_end()
-        run.start()
-        return _run(run, parent, note, bar)
+        threads = run.threads() or spec.config["threads"] or torch.get_num_threads()
+        run.start(threads)
+        return _run(run, parent, threads, note, bar)
 
 
 def _leads() -> bool:
@@ -91,7 +93,7 @@ def _complete(run: Run, weights: bool, note: Note) -> bool:
             note(f"{run.folder / 'summary.json'} is damaged; the run makes it again")
         return False
     if not run.finished:
-        note(f"the metrics in {run.folder} are not as the run left them; it makes them again")
+        note(f"the files in {run.folder} are not as the run left them; it makes them again")
         return False
     if not weights:
         return True
@@ -112,13 +114,16 @@ def _last_good(run: Run, note: Note) -> Path | None:
     return None
 
 
-def _run(run: Run, parent: Task | None, note: Note, bar: Bar | None) -> dict[str, Any]:
+def _run(
+    run: Run, parent: Task | None, threads: int | None, note: Note, bar: Bar | None
+) -> dict[str, Any]:
     """Train, or estimate, and write the summary; the lock is held."""
     prepare()
     config = run.config
     began, started = time.perf_counter(), datetime.now(UTC)
-    if config["threads"]:
-        torch.set_num_threads(config["threads"])
+    threads_before = torch.get_num_threads()
+    if threads:
+        torch.set_num_threads(threads)
     memory = cost.Memory()
     flags = torch.are_deterministic_algorithms_enabled()
     warns = torch.is_deterministic_algorithms_warn_only_enabled()
@@ -182,6 +187,7 @@ def _run(run: Run, parent: Task | None, note: Note, bar: Bar | None) -> dict[str
             if isinstance(view, RunLogger):
                 view.end(summary, exit_code(summary))
         torch.use_deterministic_algorithms(flags, warn_only=warns)  # as the caller had it
+        torch.set_num_threads(threads_before)
         gc.collect()
     return summary
 
@@ -281,7 +287,7 @@ def _outcome(run: Run, task: Recorded, trainer: pl.Trainer, loading: Loading) ->
             metrics["optimizer/state_bytes"] = sum(map(cost.state_bytes, trainer.optimizers))
         costs |= cost.of_model(task, loading)
         costs["flops_per_step"] *= trainer.accumulate_grad_batches
-        before = Run(run.config["parent"]).summary() if run.config.get("parent") else None
+        before = Run(run.spec.parent).summary() if run.spec.parent else None
         costs["flops"] = costs["steps"] * costs["flops_per_step"]
         costs["flops"] += before["cost"]["flops"] if before else 0
         sample = task.finish()

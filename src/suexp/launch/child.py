@@ -1,31 +1,27 @@
-"""One saved config in a process of its own: ``python -m suexp.launch.child config.yaml``."""
+"""One saved run in a process of its own: ``python -m suexp.launch.child FILE``."""
 
 import sys
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from suexp.code.trust import trusting
 from suexp.errors import DISK_FULL, Unwritable, UserError
 from suexp.job.checkpoint import Interrupted
 from suexp.job.run import Note, execute
-from suexp.store.folder import Run, exit_code
+from suexp.store.folder import exit_code
+from suexp.store.spec import RunSpec
 
 
 def main(argv: list[str]) -> int:
-    """Run a saved config; return the exit code.
+    """Run a saved run; return the exit code.
 
     The packages that the user allows follow the file's name; what the file allows does not count.
     """
-    saved = yaml.safe_load(Path(argv[0]).read_text(encoding="utf-8"))
-    return attempt(trusting(saved, argv[1:]))
+    return attempt(RunSpec.load(Path(argv[0]), argv[1:]))
 
 
-def attempt(config: dict[str, Any], note: Note = print) -> int:
-    """Run one config in a process of its own; return its exit code."""
+def attempt(spec: RunSpec, note: Note = print) -> int:
+    """Run one run in a process of its own; return its exit code."""
     try:
-        summary = execute(config, note)
+        summary = execute(spec, note)
     except Interrupted:
         return 130
     except Unwritable:
@@ -33,7 +29,7 @@ def attempt(config: dict[str, Any], note: Note = print) -> int:
     except UserError as error:
         print(f"suexp: {error}", file=sys.stderr)
         return 2
-    if summary["status"] != "finished" and not Run(config).folder.exists():
+    if summary["status"] != "finished" and not spec.folder.exists():
         print(f"suexp: {summary['error']}", file=sys.stderr)  # nobody can read it there
     return exit_code(summary)
 

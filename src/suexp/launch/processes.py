@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, runtime_checkable
 
-from suexp.code.trust import targets, within
-from suexp.config.compose import resolve
+from suexp.code.trust import within
 from suexp.errors import DISK_FULL, Unwritable
 from suexp.launch.saved_config import save
+from suexp.launch.spec import spec_of
 from suexp.store.folder import Run, well
-from suexp.store.signature import source_hash
+from suexp.store.spec import RunSpec
 
 Summary = dict[str, Any] | None
 
@@ -32,15 +32,8 @@ class Process(Protocol):
         """Ask it to stop after its step, with a checkpoint."""
 
 
-# Starts a run that has a folder of its own, from its resolved config.
-Begin = Callable[[dict[str, Any], Run], Process]
-
-_EVERY_RUNS = (
-    "suexp.launch.child",
-    "suexp.data.rows",
-    "suexp.data.tokenizer",
-    "suexp.logger.jsonl",
-)
+# Starts a run that has a folder of its own.
+Begin = Callable[[RunSpec], Process]
 
 
 def run_all(batch: Sequence[Sequence[str]], jobs: int | None) -> list[Summary]:
@@ -53,18 +46,18 @@ def run_all(batch: Sequence[Sequence[str]], jobs: int | None) -> list[Summary]:
         jobs: runs at a time; 0: in this process; None: in this process at smoke scale or on a GPU
             or when there is only one run, else one a core.
     """
-    configs = [resolve(tuple(overrides)).config for overrides in batch]
-    summaries = [None if config["rerun"] else _found(Run(config)) for config in configs]
+    specs = [spec_of(overrides) for overrides in batch]
+    summaries = [None if spec.rerun else _found(Run(spec)) for spec in specs]
     places = [place for place, summary in enumerate(summaries) if summary is None]
-    todo = [configs[place] for place in places]
-    if len(todo) < len(configs):
-        count = len(configs) - len(todo)
-        tell(f"{count} of {len(configs)} runs are finished already (rerun=true runs them again)")
+    todo = [specs[place] for place in places]
+    if len(todo) < len(specs):
+        count = len(specs) - len(todo)
+        tell(f"{count} of {len(specs)} runs are finished already (rerun=true runs them again)")
     if not todo:
         return summaries
     if jobs is None:
-        jobs = 0 if len(todo) < 2 else at_a_time(todo[0])
-    if jobs == 0 and not any(many_devices(config) for config in todo):
+        jobs = 0 if len(todo) < 2 else at_a_time(todo[0].config)
+    if jobs == 0 and not any(spec.devices for spec in todo):
         made = _in_process(todo)
     else:
         made = _in_children(todo, max(jobs, 1), max(_cores() // max(jobs, 1), 1))
@@ -103,28 +96,22 @@ def run_elsewhere(
         begin: starts a run.
         retries: how often a run whose process died is begun again, from its last checkpoint.
     """
-    configs = [resolve(tuple(overrides)).config for overrides in batch]
-    return _in_processes(configs, max(jobs, 1), threads, begin, retries)
+    specs = [spec_of(overrides) for overrides in batch]
+    return _in_processes(specs, max(jobs, 1), threads, begin, retries)
 
 
-def run_one(config: dict[str, Any]) -> Summary:
-    """Run one config in this process, or in processes of its own when it wants several devices."""
-    if many_devices(config):
-        return _in_children([config], 1, config["threads"] or 1)[0]
+def run_one(spec: RunSpec) -> Summary:
+    """Make a run in this process, or in processes of its own when it wants several devices."""
+    if spec.devices:
+        return _in_children([spec], 1, spec.config["threads"] or 1)[0]
     from suexp.job.checkpoint import Interrupted
     from suexp.job.run import execute
     from suexp.launch.progress import Progress
 
     try:
-        return execute(config, tell, Progress)
+        return execute(spec, tell, Progress)
     except Interrupted:
         raise KeyboardInterrupt from None
-
-
-def many_devices(config: dict[str, Any]) -> bool:
-    """Tell whether a run wants several processes."""
-    trainer = config["trainer"]
-    return trainer["devices"] not in (1, "1", "auto") or trainer.get("num_nodes", 1) > 1
 
 
 def _has_gpu() -> bool:
@@ -138,54 +125,53 @@ def tell(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def describe(config: dict[str, Any], summary: Summary, seconds: float) -> str:
+def describe(spec: RunSpec, summary: Summary, seconds: float) -> str:
     """Return a line on how a run ended."""
-    label = config.get("run") or {}
-    name = f"{label['arm']} seed {config['seed']}" if label.get("arm") else Run(config).id
     if summary is None:
-        return f"{name}: died (its process was killed)"
+        return f"{spec.label}: died (its process was killed)"
     if summary["status"] != "finished":
-        return f"{name}: {summary['status']}: {summary['error']}"
+        return f"{spec.label}: {summary['status']}: {summary['error']}"
     metrics = summary["metrics"]
     shown = [key for key in metrics if key.startswith(("val/", "test/"))][:2]
-    return f"{name}: {', '.join(f'{key} {metrics[key]:.4g}' for key in shown)} ({seconds:.1f} s)"
+    return (
+        f"{spec.label}: {', '.join(f'{key} {metrics[key]:.4g}' for key in shown)} ({seconds:.1f} s)"
+    )
 
 
-def _in_process(configs: list[dict[str, Any]]) -> list[Summary]:
+def _in_process(specs: Sequence[RunSpec]) -> list[Summary]:
     summaries: list[Summary] = []
-    for config in configs:
+    for spec in specs:
         began = time.perf_counter()
-        summary = run_one(config)
-        tell(describe(config, summary, time.perf_counter() - began))
+        summary = run_one(spec)
+        tell(describe(spec, summary, time.perf_counter() - began))
         summaries.append(summary)
-        if not well(summary) and config["on_error"] == "stop":
+        if not well(summary) and spec.stops:
             break
-    return summaries + [None] * (len(configs) - len(summaries))
+    return summaries + [None] * (len(specs) - len(summaries))
 
 
-def _in_children(configs: list[dict[str, Any]], jobs: int, threads: int) -> list[Summary]:
+def _in_children(specs: Sequence[RunSpec], jobs: int, threads: int) -> list[Summary]:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(preload(configs[0]))
+    context.set_forkserver_preload(preload(specs[0]))
 
-    def begin(own: dict[str, Any], _: Run) -> Process:
-        if many_devices(own):
-            env = {**os.environ, "OMP_NUM_THREADS": str(own["threads"])}
-            return subprocess.Popen(save(own).command, env=env)
-        return _Forked(context.Process(target=_child, args=(own, os.getpid())))
+    def begin(spec: RunSpec) -> Process:
+        if spec.devices:
+            env = {**os.environ, "OMP_NUM_THREADS": str(spec.config["threads"])}
+            return subprocess.Popen(save(spec).command, env=env)
+        return _Forked(context.Process(target=_child, args=(spec, os.getpid())))
 
-    return _in_processes(configs, jobs, threads, begin)
+    return _in_processes(specs, jobs, threads, begin)
 
 
 def _in_processes(
-    configs: list[dict[str, Any]], jobs: int, threads: int, begin: Begin, retries: int = 0
+    specs: Sequence[RunSpec], jobs: int, threads: int, begin: Begin, retries: int = 0
 ) -> list[Summary]:
-    os.environ["SUEXP_SOURCE"] = source_hash()
     running: list[Process] = []
     stop = threading.Event()
 
-    def attempt(config: dict[str, Any], run: Run) -> Summary:
+    def attempt(run: Run) -> Summary:
         before = run.summary()
-        process = begin(_as_child(config, threads), run)
+        process = begin(_as_child(run.spec, threads))
         running.append(process)
         code = process.wait()
         running.remove(process)
@@ -200,31 +186,31 @@ def _in_processes(
             )
         return None if code and summary == before else summary
 
-    def one(config: dict[str, Any]) -> Summary:
-        run = Run(config)
+    def one(spec: RunSpec) -> Summary:
+        run = Run(spec)
         if stop.is_set():
             return None
-        if not config["rerun"] and (found := _found(run)) is not None:
+        if not spec.rerun and (found := _found(run)) is not None:
             return found
-        if many_devices(config) and config.get("parent"):
-            one(config["parent"])  # in processes of its own: a run's processes join one training
+        if spec.devices and spec.parent:
+            one(spec.parent)  # in processes of its own: a run's processes join one training
         began = time.perf_counter()
-        summary = attempt(config, run)
+        summary = attempt(run)
         for _ in range(retries):
             if summary is None and not stop.is_set():
-                tell(f"{describe(config, summary, 0.0)}; it goes on from its last checkpoint")
-                summary = attempt({**config, "rerun": False}, run)
+                tell(f"{describe(spec, summary, 0.0)}; it goes on from its last checkpoint")
+                summary = attempt(Run(spec.changed(lambda config: {**config, "rerun": False})))
         if stop.is_set():
             return summary
-        tell(describe(config, summary, time.perf_counter() - began))
-        if not well(summary) and config["on_error"] == "stop":
+        tell(describe(spec, summary, time.perf_counter() - began))
+        if not well(summary) and spec.stops:
             stop.set()
         return summary
 
     with ThreadPoolExecutor(jobs) as pool:
-        futures = {place: pool.submit(one, configs[place]) for place in _order(configs)}
+        futures = {place: pool.submit(one, specs[place]) for place in _order(specs)}
         try:
-            return [futures[place].result() for place in range(len(configs))]
+            return [futures[place].result() for place in range(len(specs))]
         except BaseException:
             stop.set()
             for process in tuple(running):  # it shrinks meanwhile
@@ -232,39 +218,37 @@ def _in_processes(
             raise
 
 
-def _as_child(config: dict[str, Any], threads: int) -> dict[str, Any]:
-    """Return the config for a process beside others: its share of the cores, for parents too."""
-    own = {
-        **config,
-        "threads": config["threads"] or threads,
-        "trainer": {**config["trainer"], "enable_progress_bar": False},
-    }
-    if config.get("parent"):
-        own["parent"] = _as_child(config["parent"], threads)
-    return own
+def _as_child(spec: RunSpec, threads: int) -> RunSpec:
+    """Return the run for a process beside others: its share of the cores, for parents too."""
+
+    def share(config: dict[str, Any]) -> dict[str, Any]:
+        trainer = {**config["trainer"], "enable_progress_bar": False}
+        return {**config, "threads": config["threads"] or threads, "trainer": trainer}
+
+    return spec.changed(share, above=True)
 
 
-def _order(configs: list[dict[str, Any]]) -> list[int]:
+def _order(specs: Sequence[RunSpec]) -> list[int]:
     """Return the places of the runs in the order in which they start.
 
     A parent that several share is trained by the first of them. The others would only wait for its
     lock, so they start last.
     """
     turns, seen = [], set()
-    for config in configs:
-        parent = Run(config["parent"]) if config.get("parent") else None
+    for spec in specs:
+        parent = Run(spec.parent) if spec.parent else None
         if parent is None or parent.finished:
             turns.append(1)
         else:
             turns.append(2 if parent.id in seen else 0)
             seen.add(parent.id)
-    return sorted(range(len(configs)), key=turns.__getitem__)
+    return sorted(range(len(specs)), key=turns.__getitem__)
 
 
-def preload(config: dict[str, Any]) -> list[str]:
-    """Return the modules that a run needs, which a fork server imports once for all like it."""
-    ours = {str(target) for _, target in targets(config) if within(str(target), ["suexp"])}
-    return [*_EVERY_RUNS, *sorted(target.rpartition(".")[0] for target in ours)]
+def preload(spec: RunSpec) -> list[str]:
+    """Return the modules that a run can touch, which a fork server imports once for all like it."""
+    ours = (name for name in spec.identity.code if within(name, ["suexp"]))
+    return ["suexp.launch.child", *ours]
 
 
 class _Forked:
@@ -282,12 +266,12 @@ class _Forked:
         self.process.terminate()
 
 
-def _child(config: dict[str, Any], parent: int) -> None:
-    """Run one config in a process of its own, which does not outlive the one that asked for it."""
+def _child(spec: RunSpec, parent: int) -> None:
+    """Make a run in a process of its own, which does not outlive the one that asked for it."""
     threading.Thread(target=_follow, args=(parent,), daemon=True).start()
     from suexp.launch.child import attempt
 
-    sys.exit(attempt(config, tell))
+    sys.exit(attempt(spec, tell))
 
 
 def _follow(parent: int) -> None:

@@ -1,4 +1,4 @@
-"""The run store: one folder a run, named by the run's signature."""
+"""The run store: one folder a run, named by the run's id."""
 
 import json
 import shutil
@@ -8,21 +8,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
 
 from suexp.errors import Unwritable, writing
-from suexp.store.signature import signature
-from suexp.store.summary import read_summary
+from suexp.store.spec import RunSpec, as_yaml
+from suexp.store.summary import read_summary, sealed
+
+# What a result is taken from, or explained by.
+RECORDS = ("config.yaml", "begun.json", "metrics.jsonl", "table.jsonl")
 
 
 class Run:
-    """One run's folder: config.yaml, metrics.jsonl, table.jsonl, summary.json, checkpoints/."""
+    """One run's folder: what is in `RECORDS`, summary.json, checkpoints/.
 
-    def __init__(self, config: dict[str, Any]) -> None:
-        self.config = config
-        self.id = signature(config)
-        self.folder = Path(config["out"]).absolute() / "runs" / self.id
+    config.yaml is the resolved config, begun.json what else the result depends on and the number of
+    threads, metrics.jsonl the metrics by step, table.jsonl the rows that the task recorded.
+    """
+
+    def __init__(self, spec: RunSpec) -> None:
+        self.spec = spec
+        self.config, self.id, self.folder = spec.config, spec.id, spec.folder
 
     @contextmanager
     def lock(self, note: Any = print) -> Iterator[None]:
@@ -70,17 +75,30 @@ class Run:
             and summary.get("crc32") == self._checksums()
         )
 
-    def start(self) -> None:
-        """Write down what is being run."""
-        write_atomic(self.folder / "config.yaml", yaml.safe_dump(self.config, sort_keys=False))
+    def start(self, threads: int) -> None:
+        """Write down what is being run, and with how many threads."""
+        begun = {"threads": threads, "identity": self.spec.identity.as_json()}
+        write_atomic(self.folder / "config.yaml", as_yaml(self.config))
+        write_atomic(self.folder / "begun.json", json.dumps(begun, indent=1))
+
+    def threads(self) -> int | None:
+        """Return with how many threads the run began that has a checkpoint to go on from.
+
+        Other numbers of threads give other last bits: it goes on with its own.
+        """
+        try:
+            threads = json.loads((self.folder / "begun.json").read_bytes())["threads"]
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+        return threads if isinstance(threads, int) and self.checkpoints() else None
 
     def finish(self, summary: dict[str, Any]) -> None:
-        """Write the summary, which ends the run and vouches for the files that it comes from."""
+        """Write the summary, which ends the run, with checksums of its files and its own."""
         summary["crc32"] = self._checksums()
-        write_atomic(self.folder / "summary.json", json.dumps(summary, indent=1))
+        write_atomic(self.folder / "summary.json", sealed(summary))
 
     def _checksums(self) -> dict[str, int]:
-        paths = (self.folder / name for name in ("metrics.jsonl", "table.jsonl"))
+        paths = (self.folder / name for name in RECORDS)
         return {path.name: zlib.crc32(path.read_bytes()) for path in paths if path.is_file()}
 
     def begin_anew(self) -> None:
@@ -96,7 +114,7 @@ class Run:
         for path in self.folder.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
-            elif path.name != ".lock":
+            elif not path.name.startswith("."):  # the lock, and what another process waits for
                 path.unlink()
 
     def checkpoints(self) -> list[Path]:

@@ -4,38 +4,32 @@ import functools
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
-
-PACKAGES = (
-    "torch",
-    "pytorch-lightning",
-    "hydra-core",
-    "omegaconf",
-    "datasets",
-    "tokenizers",
-    "numpy",
-)
 
 
 @functools.cache
 def provenance() -> dict[str, Any]:
     """Return versions, the commit of suexp's checkout, whether it was changed, and the machine."""
-    from suexp import __version__
-
     root = Path(__file__).parents[3]
     status = _git(root, "status", "--porcelain", "--", "src", "conf", "pyproject.toml")
     return {
         "versions": {
-            "suexp": __version__,
             "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in PACKAGES},
+            **{name: importlib.metadata.version(name) for name in ("suexp", *_required())},
         },
         "commit": _git(root, "rev-parse", "HEAD"),
         "dirty": None if status is None else bool(status),
         "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "system": platform.system()},
     }
+
+
+def _required() -> list[str]:
+    """Return the packages that suexp itself requires, without those of its extras."""
+    lines = importlib.metadata.requires("suexp") or []
+    return [re.split(r"[^\w.-]", line)[0] for line in lines if "extra ==" not in line]
 
 
 def _git(root: Path, *arguments: str) -> str | None:

@@ -1,6 +1,7 @@
 """What the run store holds: every run's config, state, metrics and size, read without torch."""
 
 import functools
+import json
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from suexp.errors import UserError
 from suexp.near import near
+from suexp.store.identity import Identity
 from suexp.store.summary import read_summary
 
 STATUSES = ("finished", "pruned", "failed", "running", "stopped")
@@ -40,6 +42,24 @@ class Stored:
         except (OSError, yaml.YAMLError):
             return {}
         return found if isinstance(found, dict) else {}
+
+    @functools.cached_property
+    def begun(self) -> dict[str, Any]:
+        """What the run depends on beside its config, and its threads; empty where damaged."""
+        try:
+            found = json.loads((self.folder / "begun.json").read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def identity(self) -> Identity | None:
+        """What the run depends on beside its config, where its files say so and fit its id."""
+        try:
+            found = Identity.from_json(self.begun["identity"])
+            return found if found.name(self.config) == self.id else None
+        except (LookupError, TypeError):
+            return None
 
     @functools.cached_property
     def summary(self) -> dict[str, Any]:

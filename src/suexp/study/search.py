@@ -24,7 +24,7 @@ from suexp.config.explain import explain
 from suexp.config.overrides import key_of
 from suexp.errors import UserError
 from suexp.folders import conf_dir
-from suexp.store.signature import volatile
+from suexp.store.identity import volatile
 
 Value = str | int | float
 EXAMPLE = "'optimizer.lr=tag(log, interval(1e-4, 1e-2))'"

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from suexp.config.compose import resolve
 from suexp.config.overrides import quoted
 from suexp.errors import UserError
 from suexp.job.trial import Trial, optuna, pruner
 from suexp.launch.processes import tell
+from suexp.launch.spec import spec_of
 from suexp.near import near
 from suexp.redaction import secret_in
 from suexp.store.folder import Run
@@ -193,7 +193,7 @@ class Study:
         if {*trial.params} != {*self.search.space}:
             return None
         try:
-            return Run(resolve(self.search.overrides(trial.params)).config)
+            return Run(spec_of(self.search.overrides(trial.params)))
         except UserError:
             return None
 
@@ -322,7 +322,7 @@ def _batch(study: Study, launcher: Any, count: int) -> bool:
     for trial in study.ask(count):
         overrides = study.search.overrides(trial.params)
         try:
-            run = Run(resolve(overrides).config)
+            run = Run(spec_of(overrides))
         except UserError as error:
             tell(f"trial {trial.number} ({' '.join(overrides)}): {error}")
             good = study.fail(trial.number, str(error))

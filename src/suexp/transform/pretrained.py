@@ -3,7 +3,7 @@
 import json
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +26,6 @@ class Pretrained(Transform):
     that the checkpoint lacks stays as it was drawn; one that the model lacks is left out. Logits
     equal those of `transformers` to 1e-5.
 
-    A run is recognised by the folder's name, not by what lies in it.
-
     References: Devlin et al., BERT, arXiv:1810.04805; Radford et al., Language Models are
     Unsupervised Multitask Learners; https://huggingface.co/docs/safetensors.
 
@@ -40,6 +38,10 @@ class Pretrained(Transform):
         ValueError: no source, or a run that has a parent, too.
         UserError: a file that is missing or damaged, or another architecture.
     """
+
+    reads: ClassVar[dict[str, tuple[str, ...]]] = {
+        "source": ("config.json", "model.safetensors", "pytorch_model.bin")
+    }
 
     def __init__(self, source: str | None = None, revision: str | None = None) -> None:
         if not source:

@@ -1,7 +1,7 @@
 """Start from some of a deeper parent's layers."""
 
 import copy
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -31,6 +31,10 @@ class Truncate(Transform):
     """
 
     needs = {"parent": "it keeps some layers of another run; name that run with parent=[...]"}
+
+    reads: ClassVar[dict[str, tuple[str, ...]]] = {
+        "source": ("config.json", "model.safetensors", "pytorch_model.bin")
+    }
 
     def __init__(
         self,

@@ -1,0 +1,20 @@
+"""From overrides to a run that can be made."""
+
+from collections.abc import Sequence
+
+from suexp.config.compose import resolve
+from suexp.store.spec import RunSpec
+
+
+def spec_of(overrides: Sequence[str], config_dir: str | None = None) -> RunSpec:
+    """Return the run of a list of overrides: resolved, checked and hashed once.
+
+    Args:
+        overrides: as on the command line.
+        config_dir: a folder with options of your own, laid out like conf/.
+
+    Raises:
+        UserError: they cannot be composed, or cannot work together.
+    """
+    found = resolve(tuple(overrides), config_dir)
+    return RunSpec.of(found.config, found.choices)

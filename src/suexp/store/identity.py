@@ -1,0 +1,158 @@
+"""What a run's result depends on; a hash over it is the run's id, and names its folder."""
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+import pickle
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from suexp.code.instantiate import instantiate
+from suexp.code.reach import digest_of, reach
+from suexp.code.source import read
+from suexp.code.trust import targets, within
+from suexp.contents import content_hash
+
+# What changes where or how loudly a run runs, but not what it computes.
+VOLATILE = (
+    *("out", "rerun", "on_error", "threads", "logger", "scale", "run", "study", "experiment"),
+    "allow_targets",
+)
+VOLATILE_TRAINER = ("enable_progress_bar", "checkpoint_seconds")
+# What makes a run of whatever config, in `suexp.code.reach`'s terms.
+RUNS = "suexp.job.run"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a run's result depends on beside its config.
+
+    Threads and the versions of other packages are recorded in the summary (see
+    `suexp.store.provenance`), but are no part of it: they change last bits, not what is computed.
+
+    Attributes:
+        code: module -> hash, of all code that the run can touch.
+        data: the data set's fingerprint.
+        files: path -> hash, of the other local files that it reads.
+        torch: version of torch, major and minor.
+        parent: the same of the run whose weights it starts from.
+    """
+
+    code: Mapping[str, str]
+    data: str
+    files: Mapping[str, str]
+    torch: str
+    parent: "Identity | None" = None
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> "Identity":
+        """Return what a resolved config depends on now.
+
+        Raises:
+            UserError: the data set refuses its arguments, or lacks a file.
+        """
+        allow = config["allow_targets"]
+        core = lasting(config)
+        names = {str(target) for _, target in targets({**core, "parent": None})}
+        foreign = [name for name in allow if any(within(target, [name]) for target in names)]
+        above = config.get("parent")
+        return cls(
+            code=reach([RUNS, *names], foreign),
+            data=_data(pickle.dumps(core["data"]), tuple(allow)).fingerprint(),
+            files=dict(_files(core)),
+            torch=_torch(),
+            parent=cls.of(above) if above else None,
+        )
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> "Identity":
+        """Return what `as_json` has written down."""
+        above = facts.get("parent")
+        return cls(**{**facts, "parent": cls.from_json(above) if above else None})
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain containers."""
+        return asdict(self)
+
+    def name(self, config: Mapping[str, Any]) -> str:
+        """Return ten hexadecimal digits: the id of the run of a config that depends on this."""
+        core = lasting(config)
+        if self.parent is not None:
+            core["parent"] = self.parent.name(config["parent"])
+        facts = [core, digest_of(self.code), self.data, dict(self.files), self.torch]
+        text = json.dumps(facts, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+    def changes(self, now: "Identity") -> list[str]:
+        """Return in words what is not as it was."""
+        lines = []
+        for what, before, after in (("code", self.code, now.code), ("file", self.files, now.files)):
+            other = [n for n in {**before, **after} if before.get(n) != after.get(n)]
+            lines += [f"{what} of {name} is not what it was" for name in sorted(other)]
+        if self.data != now.data:
+            lines.append(f"the data were {self.data[:12]}, are {now.data[:12]}")
+        if self.torch != now.torch:
+            lines.append(f"torch was {self.torch}, is {now.torch}")
+        if self.parent is not None and now.parent is not None:
+            lines += [f"parent: {line}" for line in self.parent.changes(now.parent)]
+        return lines
+
+
+def lasting(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config less the keys that change no run's result."""
+    core = {key: value for key, value in config.items() if key not in VOLATILE}
+    trainer = core["trainer"].items()
+    core["trainer"] = {key: value for key, value in trainer if key not in VOLATILE_TRAINER}
+    return core
+
+
+def volatile(key: str) -> bool:
+    """Whether a key changes no run's result; Hydra's own keys do not."""
+    quiet = {*VOLATILE, "hydra", *(f"trainer.{name}" for name in VOLATILE_TRAINER)}
+    return bool(quiet & {key, key.split(".")[0], key.split("/")[0]})
+
+
+@functools.lru_cache(maxsize=64)
+def _data(node: bytes, allow: tuple[str, ...]) -> Any:
+    """Return the data set of a pickled node, whose building costs ten times a fingerprint."""
+    return instantiate(pickle.loads(node), allow)
+
+
+@functools.cache
+def _torch() -> str:
+    """Return the version without importing torch."""
+    return ".".join(importlib.metadata.version("torch").split(".")[:2])
+
+
+def _files(core: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Give the local files that components say they read; data sets have fingerprints."""
+    for path in local_files({**core, "data": None, "parent": None}):
+        yield str(path), content_hash(path)
+
+
+def local_files(node: Any) -> Iterator[Path]:
+    """Give the files that the components of a config read, as their ``reads`` say.
+
+    See `suexp.component.Component`. What is not there is not given: it may be a name of the hub's.
+    """
+    if isinstance(node, Mapping):
+        source = read(node["_target_"]) if isinstance(node.get("_target_"), str) else None
+        declared = source.literal("reads", {}) if source is not None else {}
+        for argument, patterns in declared.items():
+            if isinstance(node.get(argument), str):
+                yield from _found(Path(node[argument]).expanduser(), patterns)
+        for value in node.values():
+            yield from local_files(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from local_files(value)
+
+
+def _found(path: Path, patterns: Collection[str]) -> Iterator[Path]:
+    if path.is_dir():
+        yield from sorted({file for name in patterns for file in path.glob(name) if file.is_file()})
+    elif path.is_file():
+        yield path
