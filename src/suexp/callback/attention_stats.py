@@ -14,7 +14,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 
 from suexp.attention.base import Attention, precision
-from suexp.callback._last import is_last
+from suexp.callback._when import is_first, is_last
 from suexp.component import Component
 from suexp.errors import UserError
 from suexp.mask.base import Mask
@@ -83,7 +83,7 @@ class AttentionStats(Callback, Component):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure what the initialisation gave."""
-        if self.at_start and trainer.global_step == 0:
+        if self.at_start and is_first(trainer):
             self._start = self._measure(trainer, pl_module)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

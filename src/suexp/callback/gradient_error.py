@@ -37,7 +37,6 @@ class GradientError(Callback, Component):
         self._batch: dict[str, Tensor] | None = None
         self._state: RandomState | None = None
         self._pending: dict[str, float] = {}
-        self._hook: Any = None
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was measured so far."""
@@ -56,19 +55,11 @@ class GradientError(Callback, Component):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Keep the random state in which the step's first forward pass begins."""
-        del batch_idx
-        assert isinstance(pl_module, Task)
+        """Keep the random state in which the step begins."""
+        del pl_module, batch_idx
         if (trainer.global_step + 1) % self.every:
             return
-        self._batch = batch
-
-        # Later than here a resumed run puts its generators back.
-        def keep(*_: Any) -> None:
-            self._state = RandomState(batch)
-            self._hook.remove()
-
-        self._hook = pl_module.model.register_forward_pre_hook(keep)
+        self._batch, self._state = batch, RandomState(batch)
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer

@@ -7,7 +7,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 
-from suexp.callback._last import is_last
+from suexp.callback._when import is_last
 from suexp.component import Component
 from suexp.errors import UserError
 from suexp.task.base import Task

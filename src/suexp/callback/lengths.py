@@ -9,7 +9,7 @@ from jaxtyping import Int
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
-from suexp.callback._last import is_last
+from suexp.callback._when import is_last
 from suexp.component import Component
 from suexp.errors import UserError
 from suexp.mask.prefix import Prefix

@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from suexp.callback._last import is_last
+from suexp.callback._when import is_last
 from suexp.component import Component
 from suexp.errors import UserError
 from suexp.task._clock import shortest_seconds

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from pytorch_lightning.callbacks import Callback
 
+from suexp.callback._when import is_first
 from suexp.component import Component
 from suexp.errors import UserError
 from suexp.task.base import Task
@@ -34,8 +35,8 @@ class PositionCosine(Callback, Component):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record what it starts from."""
-        del trainer
-        self._measure(pl_module, "before training")
+        if is_first(trainer):
+            self._measure(pl_module, "before training")
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record what training made of it."""

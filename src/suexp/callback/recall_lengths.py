@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from suexp.callback._last import is_last
+from suexp.callback._when import is_last
 from suexp.callback.attention_stats import watch
 from suexp.component import Component
 from suexp.data.recall import Recall

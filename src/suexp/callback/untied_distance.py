@@ -7,6 +7,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 
+from suexp.callback._when import is_first
 from suexp.component import Component
 from suexp.nn.feed_forward import FeedForward
 from suexp.task.base import Task
@@ -34,7 +35,8 @@ class UntiedDistance(Callback, Component):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure what the enlargement left."""
-        self._measure(trainer, pl_module, "before training")
+        if is_first(trainer):
+            self._measure(trainer, pl_module, "before training")
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure what training made of it."""

@@ -28,7 +28,15 @@ class UpdateSize(Callback, Component):
     def __init__(self, every: int = 50, bins: int = 40, limit: float = 2.0) -> None:
         self.every, self.bins, self.limit = every, bins, limit
         self._before: list[tuple[Tensor, Tensor, float, float]] = []
-        self._sizes: Tensor | None = None
+        self._shares: list[float] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the last histogram."""
+        return {"shares": list(self._shares)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep it."""
+        self._shares = list(state_dict["shares"])
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
@@ -58,19 +66,15 @@ class UpdateSize(Callback, Component):
         rms = float(sizes.square().mean().sqrt())
         for logger in trainer.loggers:
             logger.log_metrics({"train/update_rms": rms}, trainer.global_step)
-        self._sizes = sizes
+        counts = torch.histc(sizes.clamp(max=self.limit), self.bins, 0.0, self.limit)
+        self._shares = (counts / len(sizes)).tolist()
         del pl_module
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record the last histogram."""
         del trainer
-        if self._sizes is None:
-            return
         assert isinstance(pl_module, Task)
-        clipped = self._sizes.clamp(max=self.limit)
-        shares = torch.histc(clipped, self.bins, 0.0, self.limit) / len(clipped)
         width = self.limit / self.bins
-        pl_module.record_rows(
-            "update",
-            [{"size": (i + 0.5) * width, "share": float(share)} for i, share in enumerate(shares)],
-        )
+        rows = [{"size": (i + 0.5) * width, "share": x} for i, x in enumerate(self._shares)]
+        if rows:
+            pl_module.record_rows("update", rows)

@@ -32,6 +32,10 @@ class EpochSampler(Sampler[list[int]]):
         """Choose the epoch; Lightning calls this."""
         self.epoch = epoch
 
+    def rewind(self) -> None:
+        """Begin again with the first batch of the first epoch."""
+        self.epoch, self.start = 0, 0
+
     def __len__(self) -> int:
         full, rest = divmod(self.rows, self.batch_size)
         return full + (self.whole and rest >= self.world_size)

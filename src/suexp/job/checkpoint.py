@@ -1,5 +1,6 @@
 """Checkpoints from which a run goes on as if it had never stopped."""
 
+import functools
 import io
 import pickle
 import random
@@ -18,10 +19,11 @@ import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import Callback, Checkpoint
 
-from suexp.errors import writing
+from suexp.errors import UserError, writing
 from suexp.job.batches import EpochSampler
 from suexp.job.recorder import NotFinite
 from suexp.store.folder import write_atomic, write_whole
+from suexp.task.recorded import Recorded
 
 
 class Position(Callback):
@@ -53,13 +55,18 @@ class Position(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Move the sampler; the random states wait for the first batch."""
+        """Move the sampler; the random states wait for the start of training."""
         self.batches_read = self.sampler.start = state_dict["batches_read"]
         self._restored = state_dict
 
-    def on_train_batch_start(self, *_: Any) -> None:
-        """Set the random states as they were when the next batch was about to be computed."""
-        self._restore()
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Set the random states after all hooks of the start, before anything reads a batch.
+
+        The strategy's hook is the one that comes last.
+        """
+        del pl_module
+        if stage == "fit":
+            trainer.strategy.on_train_start = self._restore  # type: ignore[method-assign]
 
     def on_fit_end(self, *_: Any) -> None:
         """Set them also where no batch was left: what comes after training may draw, too."""
@@ -111,12 +118,25 @@ def damage(path: Path) -> str | None:
     return None
 
 
+def is_over(trainer: pl.Trainer) -> bool:
+    """Tell whether no training step follows this one, or this validation."""
+    loop = trainer.fit_loop
+    return (
+        trainer.global_step == trainer.max_steps
+        or (trainer.is_last_batch and trainer.current_epoch + 1 == trainer.max_epochs)
+        or (trainer.should_stop and loop._can_stop_early)
+    )
+
+
 class Checkpoints(Checkpoint):
     """Save ``checkpoints/step=N.ckpt`` every so many seconds, and when a run is asked to stop.
 
     A file is written whole or not at all; the last two stay, so that a damaged one costs little.
-    They hold the metrics so far, too: a resumed run's metrics.jsonl starts as it was then, whatever
-    was half-written or lost since.
+    They hold what the run has recorded so far, too: a resumed run's metrics.jsonl starts as it was
+    then, whatever was half-written or lost since, and so do the task's tables and final metrics.
+
+    What resumes from the last step trains no more, so no hook of training is called. The last
+    step's checkpoint is therefore saved when all of them have measured what they do at the end.
     """
 
     def __init__(self, folder: Path, seconds: float) -> None:
@@ -164,25 +184,44 @@ class Checkpoints(Checkpoint):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Put the metrics so far into the checkpoint."""
-        del trainer, pl_module
+        """Put what was recorded so far into the checkpoint.
+
+        Raises:
+            UserError: a callback keeps what no checkpoint takes.
+        """
+        del trainer
+        assert isinstance(pl_module, Recorded)
         lines = self.metrics.read_text(encoding="utf-8") if self.metrics.exists() else ""
         checkpoint["metrics"] = lines
+        checkpoint["recorded"] = pl_module.recorded()
+        for name, state in checkpoint["callbacks"].items():
+            _refuse_objects(name, state)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Go on with those metrics."""
-        del pl_module
+        """Go on with that."""
+        assert isinstance(pl_module, Recorded)
         if trainer.is_global_zero:
             write_atomic(self.metrics, checkpoint["metrics"])
+        pl_module.restore(checkpoint["recorded"])
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Let the strategy's hook, which comes after all others, save the finished weights."""
+        del pl_module
+        if stage == "fit":
+            end = functools.partial(self._end, trainer)
+            trainer.strategy.on_train_end = end  # type: ignore[method-assign]
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Save when it is time; several processes agree on it every tenth step.
 
         Where a validation follows, what resumes from here would skip it: that one is waited for.
+        Between the batches of one step there is nothing to go on from.
         """
-        due = self.asked_to_stop or time.monotonic() - self._saved_at >= self.seconds
+        if is_over(trainer) or trainer.fit_loop.epoch_loop._should_accumulate():
+            return
+        due = self.asked_to_stop or self.due(trainer)
         if trainer.world_size > 1:
             if trainer.global_step % 10:
                 return
@@ -196,12 +235,18 @@ class Checkpoints(Checkpoint):
         else:
             self._save_and_stop(trainer)
 
+    def due(self, trainer: pl.Trainer) -> bool:
+        """Tell whether it is time."""
+        del trainer
+        return time.monotonic() - self._saved_at >= self.seconds
+
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save what had to wait."""
         del pl_module
         if self._after_validation:
             self._after_validation = False
-            self._save_and_stop(trainer)
+            if not is_over(trainer):  # an early stop is decided here
+                self._save_and_stop(trainer)
 
     def _save_and_stop(self, trainer: pl.Trainer) -> None:
         if trainer.global_step > 0:
@@ -209,10 +254,11 @@ class Checkpoints(Checkpoint):
         if self.asked_to_stop:
             raise Interrupted
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def _end(self, trainer: pl.Trainer) -> None:
         """Save the finished weights: other runs may start from them."""
-        del pl_module
         self.save(trainer)
+        if trainer.strategy.reduce_boolean_decision(self.asked_to_stop, all=False):
+            raise Interrupted
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
@@ -222,3 +268,17 @@ class Checkpoints(Checkpoint):
         if isinstance(exception, NotFinite):
             last = max(self.folder.glob("*.ckpt"), key=lambda p: p.stat().st_mtime, default=None)
             exception.add_checkpoint(last)
+
+
+def _refuse_objects(name: str, state: dict[str, Any]) -> None:
+    """Refuse a callback's state that cannot be loaded again, which is loaded as plain values."""
+    buffer = io.BytesIO()
+    try:
+        torch.save(state, buffer)
+        buffer.seek(0)
+        torch.load(buffer, weights_only=True)
+    except (pickle.PickleError, AttributeError, TypeError) as error:
+        raise UserError(
+            f"callback {name}: its state_dict holds more than numbers, strings, tensors, and lists "
+            "and dictionaries of them, so no run could go on from it"
+        ) from error

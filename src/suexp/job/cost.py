@@ -60,6 +60,7 @@ def of_model(task: Task, loading: Loading) -> dict[str, Any]:
     beside queries, keys, values and output, and ``attention_state_bytes`` what they would keep of
     the batch's texts to decode on.
     """
+    loading.sampler.rewind()  # a resumed run stands elsewhere, where a batch may have another size
     batch = next(iter(loading.train_dataloader()))
     batch = {name: value.to(task.device) for name, value in batch.items()}
     parameters = [parameter for module in task.trained for parameter in module.parameters()]

@@ -6,7 +6,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
-from suexp.job.checkpoint import Checkpoints
+from suexp.job.checkpoint import Checkpoints, is_over
 from suexp.job.trial import Trial
 from suexp.store.folder import Run
 
@@ -47,8 +47,10 @@ class Pruning(Callback):
             self._decide(trainer)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Stop with a checkpoint after the next step, as a run does that is asked to stop."""
-        if self._pruned_at is not None and trainer.global_step > self._pruned_at:
+        """Stop with a checkpoint after the next step; after the last, the run may as well end."""
+        if self._pruned_at is None or is_over(trainer):
+            return
+        if trainer.global_step > self._pruned_at:
             self.checkpoints.save(trainer)
             where = f"trial {self.place['trial']} of the study {self.place['name']}"
             raise Pruned(f"{where}, after the validation at step {self._pruned_at}")

@@ -230,10 +230,10 @@ def _train(
         allow,
         logger=[Jsonl(run.folder), *views],
         callbacks=[
+            Position(loading.sampler),
             Recorder(settings["log_every_n_steps"]),
             *callbacks,
             *bars,
-            Position(loading.sampler),
             *pruning,
             checkpoints,
         ],

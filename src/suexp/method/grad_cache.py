@@ -25,6 +25,8 @@ from suexp.method.base import Method, Objective
 if TYPE_CHECKING:
     from suexp.task.base import Task
 
+CHECKED = "grad_cache/rel_error"
+
 
 class GradCache(Method):
     r"""$\nabla_\theta L = \sum_i \langle \nabla_\theta h_i, \partial L/\partial h_i \rangle$.
@@ -105,7 +107,6 @@ class GradCache(Method):
         self.forward_chunk_size = forward_chunk_size or chunk_size
         self.replay_rng, self.allow_batch_norm, self.check = replay_rng, allow_batch_norm, check
         self.surrogate: Tensor | None = None
-        self._checked = False
 
     def attach(self, task: "Task") -> None:
         """Look at task and networks; change nothing."""
@@ -169,7 +170,7 @@ class GradCache(Method):
                 add(total, back)
             if states is not None:
                 end.restore()
-            if self.check and not self._checked:
+            if self.check and CHECKED not in task.final:
                 self._compare(task, batch, begin, parameters, total, upstream, autocast)
             return total
 
@@ -208,14 +209,13 @@ class GradCache(Method):
         upstream: Tensor,
         autocast: Any,
     ) -> None:
-        self._checked = True
         with autocast():
             _, direct = direct_gradient(task, batch, parameters, begin, self.chunk_size)
         ours = [g if g is None else g / upstream for g in total]
         error = relative_error(ours, direct)
-        task.final["grad_cache/rel_error"] = error
+        task.final[CHECKED] = error
         for logger in task.trainer.loggers if task._trainer is not None else []:
-            logger.log_metrics({"grad_cache/rel_error": error}, task.global_step + 1)
+            logger.log_metrics({CHECKED: error}, task.global_step + 1)
 
 
 def _drops(model: nn.Module) -> bool:

@@ -106,8 +106,9 @@ class Run:
         (self.folder / "metrics.jsonl").unlink(missing_ok=True)
 
     def forget_end(self) -> None:
-        """Remove the summary of an earlier part: a process that dies must not seem to have it."""
-        (self.folder / "summary.json").unlink(missing_ok=True)
+        """Remove what an earlier part wrote at its end; a process that dies must not seem to."""
+        for name in ("summary.json", "table.jsonl"):
+            (self.folder / name).unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Forget everything that the run has left behind."""

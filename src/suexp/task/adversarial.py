@@ -294,6 +294,14 @@ class Adversarial(Task):
         getattr(torch, self.device.type).synchronize()
         return time.perf_counter()
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the times so far."""
+        checkpoint["times"] = list(self._times)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with those."""
+        self._times = list(checkpoint["times"])
+
     def on_train_end(self) -> None:
         """Keep the time of a step."""
         if self._times:

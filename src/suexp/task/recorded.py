@@ -1,5 +1,6 @@
 """What every task leaves behind, whether it trains or estimates."""
 
+import json
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
@@ -13,6 +14,7 @@ class Recorded(pl.LightningModule, Component):
     Attributes:
         tables: long-form rows by table name (see `record_rows`), for table.jsonl.
         final: final metrics beside those that were logged, for summary.json.
+        generated: a piece of generated output to show at the end, where the task has any.
         reads_all_rows: whether an epoch includes the rows of an incomplete last batch.
     """
 
@@ -22,10 +24,19 @@ class Recorded(pl.LightningModule, Component):
         super().__init__()
         self.tables: dict[str, list[dict[str, Any]]] = {}
         self.final: dict[str, float] = {}
+        self.generated: str | None = None
 
     def record_rows(self, table: str, rows: list[dict[str, Any]]) -> None:
         """Keep rows for the run's table.jsonl: plain numbers, strings and booleans only."""
         self.tables.setdefault(table, []).extend(rows)
+
+    def recorded(self) -> str:
+        """Return all of this as text: a checkpoint holds it, so that a resumed run keeps it."""
+        return json.dumps({"tables": self.tables, "final": self.final, "generated": self.generated})
+
+    def restore(self, recorded: str) -> None:
+        """Go on from what `recorded` returned."""
+        vars(self).update(json.loads(recorded))
 
     def trainer_settings(self, chosen: dict[str, Any]) -> dict[str, Any]:
         """Return the Trainer's arguments, given those that the config chose.
@@ -36,5 +47,5 @@ class Recorded(pl.LightningModule, Component):
         return chosen
 
     def finish(self) -> str | None:
-        """Return a piece of generated output to show at the end, where the task has any."""
-        return None
+        """Record what is left to record, once all is measured; return what was generated."""
+        return self.generated

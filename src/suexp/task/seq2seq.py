@@ -83,7 +83,6 @@ class Seq2Seq(Task):
         self.generate_rows, self.max_target = generate_rows, max_target
         self.val_loss, self.rouge = MeanMetric(), MeanMetric()
         self.bleu = BLEUScore(smooth=True)
-        self.example: str | None = None
         self._speed = [0.0, 0.0]  # tokens, seconds
 
     @staticmethod
@@ -173,8 +172,8 @@ class Seq2Seq(Task):
             found, expected = units(text, self.unit), units(reference, self.unit)
             self.rouge.update(rouge_l(found, expected))
             self.bleu.update([" ".join(found)], [[" ".join(expected)]])
-            if self.example is None:
-                self.example = f"{source}\n-> {text}\n   ({reference})"
+            if self.generated is None:
+                self.generated = f"{source}\n-> {text}\n   ({reference})"
 
     def finish(self) -> str | None:
         """Return a source of the validation split, what was generated for it, and its target.
@@ -190,4 +189,4 @@ class Seq2Seq(Task):
             for key, value in enumerate(row)
         ]
         self.record_rows("mask", rows)
-        return self.example
+        return self.generated
