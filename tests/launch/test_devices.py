@@ -2,6 +2,10 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -107,6 +111,45 @@ def test_a_parent_on_several_devices_is_trained_first(tmp_path: Path) -> None:
     parent = Run(config.parent).summary()
     assert parent is not None
     assert parent["metrics"]["train/loss"] > summary["metrics"]["train/loss"]
+
+
+@pytest.mark.slow
+def test_no_process_of_a_run_outlives_the_command(tmp_path: Path) -> None:
+    """The command starts the first of two processes, and Lightning in that one the second."""
+    several = [item for item in tiny(tmp_path, *OVERRIDES) if item != "trainer=cpu"]
+    several += ["trainer=ddp", "trainer.accelerator=cpu", "trainer.max_steps=1000000"]
+    program = "import sys; from suexp.cli import main; sys.exit(main())"
+    command = subprocess.Popen([sys.executable, "-c", program, *several])
+
+    def of_the_run() -> list[str]:
+        """Return the processes that name the run's config, but for those that have ended."""
+        found = subprocess.run(
+            ["ps", "-A", "-ww", "-o", "stat=,pid=,args="],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        children = [line for line in found.stdout.splitlines() if f"{tmp_path}/runs" in line]
+        return [line.split()[1] for line in children if not line.startswith("Z")]
+
+    def trains() -> bool:
+        return any(path.stat().st_size for path in tmp_path.glob("runs/*/metrics.jsonl"))
+
+    deadline = time.monotonic() + 120
+    while not trains() and command.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    left = of_the_run()
+    command.kill()
+    command.wait()
+    try:
+        assert len(left) == 2
+        deadline = time.monotonic() + 15
+        while of_the_run() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert of_the_run() == []
+    finally:
+        for process in of_the_run():
+            os.kill(int(process), signal.SIGKILL)
 
 
 def test_the_others_say_what_stopped_them(

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from suexp.errors import DISK_FULL, Unwritable, UserError
+from suexp.following import follow_starter
 from suexp.job.checkpoint import Interrupted
 from suexp.job.run import Note, execute
 from suexp.store.folder import exit_code
@@ -35,4 +36,5 @@ def attempt(spec: RunSpec, note: Note = print) -> int:
 
 
 if __name__ == "__main__":
+    follow_starter()
     sys.exit(main(sys.argv[1:]))

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -13,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from suexp.code.trust import within
 from suexp.errors import DISK_FULL, Unwritable
+from suexp.following import follow, led
 from suexp.launch.saved_config import save
 from suexp.launch.spec import spec_of
 from suexp.store.folder import Run, well
@@ -156,7 +156,7 @@ def _in_children(specs: Sequence[RunSpec], jobs: int, threads: int) -> list[Summ
 
     def begin(spec: RunSpec) -> Process:
         if spec.devices:
-            env = {**os.environ, "OMP_NUM_THREADS": str(spec.config["threads"])}
+            env = {**led(), "OMP_NUM_THREADS": str(spec.config["threads"])}
             return subprocess.Popen(save(spec).command, env=env)
         return _Forked(context.Process(target=_child, args=(spec, os.getpid())))
 
@@ -268,17 +268,7 @@ class _Forked:
 
 def _child(spec: RunSpec, parent: int) -> None:
     """Make a run in a process of its own, which does not outlive the one that asked for it."""
-    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    follow(parent)
     from suexp.launch.child import attempt
 
     sys.exit(attempt(spec, tell))
-
-
-def _follow(parent: int) -> None:
-    while True:
-        time.sleep(1.0)
-        try:
-            os.kill(parent, 0)
-        except ProcessLookupError:
-            os.kill(os.getpid(), signal.SIGTERM)
-            return

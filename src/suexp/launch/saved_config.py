@@ -1,6 +1,5 @@
 """A run that waits in its folder for another process, here or elsewhere, to take it."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from suexp.following import led
 from suexp.store.spec import RunSpec
 
 
@@ -36,7 +36,7 @@ class SavedRun:
         """Run, resume or find it."""
         if self.devices:
             # Lightning starts the processes itself; by this name it leaves Slurm's tasks alone.
-            env = {**os.environ, "SLURM_JOB_NAME": "interactive"}
+            env = {**led(), "SLURM_JOB_NAME": "interactive"}
             return subprocess.run(self.command, env=env, check=False).returncode
         from suexp.launch.child import main
 

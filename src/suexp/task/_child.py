@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from suexp.following import follow
+
 # glibc maps every large block anew, and each of its pages then costs a fault: large temporaries
 # would be timed up to six times too slow. It reads these when a process starts.
 MALLOC = {
@@ -75,6 +77,7 @@ def _environment(changes: dict[str, str]) -> Iterator[None]:
 def _serve(pipe: Any, threads: int, worker: Any) -> None:
     import torch
 
+    follow(os.getppid())  # the pipe tells of the parent's end only after the method's
     torch.set_num_threads(threads)
     with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
         while True:
