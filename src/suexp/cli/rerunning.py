@@ -15,7 +15,9 @@ from suexp.store.identity import Identity
 from suexp.store.query import Stored, chosen, stored
 from suexp.store.spec import RunSpec
 
-MACHINES_OWN = re.compile("second|memory")  # metrics of the machine's, which no run repeats
+MACHINES_OWN = re.compile(
+    "second|memory|_time$|_ms$"
+)  # metrics of the machine's, which no run repeats
 
 
 def run(argv: Sequence[str]) -> int:

@@ -1,0 +1,292 @@
+"""Kill every run of the experiments, run each again, and compare it with an undisturbed one.
+
+python scripts/kill_experiments.py                      all experiments, at smoke scale
+python scripts/kill_experiments.py lion memm_vs_crf     these
+
+Each distinct run is made once undisturbed, and once for every moment of `MOMENTS`: it is killed
+(SIGKILL) at a point of the code, never after a time, and the same run is made again. What it leaves
+must be equal, bit for bit, but for what is a time or the machine's: metrics, also by step, tables,
+sample, costs, weights, and what the experiment's claims are judged by.
+
+Prints a table of what was killed and what differs; the exit code is 1 where anything does.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from suexp.cli.rerunning import MACHINES_OWN
+from suexp.config.catalogue import Catalogue
+from suexp.experiment.gather import _early, _entry
+from suexp.experiment.plan import Plan, choose, plan
+from suexp.job.checkpoint import Checkpoints, is_over
+from suexp.job.recorder import Recorder
+from suexp.job.run import execute
+from suexp.judge.claims import judge
+from suexp.store.folder import Run, exit_code
+from suexp.store.spec import RunSpec
+
+UNDISTURBED = "undisturbed"
+
+
+# Moments: each is set in a process of its own, which it kills. A checkpoint is saved in the middle
+# of training, whatever the time, so that what goes on has something to go on from.
+
+
+def in_the_middle(steps: int) -> None:
+    """One step after the checkpoint; where nothing is trained, after the first batch."""
+    after(
+        Checkpoints,
+        "on_train_batch_end",
+        lambda trainer: trainer.global_step >= min(steps // 2 + 1, steps),
+    )
+    after(Recorder, "on_test_batch_end", lambda _: steps == 0)
+
+
+def after_the_last_validation(steps: int) -> None:
+    """Before what is measured at the end of training, and before the test; else after the test."""
+    after(
+        Checkpoints,
+        "on_validation_end",
+        lambda trainer: (
+            is_over(trainer) if trainer.state.fn == "fit" else trainer.global_step == steps
+        ),
+    )
+    after(Recorder, "on_test_end", lambda _: True)
+
+
+def before_the_summary(steps: int) -> None:
+    """When all is measured, and summary.json is about to be written."""
+    del steps
+    Run.finish = lambda *_: die()  # type: ignore[method-assign]
+
+
+MOMENTS: tuple[Callable[[int], None], ...] = (
+    in_the_middle,
+    after_the_last_validation,
+    before_the_summary,
+)
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def after(owner: type, hook: str, condition: Callable[[Any], bool]) -> None:
+    """Die after a hook of a class, where a condition on the Trainer holds."""
+    kept = getattr(owner, hook)
+
+    def fatal(self: Any, trainer: Any, *rest: Any, **named: Any) -> None:
+        kept(self, trainer, *rest, **named)
+        if condition(trainer):
+            die()
+
+    setattr(owner, hook, fatal)
+
+
+def attempt(spec: RunSpec, steps: int, moment: Callable[[int], None] | None) -> int:
+    """Make a run in a process of its own, which a moment kills; return its exit code."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    code = 1
+    try:
+        place = Path(spec.config["out"])
+        place.mkdir(parents=True, exist_ok=True)
+        said = os.open(f"{place}.said", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(said, 1)
+        os.dup2(said, 2)
+        Checkpoints.due = lambda _, trainer: trainer.global_step == steps // 2  # type: ignore[method-assign]
+        if moment is not None:
+            moment(steps)
+        code = exit_code(execute(spec))
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def placed(spec: RunSpec, out: Path) -> RunSpec:
+    """Return a run, and its parents, with another place for what they leave."""
+    own = {"out": str(out), "logger": None}
+    return spec.changed(lambda config: {**config, **own}, above=True)
+
+
+def lineage(spec: RunSpec) -> Iterator[RunSpec]:
+    """Give a run's parents, the eldest first, and the run itself."""
+    if spec.parent:
+        yield from lineage(spec.parent)
+    yield spec
+
+
+def left(run: Run) -> dict[str, Any]:
+    """Return all that a finished run has left, but times and the machine's figures."""
+    summary = run.summary() or {}
+    newest = run.checkpoints()[:1]
+    state = torch.load(newest[0], weights_only=True)["state_dict"] if newest else {}
+    found = {name: summary.get(name) for name in ("status", "error", "metrics", "cost", "sample")}
+    found |= {"history": run.history(), "tables": run.tables()}
+    return without_times(found) | {"weights": {name: str(x) for name, x in state.items()}}
+
+
+def without_times(found: Any) -> Any:
+    """Return what was found without what is a time or the machine's."""
+    if isinstance(found, dict):
+        return {
+            name: without_times(value)
+            for name, value in found.items()
+            if not MACHINES_OWN.search(name) and name != "ms"
+        }
+    return [without_times(value) for value in found] if isinstance(found, list) else found
+
+
+def differences(a: Any, b: Any, name: str = "") -> list[str]:
+    """Return the names of what is not equal in two such findings."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return [
+            line
+            for key in dict.fromkeys((*a, *b))
+            for line in differences(a.get(key), b.get(key), f"{name}/{key}" if name else str(key))
+        ]
+    return [] if json.dumps(a) == json.dumps(b) else [name]  # NaN equals itself here
+
+
+@dataclass
+class Outcome:
+    """What became of an experiment's runs."""
+
+    runs: int = 0
+    kills: dict[str, int] = field(default_factory=dict)
+    differing: dict[str, list[str]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def compare(spec: RunSpec, out: Path, outcome: Outcome) -> None:
+    """Make a run undisturbed and killed at each moment, and compare them."""
+    whole = placed(spec, out / UNDISTURBED)
+    code = attempt(whole, 0, None)
+    summary = Run(whole).summary() or {}
+    outcome.runs += 1
+    if code:
+        outcome.differing[f"{spec.label} undisturbed"] = [str(summary.get("error", code))]
+        return
+    expected = left(Run(whole))
+    for moment in MOMENTS:
+        again = placed(spec, out / moment.__name__)
+        code = attempt(again, summary["cost"]["steps"], moment)
+        if code == -signal.SIGKILL:
+            outcome.kills[moment.__name__] = outcome.kills.get(moment.__name__, 0) + 1
+            attempt(again, summary["cost"]["steps"], None)
+        found = differences(expected, left(Run(again)))
+        if found:
+            outcome.differing[f"{spec.label} ({spec.id}) {moment.__name__}"] = found
+
+
+def claims(item: Plan, out: Path) -> list[dict[str, Any]]:
+    """Judge an experiment's claims by the runs in a folder; those on times are left out."""
+    assert item.header is not None
+    asked = {
+        name: claim
+        for name, claim in (item.header.get("claims") or {}).items()
+        if not MACHINES_OWN.search(str(claim["test"]).replace("[", " "))
+        and "time" not in str(claim["test"])
+    }
+    entries = []
+    for planned in item.runs():
+        run = Run(planned.run.spec)
+        run.folder = out / "runs" / run.id
+        made: Any = SimpleNamespace(
+            run=run, arm=planned.arm, seed=planned.seed, overrides=planned.overrides
+        )
+        entries.append(_entry(made, _early(asked)))
+    return judge(asked, entries, item.scale)
+
+
+def metric(item: Plan, out: Path, run: Run) -> float | None:
+    assert item.header is not None
+    run.folder = out / "runs" / run.id
+    value = ((run.summary() or {}).get("metrics") or {}).get(item.header["tune"]["metric"])
+    return value if isinstance(value, (int, float)) else None
+
+
+def experiment(name: str, scale: str, out: Path, most: int) -> Outcome:
+    """Compare every run of an experiment, and its claims."""
+    began = time.perf_counter()
+    (item,) = plan(
+        [f"experiment={name}", f"scale={scale}", "trainer.enable_progress_bar=false", "threads=1"]
+    )
+    outcome, seen = Outcome(), set()
+
+    def all_of(planned: Sequence[Any]) -> None:
+        for one in planned:
+            for spec in lineage(one.run.spec):
+                if spec.id not in seen and len(seen) < most:
+                    seen.add(spec.id)
+                    compare(spec, out, outcome)
+
+    tuning = [one for grid in item.tuning().values() for one in grid.values()]
+    all_of(tuning)
+    if tuning:
+        item.chosen.update(
+            choose(item, lambda one: metric(item, out / UNDISTURBED, Run(one.run.spec)))
+        )
+    all_of(item.runs())
+    if len(seen) < most:
+        expected = claims(item, out / UNDISTURBED)
+        for moment in MOMENTS:
+            found = claims(item, out / moment.__name__)
+            wrong = [a["id"] for a, b in zip(expected, found, strict=True) if differences(a, b)]
+            if wrong:
+                outcome.differing[f"claims {moment.__name__}"] = wrong
+    outcome.seconds = time.perf_counter() - began
+    return outcome
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("experiments", nargs="*", help="none: all")
+    parser.add_argument("--scale", default="smoke")
+    parser.add_argument("--most", type=int, default=10**6, help="distinct runs of each at most")
+    parser.add_argument("--out", type=Path, help="keep the runs here")
+    options = parser.parse_args(arguments)
+    columns = [moment.__name__.replace("_", " ") for moment in MOMENTS]
+    print(f"| experiment | runs | killed {' | '.join(columns)} | differ | seconds |")
+    print("|---|---|" + "---|" * len(MOMENTS) + "---|---|", flush=True)
+    total, wrong = Outcome(), {}
+    with tempfile.TemporaryDirectory() as temporary:
+        for name in options.experiments or sorted(Catalogue().groups["experiment"]):
+            out = (options.out or Path(temporary)).absolute() / name
+            outcome = experiment(name, options.scale, out, options.most)
+            row(name, outcome)
+            wrong[name] = outcome.differing
+            total.runs += outcome.runs
+            total.seconds += outcome.seconds
+            for moment, count in outcome.kills.items():
+                total.kills[moment] = total.kills.get(moment, 0) + count
+            total.differing |= {f"{name}: {key}": value for key, value in outcome.differing.items()}
+    row("all", total)
+    for key, names in total.differing.items():
+        print(f"{key}: {', '.join(names[:12])}")
+    return 1 if total.differing else 0
+
+
+def row(name: str, outcome: Outcome) -> None:
+    kills = " | ".join(str(outcome.kills.get(moment.__name__, 0)) for moment in MOMENTS)
+    cells = f"| {name} | {outcome.runs} | {kills} | {len(outcome.differing)} | "
+    print(f"{cells}{outcome.seconds:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
