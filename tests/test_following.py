@@ -12,7 +12,7 @@ import pytest
 # Each starts the next by a command, prints its own id, and waits; the last is deaf to SIGTERM.
 CHAIN = """
 import os, signal, subprocess, sys, time
-from suexp.run import following
+from suexp import following
 from suexp.following import follow_starter, led
 
 following.PERIOD, following.GRACE = 0.05, float(sys.argv[2])

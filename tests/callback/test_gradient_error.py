@@ -9,6 +9,7 @@ from suexp.config.compose import resolve
 from suexp.job.run import execute
 from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
+from suexp.store.spec import RunSpec
 
 SMALL = (
     "task=matching",
@@ -71,7 +72,7 @@ def test_statistics_of_chunks_show(tmp_path: Path) -> None:
 def test_measuring_changes_nothing(tmp_path: Path) -> None:
     plain = resolve([*SMALL, *CACHE, "model.dropout=0.2", "norm=batch", f"out={tmp_path}"])
     plain.config["method"]["grad_cache"]["allow_batch_norm"] = True
-    summary = execute(plain.config)
+    summary = execute(RunSpec.of(plain.config))
     allowed = "method.grad_cache.allow_batch_norm=true"
     measured, _ = run(tmp_path, *CACHE, "model.dropout=0.2", "norm=batch", allowed)
     for name in ("train/loss", "val/loss", "val/mrr"):
