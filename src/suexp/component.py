@@ -12,20 +12,26 @@ class Component:
     ``"parent"`` when the run has one).
 
     Any feature may have a condition: ``"autoregressive if causal"`` counts when the constructor
-    argument ``causal`` is true in the config, and ``"labels if kind=classification"`` when ``kind``
-    has that value.
+    argument ``causal`` is true in the config, ``"labels if kind=classification"`` when ``kind`` has
+    that value, and ``"plane if len(columns)=2"`` when ``columns`` has two entries.
+
+    A component that is given another one may need something of it: ``"data.pairs"`` is present when
+    the class of its own argument ``data`` provides ``pairs``.
 
     Attributes:
         provides: names of the features that this component brings.
         needs: feature -> why it is needed and what to choose, when no component provides it; of
             ``"text or patches"`` one is enough.
         refuses: feature -> why it cannot be combined and what to choose instead.
-        reads: constructor argument that may name a local file or folder -> the files that are read
+        paths: constructor argument that may name a local file or folder -> the files that are read
             in a folder, as names or globs. Their contents are part of the run's id. (Data sets have
             fingerprints instead.)
+        longest: the argument that says how long a text it reads, ``"lengths"`` or
+            ``"data.block_size"``; positions that end earlier are refused.
     """
 
     provides: ClassVar[set[str]] = set()
     needs: ClassVar[dict[str, str]] = {}
     refuses: ClassVar[dict[str, str]] = {}
-    reads: ClassVar[dict[str, tuple[str, ...]]] = {}
+    paths: ClassVar[dict[str, tuple[str, ...]]] = {}
+    longest: ClassVar[str] = ""

@@ -11,6 +11,7 @@ from suexp.job.build import build
 from suexp.job.run import execute
 from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
+from tests.support.tiny import unchecked
 
 IRIS = [
     "task=analytic_classification",
@@ -54,7 +55,7 @@ def test_decision_grid(tmp_path: Path) -> None:
 
 
 def test_mistakes(tmp_path: Path) -> None:
-    summary = execute(spec_of([*IRIS, *GRID, f"out={tmp_path}"]), print)
+    summary = execute(unchecked([*IRIS, f"out={tmp_path}"], "decision_grid"), print)
     assert summary["mistake"]
     assert "two features" in summary["error"]
     with pytest.raises(ValueError, match="bins=0"):

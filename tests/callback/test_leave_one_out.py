@@ -12,7 +12,7 @@ from suexp.callback.reranking import Reranking, misprints
 from suexp.job.run import execute
 from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
-from tests.support.tiny import tiny
+from tests.support.tiny import tiny, unchecked
 
 ALL = (
     "callback=[leave_one_out,reranking,likelihood_time,leak]",
@@ -74,8 +74,8 @@ def test_refusals(tmp_path: Path) -> None:
         Reranking(candidates=1)
     with pytest.raises(ValueError, match="lengths, texts and repeats must be at least 1"):
         LikelihoodTime(lengths=[])
-    summary, _ = run(tmp_path, "task=causal_lm", "callback=leave_one_out")
+    summary = execute(unchecked(tiny(tmp_path), "leave_one_out"))
     assert summary["mistake"]
     assert "asks for tokens between others; use task=masked_lm" in summary["error"]
-    summary, _ = run(tmp_path, "task=masked_lm", "position=learned", "callback=likelihood_time")
+    summary = execute(unchecked(tiny(tmp_path, "position=learned"), "likelihood_time"))
     assert summary["error"].startswith("callback=likelihood_time: a text of 64 tokens is longer")

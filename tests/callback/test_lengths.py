@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from suexp.callback.lengths import Lengths
 from suexp.job.run import execute
 from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
-from tests.support.tiny import tiny
+from tests.support.tiny import tiny, unchecked
 
 LENGTHS = "callback=lengths"
 
@@ -87,8 +88,13 @@ def test_what_cannot_be_measured_is_refused_in_one_line(
     settings = [x for x in tiny(tmp_path) if overrides[0][:5] != "task=" or "model" not in x]
     settings = [x for x in settings if overrides[0][:5] != "task=" or not x.startswith("data")]
     settings = [x for x in settings if overrides[0][:5] != "task=" or not x.startswith("task")]
-    more = [LENGTHS, "callbacks.lengths.lengths=[16,32]", *overrides, "trainer.max_steps=1"]
-    summary = execute(spec_of([*settings, *more]))
+    own = {"lengths": [16, 32]}
+    for item in [item for item in overrides if item.startswith("callbacks.")]:
+        key, _, value = item.partition("=")
+        own[key.rpartition(".")[2]] = json.loads(value)
+    more = [item for item in overrides if not item.startswith("callbacks.")]
+    settings += [*more, "trainer.max_steps=1"]
+    summary = execute(unchecked(settings, "lengths", **own))
     assert summary["status"] == "failed"
     assert message in summary["error"]
     assert summary["mistake"] or "ValueError" in summary["error"]

@@ -9,7 +9,7 @@ from suexp.callback.places import Places
 from suexp.job.run import execute
 from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
-from tests.support.tiny import tiny
+from tests.support.tiny import tiny, unchecked
 
 PLACES = (
     "callback=places",
@@ -59,9 +59,9 @@ def test_a_text_that_ends_before_has_no_other_places(tmp_path: Path) -> None:
 def test_refuses_what_has_no_places(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="split_at 0, rows 256 and width 4 must be at least 1"):
         Places(0)
-    settings = [*tiny(tmp_path, *PLACES), "task=classification", "data=docstring_topic"]
+    settings = [*tiny(tmp_path), "task=classification", "data=docstring_topic"]
     settings = [item for item in settings if not item.startswith(("task.", "data.max_bytes"))]
-    summary = execute(spec_of([*settings, "mask=bidirectional"]))
+    summary = execute(unchecked([*settings, "mask=bidirectional"], "places", split_at=8))
     assert summary["mistake"]
     assert summary["error"].startswith("callback=places reads running text; use task=causal_lm")
 
@@ -77,6 +77,6 @@ def test_hierarchical_blocks_repeat_the_first_ones_pattern(tmp_path: Path) -> No
 
 
 def test_cosines_need_vectors(tmp_path: Path) -> None:
-    summary, _ = run(tmp_path, COSINES, "position=rope")
+    summary = execute(unchecked(tiny(tmp_path), "position_cosine"))
     assert summary["mistake"]
     assert "compares positions that are added to embeddings; use" in summary["error"]

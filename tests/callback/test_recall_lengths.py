@@ -7,6 +7,7 @@ from suexp.callback.recall_lengths import RecallLengths
 from suexp.job.run import execute
 from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
+from tests.support.tiny import unchecked
 
 RECALL = (
     "task=classification",
@@ -44,8 +45,8 @@ def test_uniform_attention_has_the_entropy_of_its_keys(tmp_path: Path) -> None:
 
 
 def test_refusals(tmp_path: Path) -> None:
-    other = ["task=classification", "data=digits", "model=mlp", "callback=recall_lengths"]
-    summary = execute(spec_of([*other, "trainer.max_steps=1", f"out={tmp_path}"]))
+    other = ["task=classification", "data=digits", "model=mlp", "trainer.max_steps=1"]
+    summary = execute(unchecked([*other, f"out={tmp_path}"], "recall_lengths"))
     assert summary["mistake"]
     assert "use data=recall" in summary["error"]
     with pytest.raises(ValueError, match="two lengths or more"):

@@ -64,6 +64,8 @@ def test_refusals(tmp_path: Path) -> None:
     summary, _ = run(tmp_path, *other)
     assert summary["mistake"]
     assert "its pairs have 4096 different tokens, the model's data 259" in summary["error"]
-    long = (*ON, "position=learned", "callbacks.retrieval.data.block_size=64")
-    summary, _ = run(tmp_path, *long)
+    settings = tiny(tmp_path, *ON, "position=learned", "trainer.max_steps=2")
+    config = spec_of(settings)
+    config["callbacks"]["retrieval"]["data"]["block_size"] = 64  # composing refuses it
+    summary = execute(config)
     assert summary["error"].startswith("callback=retrieval: a text of 64 tokens is longer")

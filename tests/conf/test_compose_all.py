@@ -15,6 +15,7 @@ from suexp.folders import conf_dir, experiments_dir
 from suexp.job.build import build
 from suexp.task.base import Task
 from suexp.task.closed_form import ClosedForm
+from tests.callback.test_needs import CASES
 
 GROUPS = ("attention", "position", "mask", "model", "task")
 SMALL = ("data.batch_size=2", "trainer.enable_progress_bar=false", "threads=1")
@@ -35,7 +36,6 @@ ALL = [
 ]
 # What an option needs beside it to make sense, where it is not part of the default run.
 COMPANIONS = {
-    "callback=places": ["callbacks.places.split_at=8"],
     "data=docstring_summary": ["task=seq2seq"],
     "decoding=beam": ["task=seq2seq"],
     "data=docstring_topic": ["task=classification"],
@@ -92,7 +92,7 @@ COMPANIONS = {
     "transform=fresh": ["parent=['seed=1']"],
     "transform=enlarge_key_size": ["position=learned"],
     "transform=extend_positions": ["parent=['seed=1']", "position=learned"],
-}
+} | {f"callback={name}": fits for name, (fits, _, _) in CASES.items()}
 
 
 @pytest.mark.parametrize("choice", ALL)

@@ -135,7 +135,7 @@ def test_every_path_of_a_transform_is_said_to_be_read() -> None:
     for option in Catalogue().options("transform"):
         assert option.source is not None
         paths = {"source"} & {*option.source.signature.parameters}
-        assert {*option.source.literal("reads", {})} == paths, option.name
+        assert {*option.source.literal("paths", {})} == paths, option.name
 
 
 def test_local_files_are_those_that_are_there(tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from suexp.code import reach, source
 from suexp.config import compose
+from suexp.config.catalogue import Catalogue
 from suexp.store import identity
+from suexp.store.spec import RunSpec
 
 TINY = (
     "data.tokenizer=bytes",
@@ -54,6 +57,14 @@ def _forget(*modules: ModuleType) -> None:
     for function in (value for module in modules for value in vars(module).values()):
         if hasattr(function, "cache_clear"):
             function.cache_clear()
+
+
+def unchecked(overrides: list[str], callback: str, **settings: Any) -> RunSpec:
+    """Return a run with a callback that composing would refuse, as a program may do."""
+    config = compose.resolve(overrides).config
+    node = Catalogue().option("callback", callback).content[callback]
+    config["callbacks"] = {callback: {**node, **settings}}
+    return RunSpec.of(config)
 
 
 def tiny(out: Path, *overrides: str) -> list[str]:

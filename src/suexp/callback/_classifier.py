@@ -1,6 +1,6 @@
 """What the callbacks share that look at a classifier's logits, batch after batch."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -22,6 +22,10 @@ class ClassifierSums(Callback, Component):
     Raises:
         UserError: the task does not choose one class for a row.
     """
+
+    needs: ClassVar[dict[str, str]] = {
+        "classes": "it looks at one class a row; use task=classification"
+    }
 
     def __init__(self, *shape: int) -> None:
         self._sums = torch.zeros(shape, dtype=torch.float64)

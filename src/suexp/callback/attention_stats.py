@@ -5,7 +5,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -60,6 +60,11 @@ class AttentionStats(Callback, Component):
         ValueError: batches or texts below 1.
         UserError: the model has no attention.
     """
+
+    needs: ClassVar[dict[str, str]] = {
+        "attention": "it measures what attention does, and the model has none; use "
+        "model=transformer, or leave it out"
+    }
 
     def __init__(self, batches: int = 4, texts: int = 16, at_start: bool = False) -> None:
         if min(batches, texts) < 1:

@@ -1,6 +1,6 @@
 """Gradient errors against the size of the chunk, and memory against the size of the batch."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -34,6 +34,10 @@ class ChunkScan(Callback, Component):
         batch_sizes: rows of the batches whose memory is measured.
         chunk: rows of the chunks there.
     """
+
+    needs: ClassVar[dict[str, str]] = {
+        "loss_on_vectors": "it differentiates losses on vectors; use task=matching"
+    }
 
     def __init__(
         self,

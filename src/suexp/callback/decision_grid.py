@@ -1,6 +1,6 @@
 """Where a classifier of two features draws its borders."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -29,6 +29,12 @@ class DecisionGrid(Callback, Component):
         ValueError: fewer than 2 points.
         UserError: the rows do not have two features.
     """
+
+    needs: ClassVar[dict[str, str]] = {
+        "classes": "it draws the borders between classes; use task=classification",
+        "plane": "it draws the plane of two features; use data=sklearn with data.columns=[2,3], "
+        "say",
+    }
 
     def __init__(self, points: int = 32) -> None:
         if points < 2:

@@ -1,6 +1,6 @@
 """How far the gradient of a step is from that of the whole batch."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -29,6 +29,10 @@ class GradientError(Callback, Component):
     Args:
         every: measure at every so-manieth step.
     """
+
+    needs: ClassVar[dict[str, str]] = {
+        "loss_on_vectors": "it compares gradients of losses on vectors; use task=matching"
+    }
 
     def __init__(self, every: int = 50) -> None:
         self.every = every

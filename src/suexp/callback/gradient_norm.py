@@ -1,6 +1,6 @@
 """How large each layer's gradient is before the first step."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -30,6 +30,13 @@ class GradientNorm(Callback, Component):
     Raises:
         UserError: the model has no list of modules.
     """
+
+    needs: ClassVar[dict[str, str]] = {
+        "optimizer": "it measures the first step's gradient, and no gradient is taken here; leave "
+        "it out",
+        "layers": "it compares the layers' gradients, and the model has no list of layers; use "
+        "model=transformer, or leave it out",
+    }
 
     def __init__(self) -> None:
         self._norms: list[float] = []

@@ -1,6 +1,7 @@
 """How often the sign of a batch's gradient is right."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -24,6 +25,10 @@ class GradientSign(Callback, Component):
     Args:
         batches: batches in the mean; each also serves as $g_B$.
     """
+
+    needs: ClassVar[dict[str, str]] = {
+        "optimizer": "it compares gradients, and no gradient is taken here; leave it out"
+    }
 
     def __init__(self, batches: int = 16) -> None:
         self.batches = batches

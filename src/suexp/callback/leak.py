@@ -1,6 +1,6 @@
 """Whether an output knows the token that it is asked for."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -31,6 +31,11 @@ class Leak(Callback, Component):
         ValueError: a length below 2.
         UserError: a model without blocks and logits for each token.
     """
+
+    needs: ClassVar[dict[str, str]] = {
+        "language_model": "it looks at each token's logits; use task=masked_lm or "
+        "task=autoencode_lm with model=transformer or model=tta"
+    }
 
     def __init__(self, length: int = 16) -> None:
         if length < 2:

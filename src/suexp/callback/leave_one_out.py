@@ -1,6 +1,6 @@
 """How well a language model predicts one token from all others."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -32,6 +32,10 @@ class LeaveOneOut(Callback, Component):
         ValueError: a number below 1.
         UserError: a task that does not predict tokens from both sides.
     """
+
+    needs: ClassVar[dict[str, str]] = {
+        "fill_in": "it asks for tokens between others; use task=masked_lm or task=autoencode_lm"
+    }
 
     def __init__(self, pairs: int = 768, per_text: int = 8) -> None:
         if min(pairs, per_text) < 1:

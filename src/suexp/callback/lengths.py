@@ -1,7 +1,7 @@
 """How a language model fares on texts of other lengths than it was trained on."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -38,6 +38,14 @@ class Lengths(Callback, Component):
         ValueError: no lengths, one below score_last, one that does not divide the largest.
         UserError: a task that is no language model, a text too short, positions that end earlier.
     """
+
+    needs: ClassVar[dict[str, str]] = {
+        "language_model": "it reads running text; use task=causal_lm or task=masked_lm"
+    }
+    refuses: ClassVar[dict[str, str]] = {
+        "mask=prefix": "it cuts texts, which have no prefix; use mask=causal"
+    }
+    longest: ClassVar[str] = "lengths"
 
     def __init__(
         self,

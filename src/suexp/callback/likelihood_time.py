@@ -1,7 +1,7 @@
 """How long it takes to say how likely a text is."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -30,6 +30,12 @@ class LikelihoodTime(Callback, Component):
         ValueError: no lengths, or a number below 1.
         UserError: a task that gives no likelihoods, or positions that end before a length.
     """
+
+    needs: ClassVar[dict[str, str]] = {
+        "language_model": "it asks for likelihoods of texts; use task=autoencode_lm, "
+        "task=masked_lm or task=causal_lm"
+    }
+    longest: ClassVar[str] = "lengths"
 
     def __init__(
         self, lengths: Sequence[int] = (8, 16, 32, 64), texts: int = 16, repeats: int = 3

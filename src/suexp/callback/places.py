@@ -1,6 +1,6 @@
 """How a language model fares before and after some place of its texts."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -35,6 +35,10 @@ class Places(Callback, Component):
         ValueError: a number below 1.
         UserError: a task that is no language model.
     """
+
+    needs: ClassVar[dict[str, str]] = {
+        "language_model": "it reads running text; use task=causal_lm or task=masked_lm"
+    }
 
     def __init__(self, split_at: int, rows: int = 256, width: int = 4) -> None:
         if min(split_at, rows, width) < 1:

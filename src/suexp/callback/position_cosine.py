@@ -1,6 +1,6 @@
 """How alike the vectors of places are."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -27,6 +27,11 @@ class PositionCosine(Callback, Component):
         ValueError: fewer than 2 points.
         UserError: positions that add nothing to the embeddings.
     """
+
+    needs: ClassVar[dict[str, str]] = {
+        "position=learned or position=hierarchical": "it compares vectors that are added to "
+        "embeddings; use position=learned or position=hierarchical"
+    }
 
     def __init__(self, points: int = 32) -> None:
         if points < 2:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from typing import ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -35,6 +36,11 @@ class RecallLengths(Callback, Component):
         ValueError: a number below 1, or fewer than two lengths.
         UserError: other data than recall.
     """
+
+    needs: ClassVar[dict[str, str]] = {
+        "recall": "it draws texts of other lengths from that data; use data=recall, or leave it out"
+    }
+    longest: ClassVar[str] = "lengths"
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """Whether a language model tells a text from its misprints."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -32,6 +32,11 @@ class Reranking(Callback, Component):
         ValueError: no texts, or fewer than 2 candidates.
         UserError: a task that gives no likelihoods.
     """
+
+    needs: ClassVar[dict[str, str]] = {
+        "language_model": "it compares likelihoods of texts; use task=autoencode_lm, "
+        "task=masked_lm or task=causal_lm"
+    }
 
     def __init__(self, texts: int = 100, candidates: int = 8) -> None:
         if texts < 1 or candidates < 2:

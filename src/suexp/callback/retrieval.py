@@ -1,6 +1,6 @@
 """How well a language model's states find a text's partner, with no training for it."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -32,6 +32,14 @@ class Retrieval(Callback, Component):
         ValueError: fewer than 2 pairs.
         UserError: no pairs, another vocabulary, or a model without hidden states.
     """
+
+    needs: ClassVar[dict[str, str]] = {
+        "data.pairs": "it finds a text's partner; name data with pairs of texts, "
+        "suexp.data.docstring_pairs.DocstringPairs, say",
+        "hidden_states": "it reads hidden states; use model=transformer or model=tta",
+        "text": "its pairs are texts in the tokens of the model's data; use data=pydoc",
+    }
+    longest: ClassVar[str] = "data.block_size"
 
     def __init__(self, data: Data, pairs: int = 200) -> None:
         if pairs < 2:

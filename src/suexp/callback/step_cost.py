@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
@@ -25,6 +25,10 @@ class StepCost(Callback, Component):
     Args:
         every: measure at every so-manieth step.
     """
+
+    needs: ClassVar[dict[str, str]] = {
+        "optimizer": "it measures training steps, and there are none here; leave it out"
+    }
 
     def __init__(self, every: int = 50) -> None:
         self.every = every

@@ -1,6 +1,6 @@
 """Whether the copies that an enlargement made do different things."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -29,6 +29,11 @@ class UntiedDistance(Callback, Component):
         batches: validation batches that are looked at.
         corner: rows and columns of the matrix that are recorded; 0: none.
     """
+
+    needs: ClassVar[dict[str, str]] = {
+        "feed_forward or counter": "it looks at units of feed-forward layers, and the model has "
+        "none; use model=transformer, or leave it out"
+    }
 
     def __init__(self, factor: int = 2, batches: int = 2, corner: int = 8) -> None:
         self.factor, self.batches, self.corner = factor, batches, corner

@@ -1,6 +1,6 @@
 """How large an optimizer's steps are, in units of its learning rate."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -24,6 +24,10 @@ class UpdateSize(Callback, Component):
         bins: bins of the histogram of $|u|$ over [0, ``limit``].
         limit: the histogram's upper end.
     """
+
+    needs: ClassVar[dict[str, str]] = {
+        "optimizer": "it measures the optimizer's steps, and there are none here; leave it out"
+    }
 
     def __init__(self, every: int = 50, bins: int = 40, limit: float = 2.0) -> None:
         self.every, self.bins, self.limit = every, bins, limit

@@ -1,6 +1,6 @@
 """How much the loss rises when the weights are shaken."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -23,6 +23,11 @@ class WeightNoise(Callback, Component):
         draws: how many noise vectors are averaged.
         batches: validation batches that a loss is measured on.
     """
+
+    needs: ClassVar[dict[str, str]] = {
+        "optimizer": "it measures the training loss around the weights, and there is none here; "
+        "leave it out"
+    }
 
     def __init__(self, scale: float = 0.02, draws: int = 4, batches: int = 8) -> None:
         self.scale, self.draws, self.batches = scale, draws, batches

@@ -152,19 +152,48 @@ def _components(config: Mapping[str, Any], choices: Mapping[str, str]) -> Iterat
         yield _Chosen("parent", "parent=[...]", (), {}, {})
     for key, option in chosen:
         group = key.split("@")[0]
-        node: Any = config
-        for part in group.split("/"):
-            node = node.get(part) if isinstance(node, Mapping) else None
+        node = _at(config, group.replace("/", "."))
         if isinstance(node, Mapping) and "_target_" not in node:
             node = node.get(option)  # a group of which several can be chosen
-        source = read(node["_target_"]) if isinstance(node, dict) and "_target_" in node else None
-        label = f"{group}={option}"
-        if source is None:
-            yield _Chosen(group, label, (), {}, {})
-        else:
-            provides = tuple(_provided(source, node))
-            needs, refuses = (_reasons(name, source, node) for name in ("needs", "refuses"))
-            yield _Chosen(group, label, provides, needs, refuses)
+        if group != "callback":
+            yield _component(group, f"{group}={option}", node)
+    options = choices.get("callback", "").split(",")
+    for name, node in (config.get("callbacks") or {}).items():  # chosen, or named one by one
+        yield _component(
+            "callback", f"callback={name}" if name in options else f"callbacks.{name}", node
+        )
+
+
+def _component(group: str, label: str, node: Any) -> _Chosen:
+    source = _source(node)
+    if source is None:
+        return _Chosen(group, label, (), {}, {})
+    provides = tuple(_provided(source, node))
+    needs, refuses = (_reasons(name, source, node) for name in ("needs", "refuses"))
+    return _Chosen(group, label, provides, dict(_unmet(needs, node)), refuses)
+
+
+def _unmet(needs: Mapping[str, str], node: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Give the needs without those, ``data.pairs``, that the component's own parts meet."""
+    for feature, reason in needs.items():
+        argument, _, wanted = feature.partition(".")
+        part: Any = node.get(argument) if "=" not in feature else None
+        source = _source(part)
+        if source is None or wanted not in _provided(source, part):
+            yield feature, reason
+
+
+def _source(node: Any) -> Target | None:
+    """Return what the source of a node's class says, if it names one and there is a source."""
+    named = isinstance(node, dict) and isinstance(node.get("_target_"), str)
+    return read(node["_target_"]) if named else None
+
+
+def _at(config: Any, path: str) -> Any:
+    """Return what stands under a dotted key, or None."""
+    for part in path.split("."):
+        config = config.get(part) if isinstance(config, Mapping) else None
+    return config
 
 
 def _provided(source: Target, node: dict[str, Any]) -> Iterator[str]:
@@ -188,10 +217,13 @@ def _condition(entry: str, source: Target, node: dict[str, Any]) -> tuple[str, b
     """Split an entry into its feature and whether its ``if argument[=value]`` holds."""
     feature, _, condition = entry.partition(" if ")
     argument, equals, wanted = condition.partition("=")
+    counted = argument.startswith("len(")
+    argument = argument.removeprefix("len(").removesuffix(")")
     parameter = source.signature.parameters.get(argument)
     default = parameter.default if parameter else None
     value = default.value if isinstance(default, ast.Constant) else None
     value = node.get(argument, value)
+    value = len(value or ()) if counted else value
     return feature, not condition or (str(value) == wanted if equals else bool(value))
 
 
@@ -241,8 +273,8 @@ def _check_accumulation(config: Mapping[str, Any], choices: Mapping[str, str]) -
 
 def _check_line_search(config: Mapping[str, Any]) -> None:
     """Refuse what changes the gradient on its way to an optimizer that compares it with losses."""
-    node, trainer = config.get("optimizer") or {}, config.get("trainer") or {}
-    source = read(node["_target_"]) if isinstance(node.get("_target_"), str) else None
+    trainer = config.get("trainer") or {}
+    source = _source(config.get("optimizer"))
     if source is None or "line_search" not in source.literal("provides", ()):
         return
     for key, neutral in (("gradient_clip_val", None), ("accumulate_grad_batches", 1)):
@@ -255,11 +287,24 @@ def _check_line_search(config: Mapping[str, Any]) -> None:
 
 
 def _check_length(config: Mapping[str, Any]) -> None:
-    """Refuse positions that end before the text does."""
-    length = (config.get("position") or {}).get("max_length")
-    block = (config.get("data") or {}).get("block_size")
-    if isinstance(length, int) and isinstance(block, int) and length < block:
+    """Refuse positions that end before the text does, the data's or one that a callback reads."""
+    length = _at(config, "position.max_length")
+    block = _at(config, "data.block_size")
+    if not isinstance(length, int):
+        return
+    if isinstance(block, int) and length < block:
         raise UserError(
             f"position.max_length={length} is shorter than the text, data.block_size={block}; "
             f"set position.max_length={block} or data.block_size={length}"
         )
+    for name, node in (config.get("callbacks") or {}).items():
+        source = _source(node)
+        argument = source.literal("longest", "") if source else ""
+        value = _at(node, argument)
+        longest = max(value, default=0) if isinstance(value, list) else value
+        if isinstance(longest, int) and length < longest:
+            raise UserError(
+                f"callbacks.{name}.{argument}: a text of {longest} tokens is longer than "
+                f"position.max_length={length}; set position.max_length={longest}, or use "
+                "position=rope"
+            )

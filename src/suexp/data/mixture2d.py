@@ -31,7 +31,7 @@ class Mixture2D(Data):
         ValueError: a value out of range.
     """
 
-    provides: ClassVar[set[str]] = {"vectors", "labels"}
+    provides: ClassVar[set[str]] = {"vectors", "labels", "plane"}
 
     def __init__(
         self,

@@ -33,7 +33,7 @@ class Recall(Data):
     """
 
     # Sequences of vectors, which models read as they read an image's patches.
-    provides: ClassVar[set[str]] = {"patches", "labels"}
+    provides: ClassVar[set[str]] = {"patches", "labels", "recall"}
 
     def __init__(
         self,

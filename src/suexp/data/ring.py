@@ -29,7 +29,7 @@ class Ring(Data):
         ValueError: a number out of range.
     """
 
-    provides: ClassVar[set[str]] = {"vectors", "labels"}
+    provides: ClassVar[set[str]] = {"vectors", "labels", "plane"}
 
     def __init__(
         self,

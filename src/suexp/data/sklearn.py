@@ -38,7 +38,7 @@ class Sklearn(Vectors):
         ValueError: a value out of range.
     """
 
-    provides: ClassVar[set[str]] = {"vectors", "labels"}
+    provides: ClassVar[set[str]] = {"vectors", "labels", "plane if len(columns)=2"}
 
     def __init__(
         self,

@@ -46,7 +46,12 @@ class Table(Vectors):
             no number, with the line; a label that the training rows do not have.
     """
 
-    provides: ClassVar[set[str]] = {"vectors", "labels"}
+    provides: ClassVar[set[str]] = {
+        "vectors",
+        "labels",
+        "plane if len(features)=2",
+        "plane if features=None",  # which only the file knows
+    }
 
     def __init__(
         self,
@@ -71,6 +76,15 @@ class Table(Vectors):
         self.features = None if features is None else [str(name) for name in features]
         self.format, self.header = format, header
         self.val_fraction, self.split_seed = val_fraction, split_seed
+
+    def reads(self) -> list[Path]:
+        """Return the files of all splits."""
+        return [
+            path
+            for split, paths in self.files.items()
+            if paths is not None or split == "train"
+            for path in found_files(f"data.{split}", paths)
+        ]
 
     def tables(self) -> dict[str, tuple[Any, Any]]:
         """Return the splits."""

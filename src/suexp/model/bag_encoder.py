@@ -36,6 +36,7 @@ class BagEncoder(nn.Module, Component):
         ValueError: a size that is too small.
     """
 
+    provides = {"layers if num_layers", "feed_forward if num_layers"}
     needs = {
         "text": "it reads tokens; use data=docstring_pairs, or model=mlp for vectors",
         "text_vectors": "it gives a vector for each text and none for its tokens; use "

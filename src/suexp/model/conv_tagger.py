@@ -35,6 +35,7 @@ class ConvTagger(nn.Module, Component):
         ValueError: a size that is too small, or an even kernel_size.
     """
 
+    provides = {"layers"}
     needs = {
         "tags": "it gives a label for each token; use task=tagging, or model=transformer",
     }

@@ -65,7 +65,7 @@ class EncoderDecoder(nn.Module, Component):
 
     needs = {"task=seq2seq": "it reads sources and targets; use model=transformer elsewhere"}
     refuses = {"mask=prefix": "its encoder sees the whole source already; use mask=causal"}
-    provides = {"later_keys"}  # its encoder looks both ways
+    provides = {"later_keys", "layers", "feed_forward"}  # its encoder looks both ways
 
     def __init__(
         self,

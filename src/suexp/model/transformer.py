@@ -91,6 +91,7 @@ class Transformer(nn.Module, Component):
         ValueError: sizes that do not fit; when called, a text longer than the positions.
     """
 
+    provides = {"layers", "hidden_states", "feed_forward"}
     needs = {
         "text or patches": "it reads tokens or patches; use data=pydoc, data=digits with "
         "data.patch=2, or model=mlp for single vectors"

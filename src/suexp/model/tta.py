@@ -87,7 +87,7 @@ class TTA(nn.Module, Component):
         ValueError: sizes that do not fit; when called, a text longer than the positions.
     """
 
-    provides = {"queries_without_tokens"}
+    provides = {"queries_without_tokens", "layers", "hidden_states", "feed_forward"}
     needs = {"text": "it reads tokens; use data=pydoc, or model=mlp for vectors"}
     refuses = {
         "autoregressive": "its queries look to both sides of their token; use mask=exclude_self",

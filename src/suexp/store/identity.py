@@ -134,13 +134,13 @@ def _files(core: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def local_files(node: Any) -> Iterator[Path]:
-    """Give the files that the components of a config read, as their ``reads`` say.
+    """Give the files that the components of a config read, as their ``paths`` say.
 
     See `suexp.component.Component`. What is not there is not given: it may be a name of the hub's.
     """
     if isinstance(node, Mapping):
         source = read(node["_target_"]) if isinstance(node.get("_target_"), str) else None
-        declared = source.literal("reads", {}) if source is not None else {}
+        declared = source.literal("paths", {}) if source is not None else {}
         for argument, patterns in declared.items():
             if isinstance(node.get(argument), str):
                 yield from _found(Path(node[argument]).expanduser(), patterns)

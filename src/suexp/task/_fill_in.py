@@ -20,6 +20,7 @@ class FillIn(Task):
     token of a text is, given all others (`log_likelihoods`).
     """
 
+    provides: ClassVar[set[str]] = {"language_model", "fill_in"}
     needs: ClassVar[dict[str, str]] = {
         "text": "it reads text; use data=pydoc",
         "model": "use model=transformer",

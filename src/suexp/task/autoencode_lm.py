@@ -24,7 +24,11 @@ class AutoencodeLM(FillIn):
         allow_leak: let it train a tta whose outputs know their own tokens, as a control.
     """
 
-    provides: ClassVar[set[str]] = {"own_labels if allow_leak=False"}
+    provides: ClassVar[set[str]] = {
+        "language_model",
+        "fill_in",
+        "own_labels if allow_leak=False",
+    }
     needs: ClassVar[dict[str, str]] = {
         "text": "it reads text; use data=pydoc",
         "queries_without_tokens": "the model sees its own labels; use model=tta, or task=masked_lm",

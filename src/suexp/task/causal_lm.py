@@ -37,7 +37,7 @@ class CausalLM(Task):
         sample_tokens: how many tokens it adds; 0: no sample.
     """
 
-    provides: ClassVar[set[str]] = {"generation"}
+    provides: ClassVar[set[str]] = {"generation", "language_model"}
 
     needs: ClassVar[dict[str, str]] = {
         "text": "it reads text; use data=pydoc",

@@ -21,7 +21,7 @@ class Classification(Task):
     https://www.microsoft.com/en-us/research/publication/pattern-recognition-machine-learning/.
     """
 
-    provides: ClassVar[set[str]] = {"text_vectors"}
+    provides: ClassVar[set[str]] = {"text_vectors", "classes"}
     needs: ClassVar[dict[str, str]] = {
         "labels": "it needs labels; use data=docstring_topic, or data=digits with model=mlp",
         "model": "use model=transformer for texts, model=mlp for vectors",

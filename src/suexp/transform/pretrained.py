@@ -39,7 +39,7 @@ class Pretrained(Transform):
         UserError: a file that is missing or damaged, or another architecture.
     """
 
-    reads: ClassVar[dict[str, tuple[str, ...]]] = {
+    paths: ClassVar[dict[str, tuple[str, ...]]] = {
         "source": ("config.json", "model.safetensors", "pytorch_model.bin")
     }
 

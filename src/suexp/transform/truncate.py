@@ -32,7 +32,7 @@ class Truncate(Transform):
 
     needs = {"parent": "it keeps some layers of another run; name that run with parent=[...]"}
 
-    reads: ClassVar[dict[str, tuple[str, ...]]] = {
+    paths: ClassVar[dict[str, tuple[str, ...]]] = {
         "source": ("config.json", "model.safetensors", "pytorch_model.bin")
     }
 
