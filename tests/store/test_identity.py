@@ -1,16 +1,17 @@
 """What a run's id depends on: its config, the code it can touch, the files it reads."""
 
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from suexp.code.local_files import local_files
+from suexp.errors import UserError
 from suexp.launch.spec import spec_of
 from suexp.store import identity
-from suexp.store.identity import Identity, local_files
+from suexp.store.identity import Identity
 from suexp.store.spec import RunSpec
 from tests.support.tiny import forget_code, forget_compositions, tiny
 
@@ -145,5 +146,8 @@ def test_local_files_are_those_that_are_there(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").touch()
     names = [path.name for path in local_files({"a": [node]})]
     assert names == ["config.json", "model.safetensors"]
-    shutil.rmtree(tmp_path)
+    node["source"] = "bert-base-chinese"
     assert [*local_files(node)] == []
+    node["source"] = str(tmp_path / "none")
+    with pytest.raises(UserError, match=r"a.0.source: no file or folder .*none"):
+        [*local_files({"a": [node]})]

@@ -1,16 +1,24 @@
 """``suexp check OVERRIDES``: compose and check everything that would run, and train nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from suexp.cli import argv as command_line
 from suexp.cli.terminal import counted, show_rows, show_text
+from suexp.code.local_files import local_files
+from suexp.code.trust import within
 from suexp.config.catalogue import Catalogue
 from suexp.errors import UserError
 
 USAGE = """usage: suexp check [-m] [--config-dir DIR] [OVERRIDES ...]
 
-Compose and check everything that suexp OVERRIDES would run; nothing is trained."""
+Compose and check everything that suexp OVERRIDES would run; nothing is trained. Packages that you
+allow are imported, and local files that are named must exist."""
+
+UNCHECKED = (
+    "Not checked: what is downloaded (data=hub, checkpoints by name), what the files hold, sizes "
+    "that only the data knows, memory and time."
+)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -27,14 +35,61 @@ def run(argv: Sequence[str]) -> int:
     if unused:
         raise UserError(f"check {min(unused)}: only -m and --config-dir mean something here")
     command_line.precheck(line, Catalogue(line.config_dir))
-    from suexp.config.compose import _loader
+    from suexp.config.compose import _loader, resolve
     from suexp.experiment.plan import plan
 
     with _loader(line.config_dir):  # one start of Hydra for all runs
-        for item in plan(line.overrides):
+        plans = plan(line.overrides)
+        look_around([resolve(run.overrides).config for item in plans for run in item.runs()])
+        for item in plans:
             show_plan(item)
     show_text("Everything composes and fits together; nothing was run.", "dim")
+    show_text(UNCHECKED, "dim")
     return 0
+
+
+def look_around(configs: Sequence[Mapping[str, Any]]) -> None:
+    """Look at what composing does not: allowed packages are imported, local files are looked for.
+
+    Raises:
+        UserError: a class that cannot be imported, a path that does not exist.
+    """
+    seen: set[str] = set()
+    for config in configs:
+        allow = config.get("allow_targets") or ()
+        for key, node in _nodes(config, ""):
+            if repr(node) in seen:
+                continue
+            seen.add(repr(node))
+            if within(node["_target_"], allow):
+                _import(key, node["_target_"], allow)
+            for _ in local_files(node, key):
+                pass
+            if key.rpartition(".")[2] == "data":
+                from suexp.code.instantiate import instantiate
+
+                instantiate(node, allow).reads()
+
+
+def _nodes(node: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give every node that names a class, with its key, the innermost first; parents' too."""
+    parts = node.items() if isinstance(node, dict) else []
+    for name, value in enumerate(node) if isinstance(node, list) else parts:
+        yield from _nodes(value, f"{key}.{name}" if key else str(name))
+    if isinstance(node, dict) and isinstance(node.get("_target_"), str):
+        yield key, node
+
+
+def _import(key: str, target: str, allow: Sequence[str]) -> None:
+    from suexp.code.instantiate import _check_homes
+
+    try:
+        _check_homes({key: {"_target_": target}}, allow)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a stranger's module does when it is imported
+        reason = f"{type(error).__name__}: {error}".split("\n")[0]
+        raise UserError(f"{key}: {target} cannot be imported: {reason}") from error
 
 
 def show_plan(item: Any) -> None:

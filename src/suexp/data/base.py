@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suexp.code.reach import digest
@@ -41,6 +42,14 @@ class Data(Component):
     def sizes(self) -> dict[str, int]:
         """What a model must know: some of ``vocab_size``, ``input_dim``, ``num_classes``."""
         raise NotImplementedError
+
+    def reads(self) -> list[Path]:
+        """Return the local files and folders that the rows come from; cheap, and without torch.
+
+        Raises:
+            UserError: one that the config names does not exist.
+        """
+        return []
 
     def depends_on(self) -> Any:
         """Return what decides the rows beside the code, as JSON; cheap, and without building them.

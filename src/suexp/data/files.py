@@ -1,6 +1,7 @@
 """Texts of your own, from local files."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from suexp.contents import content_hash
@@ -118,6 +119,11 @@ class Files(Text):
         if self.validation is None:
             return of_split(self._read("train", self.train), split, self.val_fraction)
         return self._read(split, self.train if split == "train" else self.validation)
+
+    def reads(self) -> list[Path]:
+        """Return the files of all splits."""
+        files = [found_files(f"data.{name}", paths) for name, paths in self._paths().items()]
+        return [*super().reads(), *(path for some in files for path in some)]
 
     def source(self) -> Any:
         """Return the content hashes and what decides how the files are read."""

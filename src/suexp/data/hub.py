@@ -118,6 +118,11 @@ class Hub(Text):
             return self._read(self.train if split == "train" else self.validation)
         return of_split(self._read(self.train), split, self.val_fraction)
 
+    def reads(self) -> list[Path]:
+        """Return the folder, if the name is that of one here: `datasets` would take it."""
+        folder = Path(self.name or "")
+        return [*super().reads(), *([folder] if self.name and folder.is_dir() else [])]
+
     def source(self) -> Any:
         """Return what names the data; the hub is not asked."""
         names = [self.name, self.config, self.revision]

@@ -97,6 +97,10 @@ class Idx(Data):
             raise UserError(f"data.{name} names {len(found)} files; name one")
         return found[0]
 
+    def reads(self) -> list[Path]:
+        """Return the files of images and labels."""
+        return [self._path(name) for name in self.files]
+
     def _images(self, name: str) -> Any:
         images = read_idx(self._path(name))
         if images.ndim < 2 or images.dtype.str[1:] != "u1":

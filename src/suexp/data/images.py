@@ -75,6 +75,10 @@ class Images(Pictures):
             raise UserError(f"data.{name} names no file; give it a folder: data.{name}=my_pictures")
         return found
 
+    def reads(self) -> list[Path]:
+        """Return the pictures' files."""
+        return [path for name in self.files for path in self._paths(name)]
+
     def _read(self, path: Path) -> Any:
         import numpy as np
         from PIL import Image

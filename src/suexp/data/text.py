@@ -94,6 +94,14 @@ class Text(Data):
         """Return what the documents depend on, as JSON; cheap."""
         raise NotImplementedError
 
+    def reads(self) -> list[Path]:
+        """Return the vocabulary of a checkpoint; options add the files of their documents."""
+        if self.tokenizer != "wordpiece" or self.vocab is None:
+            return []
+        from suexp.data.wordpiece import vocab_file
+
+        return [vocab_file(self.vocab)]
+
     def depends_on(self) -> Any:
         """Return the source, and the settings that shape the rows."""
         facts = {

@@ -5,14 +5,13 @@ import hashlib
 import importlib.metadata
 import json
 import pickle
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from suexp.code.instantiate import instantiate
+from suexp.code.local_files import local_files
 from suexp.code.reach import digest_of, reach
-from suexp.code.source import read
 from suexp.code.trust import targets, within
 from suexp.contents import content_hash
 
@@ -131,28 +130,3 @@ def _files(core: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Give the local files that components say they read; data sets have fingerprints."""
     for path in local_files({**core, "data": None, "parent": None}):
         yield str(path), content_hash(path)
-
-
-def local_files(node: Any) -> Iterator[Path]:
-    """Give the files that the components of a config read, as their ``paths`` say.
-
-    See `suexp.component.Component`. What is not there is not given: it may be a name of the hub's.
-    """
-    if isinstance(node, Mapping):
-        source = read(node["_target_"]) if isinstance(node.get("_target_"), str) else None
-        declared = source.literal("paths", {}) if source is not None else {}
-        for argument, patterns in declared.items():
-            if isinstance(node.get(argument), str):
-                yield from _found(Path(node[argument]).expanduser(), patterns)
-        for value in node.values():
-            yield from local_files(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from local_files(value)
-
-
-def _found(path: Path, patterns: Collection[str]) -> Iterator[Path]:
-    if path.is_dir():
-        yield from sorted({file for name in patterns for file in path.glob(name) if file.is_file()})
-    elif path.is_file():
-        yield path

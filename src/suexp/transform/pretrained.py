@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from suexp.code.local_files import looks_local
 from suexp.errors import UserError
 from suexp.transform._names import NAMES, SETTINGS
 from suexp.transform.base import Transform
@@ -107,7 +108,7 @@ def _folder(source: str, revision: str | None) -> Path:
     folder = Path(source).expanduser()
     if folder.is_dir():
         return folder
-    if source.startswith(("/", ".", "~")) or source.count("/") > 1:
+    if looks_local(source):
         raise UserError(f"transform.source: no folder {source}")
     from huggingface_hub import snapshot_download
 
