@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-com
 COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint type bench smoke experiments build clean
+.PHONY: help run test lint type docs bench smoke experiments build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ lint: $(VENV)/test.stamp ## formatting and lint
 
 type: $(VENV)/test.stamp ## static types
 	$(BIN)/mypy
+
+docs: $(VENV)/run.stamp ## README's tables, the cards and the maps of conf/ and src/suexp/
+	$(BIN)/python scripts/docs.py
 
 bench: $(VENV)/test.stamp ## speed, as ratios against peers
 	for script in scripts/bench_*.py; do $(BIN)/python $$script || exit 1; done

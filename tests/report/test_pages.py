@@ -5,6 +5,7 @@ import json
 import math
 import re
 import shutil
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -367,13 +368,24 @@ def test_links_are_found_and_nothing_is_lost():
 # Recording ----------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def record():
-    path = Path(__file__).parents[2] / "scripts" / "record.py"
-    spec = importlib.util.spec_from_file_location("record", path)
+def script(name, monkeypatch):
+    folder = Path(__file__).parents[2] / "scripts"
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, "docs", raising=False)
+    spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def record(monkeypatch):
+    return script("record", monkeypatch)
+
+
+@pytest.fixture
+def docs(monkeypatch):
+    return script("docs", monkeypatch)
 
 
 @pytest.fixture
@@ -387,7 +399,7 @@ def root(drawn, tmp_path):
     return tmp_path
 
 
-def test_recording_writes_card_figures_and_table(record, root, capsys):
+def test_recording_writes_card_figures_and_table(record, docs, root, capsys):
     assert record.main(["lion", "other", "--root", str(root)]) == 0
     card = root / "experiments" / "lion"
     assert sorted(path.name for path in card.iterdir()) == [
@@ -401,7 +413,7 @@ def test_recording_writes_card_figures_and_table(record, root, capsys):
     assert readme.startswith("# suexp\n<!-- verdicts -->\n| Experiment |")
     assert readme.endswith("|\n<!-- /verdicts -->\nend\n")
     assert "[other](experiments/other/README.md)" in readme
-    assert record.main(["--check", "--root", str(root)]) == 0
+    assert docs.main(["--check", "--root", str(root)]) == 0
 
 
 def test_recording_again_changes_nothing_and_drops_stale_figures(record, root):
@@ -414,18 +426,18 @@ def test_recording_again_changes_nothing_and_drops_stale_figures(record, root):
 
 
 @pytest.mark.parametrize("file", ["README.md", "experiments/lion/README.md"])
-def test_check_finds_what_was_edited_by_hand(record, root, capsys, file):
+def test_check_finds_what_was_edited_by_hand(record, docs, root, capsys, file):
     record.main(["lion", "other", "--root", str(root)])
     path = root / file
     path.write_text(
         path.read_text().replace("inconclusive", "reproduced").replace("| 2 |", "| 3 |")
     )
     capsys.readouterr()
-    assert record.main(["--check", "--root", str(root)]) == 1
-    assert capsys.readouterr().out.startswith(f"{file} is not what its results say")
+    assert docs.main(["--check", "--root", str(root)]) == 1
+    assert capsys.readouterr().out.startswith(f"{file} is not up to date; run make docs")
 
 
-def test_figures_on_real_data_join_the_card(record, root):
+def test_figures_on_real_data_join_the_card(record, docs, root):
     record.main(["lion", "--root", str(root)])
     card = root / "experiments" / "lion" / "README.md"
     plain = card.read_text()
@@ -440,8 +452,8 @@ def test_figures_on_real_data_join_the_card(record, root):
         "dirty": False,
     }
     card.with_name("real_data.json").write_text(json.dumps([run]), encoding="utf-8")
-    assert record.main(["--check", "--root", str(root)]) == 1
-    assert record.main(["--root", str(root)]) == 0
+    assert docs.main(["--check", "--root", str(root)]) == 1
+    assert docs.main(["--root", str(root)]) == 0
     added = card.read_text().removeprefix(plain.rstrip())
     assert added.startswith("\n\n## On data that is not shipped\n")
     cited = "Words of PKU ([SIGHAN](https://sighan.example/2005), the test set)"
@@ -450,7 +462,7 @@ def test_figures_on_real_data_join_the_card(record, root):
     page = html_report(load_results(card.parent), card.parent)
     assert '(<a href="https://sighan.example/2005">SIGHAN</a>, the test set)' in page
     assert "<code>0123456789ab</code>)<pre><code>suexp task=tagging</code></pre>" in page
-    assert record.main(["--check", "--root", str(root)]) == 0
+    assert docs.main(["--check", "--root", str(root)]) == 0
     card.with_name("real_data.json").write_text("[{", encoding="utf-8")
     with pytest.raises(UserError, match=r"real_data.json is damaged"):
         load_results(card.parent)
@@ -466,10 +478,39 @@ def test_limits_are_those_of_today(record, root):
     assert today[:40] not in cards["other"]  # no such experiment: those of its results
 
 
-def test_check_finds_a_missing_figure(record, root, capsys):
+def test_check_finds_a_missing_figure(record, docs, root, capsys):
     record.main(["lion", "--root", str(root)])
     (root / "experiments" / "lion" / "final.svg").unlink()
-    assert record.main(["--check", "--root", str(root)]) == 1
+    assert docs.main(["--check", "--root", str(root)]) == 1
+
+
+def test_folders_have_a_map_of_one_line_each(docs, tmp_path):
+    package = tmp_path / "src" / "suexp"
+    (package / "attention").mkdir(parents=True)
+    (package / "attention" / "__init__.py").write_text(
+        '"""How a query gathers values.\n\nMore."""\n'
+    )
+    (package / "judge").mkdir()
+    (package / "judge" / "__init__.py").write_text('"""Verdicts."""\n')
+    (package / "api.py").write_text('"""Python\'s door."""\n')
+    (tmp_path / "README.md").write_text("<!-- verdicts -->\n<!-- /verdicts -->\n")
+    (package / "README.md").write_text("Where things are.\n<!-- src -->\n<!-- /src -->\n")
+    assert docs.main(["--check", "--root", str(tmp_path)]) == 1
+    assert docs.main(["--root", str(tmp_path)]) == 0
+    lines = (package / "README.md").read_text().splitlines()
+    assert [line for line in lines if line.startswith("| `")] == [
+        "| `attention/` | How a query gathers values. |",
+        "| `judge/` | Verdicts. |",
+        "| `api.py` | Python's door. |",
+    ]
+    assert docs.main(["--check", "--root", str(tmp_path)]) == 0
+
+
+def test_a_part_that_is_not_closed_is_one_line(docs, tmp_path, capsys):
+    (tmp_path / "README.md").write_text("<!-- groups -->\n")
+    assert docs.main(["--root", str(tmp_path)]) == 2
+    line = "README.md: <!-- groups --> needs a line <!-- /groups --> after it\n"
+    assert capsys.readouterr().err == line
 
 
 @pytest.mark.parametrize(
@@ -512,9 +553,9 @@ def test_failed_runs_are_not_recorded(record, root, drawn, capsys):
     assert "3 runs did not finish; not evaluated: C7" in capsys.readouterr().err
 
 
-def test_a_readme_without_markers_is_left_alone(record, root, capsys):
+def test_a_readme_without_markers_is_left_alone(record, docs, root, capsys):
     (root / "README.md").write_text("# mine\n")
-    assert record.main(["--root", str(root)]) == 2
+    assert docs.main(["--root", str(root)]) == 2
     assert "README.md needs the lines <!-- verdicts -->" in capsys.readouterr().err
     assert (root / "README.md").read_text() == "# mine\n"
 

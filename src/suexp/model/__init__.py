@@ -1,4 +1,4 @@
-"""Networks: a transformer (decoder or encoder by its mask) and a multi-layer perceptron."""
+"""Networks: transformers, perceptrons, convolutions, generators with critics, densities."""
 
 from suexp.lazy import exports
 
