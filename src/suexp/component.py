@@ -28,6 +28,8 @@ class Component:
             fingerprints instead.)
         longest: the argument that says how long a text it reads, ``"lengths"`` or
             ``"data.block_size"``; positions that end earlier are refused.
+        neutral: whether to choose it changes nothing where its group plays no part. Other choices
+            are refused there: an option whose YAML chooses null in a group takes nothing of it.
     """
 
     provides: ClassVar[set[str]] = set()
@@ -35,3 +37,4 @@ class Component:
     refuses: ClassVar[dict[str, str]] = {}
     paths: ClassVar[dict[str, tuple[str, ...]]] = {}
     longest: ClassVar[str] = ""
+    neutral: ClassVar[bool] = False

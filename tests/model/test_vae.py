@@ -137,7 +137,7 @@ NOISY = ["task=autoencoding", "data=digits", "data.dequantize=true"]
         (["task=autoencoding", "data=idx", "data.pixels=binary"], "use model=bernoulli_vae"),
         (["task=autoencoding", "data=idx"], "of discrete data is unbounded"),
         ([*NOISY, "task.proposal=posterior"], "the posterior must be known; use task.proposal=enc"),
-        ([*NOISY, "attention=softmax"], "it has none; leave that out"),
+        ([*NOISY, "attention=softmax"], "it takes no attention; leave that choice out"),
         ([*NOISY, "model=mlp"], "use model=vae"),
         ([*NOISY, "model=bernoulli_vae"], "it is a probability of 0 and 1"),
         ([*NOISY, "loss=cross_entropy"], "use loss=elbo or loss=iwae"),

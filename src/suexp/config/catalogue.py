@@ -129,6 +129,17 @@ class Option:
         items = self._loaded.get("defaults") or []
         return [item for item in items if isinstance(item, str) and item in known]
 
+    @functools.cached_property
+    def without(self) -> tuple[str, ...]:
+        """The groups of which it takes nothing: its defaults list chooses null in them."""
+        items = self._loaded.get("defaults") or []
+        entries = [entry for item in items if isinstance(item, dict) for entry in item.items()]
+        return tuple(
+            re.split("@|$", key.removeprefix("override /"))[0]
+            for key, option in entries
+            if option is None and key.startswith("override /")
+        )
+
     @property
     def imports(self) -> bool:
         """Whether its defaults list brings in options of other groups, with keys of their own."""

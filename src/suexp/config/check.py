@@ -63,13 +63,15 @@ def check_combination(config: Mapping[str, Any], choices: Mapping[str, str]) -> 
 
 @dataclass(frozen=True)
 class _Chosen:
-    """A choice, and what its class declares."""
+    """A choice, what its class declares, and the groups of which its YAML takes nothing."""
 
     group: str
     label: str
     provides: tuple[str, ...]
     needs: Mapping[str, str]
     refuses: Mapping[str, str]
+    without: tuple[str, ...] = ()
+    neutral: bool = False
 
 
 def _nodes(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -170,7 +172,16 @@ def _component(group: str, label: str, node: Any) -> _Chosen:
         return _Chosen(group, label, (), {}, {})
     provides = tuple(_provided(source, node))
     needs, refuses = (_reasons(name, source, node) for name in ("needs", "refuses"))
-    return _Chosen(group, label, provides, dict(_unmet(needs, node)), refuses)
+    without = _without(group, label.partition("=")[2])
+    neutral = source.literal("neutral", False)
+    return _Chosen(group, label, provides, dict(_unmet(needs, node)), refuses, without, neutral)
+
+
+def _without(group: str, option: str) -> tuple[str, ...]:
+    """Return the groups of which an option of suexp's own takes nothing, as its YAML says."""
+    catalogue = _catalogue(conf_dir())
+    known = option in catalogue.groups.get(group, {})
+    return catalogue.option(group, option).without if known else ()
 
 
 def _unmet(needs: Mapping[str, str], node: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -243,6 +254,13 @@ def _check_refusals(components: list[_Chosen]) -> None:
             for other in brought.get(feature, []):
                 if other is not item:
                     raise UserError(f"{item.label} cannot be combined with {other.label}: {reason}")
+        for group in item.without:
+            for other in brought.get(group, []):
+                if other.group == group and not other.neutral:
+                    raise UserError(
+                        f"{item.label} cannot be combined with {other.label}: it takes no "
+                        f"{group}; leave that choice out"
+                    )
 
 
 def _check_needs(components: list[_Chosen]) -> None:

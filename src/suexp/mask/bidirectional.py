@@ -16,6 +16,7 @@ class Bidirectional(Mask):
     """
 
     provides = {"later_keys"}
+    neutral = True
     undecodable = "every token sees the later ones"
 
     def allowed(self, query: Int[Tensor, "n 1"], key: Int[Tensor, "1 m"]) -> None:

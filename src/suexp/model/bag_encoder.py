@@ -42,12 +42,6 @@ class BagEncoder(nn.Module, Component):
         "text_vectors": "it gives a vector for each text and none for its tokens; use "
         "task=matching or task=classification, or model=transformer",
     }
-    refuses = {
-        "attention": "it has none; leave that out, or use model=transformer",
-        "position": "it has none; leave that out, or use model=transformer",
-        "autoregressive": "it has no attention to mask; leave that out, or use model=transformer",
-        "pattern": "it has no attention to mask; leave that out, or use model=transformer",
-    }
 
     def __init__(
         self,

@@ -38,11 +38,6 @@ class BernoulliVAE(VAE):
     }
     refuses: ClassVar[dict[str, str]] = {
         "text": "it reads vectors; use data=idx with data.pixels=binary",
-        "attention": "it has none; leave that out",
-        "position": "it has none; leave that out",
-        "autoregressive": "it has no attention to mask; leave that out",
-        "pattern": "it has no attention to mask; leave that out",
-        "norm": "it has no norms; leave that out",
     }
 
     def __init__(

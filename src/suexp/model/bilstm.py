@@ -36,12 +36,6 @@ class Bilstm(nn.Module, Component):
     needs = {
         "tags": "it gives a label for each token; use task=tagging, or model=transformer",
     }
-    refuses = {
-        "attention": "it has none; leave that out, or use model=transformer",
-        "position": "it has none; leave that out, or use model=transformer",
-        "autoregressive": "it has no attention to mask; leave that out, or use model=transformer",
-        "pattern": "it has no attention to mask; leave that out, or use model=transformer",
-    }
 
     def __init__(
         self,

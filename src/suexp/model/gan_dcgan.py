@@ -102,14 +102,6 @@ class GanDCGAN(nn.Module, Component):
         "use task=adversarial",
         "images": "it makes square images; use data=digits with range=symmetric, or model=gan_mlp",
     }
-    refuses: ClassVar[dict[str, str]] = {
-        "attention": "it has none; leave that choice out",
-        "position": "it has none; leave that choice out",
-        "autoregressive": "it has no attention to mask; leave that choice out",
-        "pattern": "it has no attention to mask; leave that choice out",
-        "norm": "its norms are its own; leave that choice out",
-        "init": "its weights are drawn by init_std; leave that choice out",
-    }
 
     def __init__(
         self,

@@ -128,11 +128,7 @@ class GanMLP(nn.Module, Component):
         "vectors": "it makes vectors; use data=ring or data=digits",
     }
     refuses: ClassVar[dict[str, str]] = {
-        "attention": "it has none; leave that choice out",
-        "position": "it has none; leave that choice out",
         # A mask that restricts nothing is what some tasks choose for texts.
-        "autoregressive": "it has no attention to mask; leave that choice out",
-        "pattern": "it has no attention to mask; leave that choice out",
     }
 
     def __init__(

@@ -27,11 +27,7 @@ class Linear(nn.Module, Component):
     needs = {"vectors": "it reads vectors; use data=sklearn, or model=transformer for text"}
     refuses = {
         "text": "it reads vectors; use data=sklearn with task=classification, or model=transformer",
-        "attention": "it has none; leave that out, or use model=transformer",
-        "position": "it has none; leave that out, or use model=transformer",
         # A mask that restricts nothing is what task=classification chooses for texts.
-        "autoregressive": "it has no attention to mask; leave that out, or use model=transformer",
-        "pattern": "it has no attention to mask; leave that out, or use model=transformer",
     }
 
     def __init__(self, input_dim: int, num_outputs: int, bias: bool = True) -> None:

@@ -42,11 +42,7 @@ class MLP(nn.Module, Component):
     needs = {"vectors": "it reads vectors; use data=digits, or model=transformer for text"}
     refuses = {
         "text": "it reads vectors; use data=digits with task=classification, or model=transformer",
-        "attention": "it has none; leave that out, or use model=transformer",
-        "position": "it has none; leave that out, or use model=transformer",
         # A mask that restricts nothing is what task=classification chooses for texts.
-        "autoregressive": "it has no attention to mask; leave that out, or use model=transformer",
-        "pattern": "it has no attention to mask; leave that out, or use model=transformer",
     }
 
     def __init__(

@@ -70,14 +70,6 @@ class ResNet(nn.Module, Component):
     needs: ClassVar[dict[str, str]] = {
         "images": "it reads square images; use data=digits, data=idx, or model=mlp for vectors"
     }
-    refuses: ClassVar[dict[str, str]] = {
-        "attention": "it has none; leave that choice out",
-        "position": "it has none; leave that choice out",
-        "autoregressive": "it has no attention to mask; leave that choice out",
-        "pattern": "it has no attention to mask; leave that choice out",
-        "norm": "its norms are its own; leave that choice out",
-        "init": "it draws its weights itself; leave that choice out",
-    }
 
     def __init__(
         self,

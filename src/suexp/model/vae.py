@@ -50,11 +50,6 @@ class VAE(LatentDensity):
         "binary": "a continuous density of discrete data is unbounded; use model=bernoulli_vae or "
         "data.pixels=dequantized",
         "text": "it reads vectors; use data=digits with data.dequantize=true",
-        "attention": "it has none; leave that out",
-        "position": "it has none; leave that out",
-        "autoregressive": "it has no attention to mask; leave that out",
-        "pattern": "it has no attention to mask; leave that out",
-        "norm": "it has no norms; leave that out",
     }
 
     def __init__(

@@ -184,12 +184,6 @@ class FittedDensity(nn.Module, Component):
         "or, for images, data.pixels=dequantized",
         "binary": "a continuous density of discrete data is unbounded; use data.pixels=dequantized",
         "text": "it reads vectors; use data=digits with data.dequantize=true",
-        "attention": "it has none; leave that out",
-        "position": "it has none; leave that out",
-        "autoregressive": "it has no attention to mask; leave that out",
-        "pattern": "it has no attention to mask; leave that out",
-        "norm": "it has no norms; leave that out",
-        "init": "its parameters start from nothing; leave that out",
     }
     passes: int = 1
 

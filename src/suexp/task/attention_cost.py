@@ -56,9 +56,6 @@ class AttentionCost(EstimationTask):
     }
     refuses: ClassVar[dict[str, str]] = {
         "score_bias": "it measures an attention without positions; use position=none",
-        "loss": "nothing is trained, it takes no loss; leave that choice out",
-        "optimizer": "nothing is trained, it takes no optimizer; leave that choice out",
-        "scheduler": "nothing is trained, it takes no scheduler; leave that choice out",
         "transform": "nothing is trained, it has no weights to transform; leave that choice out",
     }
 

@@ -79,9 +79,6 @@ class Cost(EstimationTask):
         "score_bias": "the linear attentions that it compares take none; use position=none",
         "pattern": "the linear attentions that it compares cannot leave keys out; "
         "use mask=bidirectional or mask=causal",
-        "loss": "nothing is trained, it takes no loss; leave that choice out",
-        "optimizer": "nothing is trained, it takes no optimizer; leave that choice out",
-        "scheduler": "nothing is trained, it takes no scheduler; leave that choice out",
         "transform": "nothing is trained, it has no weights to transform; leave that choice out",
     }
 

@@ -43,15 +43,7 @@ class EstimationTask(Recorded):
         "counter": "it draws its own samples and only counts them; use data=counter"
     }
     refuses: ClassVar[dict[str, str]] = {
-        "model": "nothing is trained, it takes no model; leave that choice out",
-        "attention": "nothing is trained, it takes no attention; leave that choice out",
-        "position": "nothing is trained, it takes no position; leave that choice out",
         "mask": "nothing is trained, it takes no mask; leave that choice out",
-        "norm": "nothing is trained, it takes no norm; leave that choice out",
-        "init": "nothing is trained, it initialises nothing; leave that choice out",
-        "loss": "nothing is trained, it takes no loss; leave that choice out",
-        "optimizer": "nothing is trained, it takes no optimizer; leave that choice out",
-        "scheduler": "nothing is trained, it takes no scheduler; leave that choice out",
         "transform": "nothing is trained, it has no weights to transform; leave that choice out",
     }
 
