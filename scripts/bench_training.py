@@ -94,7 +94,7 @@ def ours(config: dict[str, Any], steps: int) -> float:
     trainer = {**config["trainer"], "max_steps": steps + 10}
     spec = RunSpec.of({**config, "rerun": True, "trainer": trainer})
     summary = execute(spec, lambda _: None)
-    assert summary["status"] == "finished", summary["error"]
+    assert summary.status == "finished", summary.error
     lines = [line for line in Run(spec).history() if "train/elements_per_second" in line]
     elements = config["data"]["batch_size"] * (config["data"]["block_size"] + 1)
     per_second = [line["train/elements_per_second"] / elements for line in lines[1:]]

@@ -34,7 +34,7 @@ from suexp.job.checkpoint import Checkpoints, is_over
 from suexp.job.recorder import Recorder
 from suexp.job.run import execute
 from suexp.judge.claims import judge
-from suexp.store.folder import Run, exit_code
+from suexp.store.folder import Run
 from suexp.store.spec import RunSpec
 
 UNDISTURBED = "undisturbed"
@@ -110,7 +110,7 @@ def attempt(spec: RunSpec, steps: int, moment: Callable[[int], None] | None) -> 
         Checkpoints.due = lambda _, trainer: trainer.global_step == steps // 2  # type: ignore[method-assign]
         if moment is not None:
             moment(steps)
-        code = exit_code(execute(spec))
+        code = execute(spec).exit_code
     finally:
         sys.stdout.flush()
         os._exit(code)
@@ -131,10 +131,11 @@ def lineage(spec: RunSpec) -> Iterator[RunSpec]:
 
 def left(run: Run) -> dict[str, Any]:
     """Return all that a finished run has left, but times and the machine's figures."""
-    summary = run.summary() or {}
+    summary = run.summary()
     newest = run.checkpoints()[:1]
     state = torch.load(newest[0], weights_only=True)["state_dict"] if newest else {}
-    found = {name: summary.get(name) for name in ("status", "error", "metrics", "cost", "sample")}
+    names = ("status", "error", "metrics", "cost", "sample")
+    found: dict[str, Any] = {name: getattr(summary, name, None) for name in names}
     found |= {"history": run.history(), "tables": run.tables()}
     return without_times(found) | {"weights": {name: str(x) for name, x in state.items()}}
 
@@ -175,18 +176,18 @@ def compare(spec: RunSpec, out: Path, outcome: Outcome) -> None:
     """Make a run undisturbed and killed at each moment, and compare them."""
     whole = placed(spec, out / UNDISTURBED)
     code = attempt(whole, 0, None)
-    summary = Run(whole).summary() or {}
+    summary = Run(whole).summary()
     outcome.runs += 1
-    if code:
-        outcome.differing[f"{spec.label} undisturbed"] = [str(summary.get("error", code))]
+    if code or summary is None:
+        outcome.differing[f"{spec.label} undisturbed"] = [str(summary and summary.error)]
         return
     expected = left(Run(whole))
     for moment in MOMENTS:
         again = placed(spec, out / moment.__name__)
-        code = attempt(again, summary["cost"]["steps"], moment)
+        code = attempt(again, summary.cost["steps"], moment)
         if code == -signal.SIGKILL:
             outcome.kills[moment.__name__] = outcome.kills.get(moment.__name__, 0) + 1
-            attempt(again, summary["cost"]["steps"], None)
+            attempt(again, summary.cost["steps"], None)
         found = differences(expected, left(Run(again)))
         if found:
             outcome.differing[f"{spec.label} ({spec.id}) {moment.__name__}"] = found
@@ -215,7 +216,8 @@ def claims(item: Plan, out: Path) -> list[dict[str, Any]]:
 def metric(item: Plan, out: Path, run: Run) -> float | None:
     assert item.header is not None
     run.folder = out / "runs" / run.id
-    value = ((run.summary() or {}).get("metrics") or {}).get(item.header["tune"]["metric"])
+    summary = run.summary()
+    value = summary.metrics.get(item.header["tune"]["metric"]) if summary else None
     return value if isinstance(value, (int, float)) else None
 
 

@@ -191,14 +191,14 @@ def test_mistakes_are_refused(changes: dict[str, Any], message: str) -> None:
 
 def test_a_trained_model_is_tested_with_noise_the_same_each_time(tmp_path: Path) -> None:
     steps = ("trainer.max_steps=3", "trainer.val_check_interval=3")
-    trained = execute(spec_of(tiny(tmp_path, *steps)))["metrics"]["val/loss"]
+    trained = execute(spec_of(tiny(tmp_path, *steps))).metrics["val/loss"]
     noisy = ("attention=noisy_softmax", "attention.noise_std=2", "attention.when=test")
     child = ("parent=['attention=softmax','trainer.max_steps=3']", "trainer.max_steps=0", *noisy)
     overrides = tiny(tmp_path, *steps[1:], *child)
-    losses = [execute(spec_of([*overrides, "rerun=true"]))["metrics"] for _ in range(2)]
+    losses = [execute(spec_of([*overrides, "rerun=true"])).metrics for _ in range(2)]
     assert losses[0]["val/loss"] == losses[1]["val/loss"] != trained
     off = [*overrides, "attention.noise_std=0"]
-    assert execute(spec_of(off))["metrics"]["val/loss"] == pytest.approx(trained, abs=1e-6)
+    assert execute(spec_of(off)).metrics["val/loss"] == pytest.approx(trained, abs=1e-6)
 
 
 @pytest.mark.peer
@@ -230,7 +230,7 @@ def test_a_checkpoint_of_bert_is_tested_with_noise(tmp_path: Path) -> None:
     losses = []
     for extra in ([], noisy, [*noisy, "attention.denominator=clean"]):
         summary = execute(spec_of([*overrides, *extra]))
-        assert summary["status"] == "finished", summary["error"]
-        losses.append(summary["metrics"]["val/loss"])
+        assert summary.status == "finished", summary.error
+        losses.append(summary.metrics["val/loss"])
     assert len(set(losses)) == 3
     assert all(math.isfinite(loss) for loss in losses)

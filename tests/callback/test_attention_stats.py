@@ -145,8 +145,8 @@ def test_a_run_records_it_by_layer_and_head_at_both_ends(tmp_path: Path) -> None
     overrides = (ON, "callbacks.attention_stats.at_start=true", "trainer.max_steps=4")
     config = spec_of(tiny(tmp_path, *overrides))
     summary = execute(config)
-    assert summary["status"] == "finished", summary["error"]
-    metrics = summary["metrics"]
+    assert summary.status == "finished", summary.error
+    metrics = summary.metrics
     for split in ("start", "val"):
         assert metrics[f"{split}/attention_information"] == pytest.approx(
             metrics[f"{split}/attention_keys"] - metrics[f"{split}/attention_entropy"], abs=1e-9
@@ -158,12 +158,12 @@ def test_a_run_records_it_by_layer_and_head_at_both_ends(tmp_path: Path) -> None
     assert len(rows) == 2 * 2 * 2
     assert {row["when"] for row in rows} == {"start", "end"}
     off = execute(spec_of(tiny(tmp_path, "trainer.max_steps=4")))
-    assert off["metrics"]["val/loss"] == metrics["val/loss"]
+    assert off.metrics["val/loss"] == metrics["val/loss"]
 
 
 def test_a_run_of_no_steps_is_measured(tmp_path: Path) -> None:
     child = ("parent=['trainer.max_steps=2']", "trainer.max_steps=0", "data.block_size=24", ON)
-    metrics = execute(spec_of(tiny(tmp_path, *child)))["metrics"]
+    metrics = execute(spec_of(tiny(tmp_path, *child))).metrics
     keys = sum(math.log(i) for i in range(1, 25)) / 24
     assert metrics["val/attention_keys"] == pytest.approx(keys, abs=1e-6)
 
@@ -181,7 +181,7 @@ def test_an_encoder_and_a_decoder(tmp_path: Path) -> None:
     ]
     config = spec_of([*arguments, *choice, *small])
     summary = execute(config)
-    assert summary["status"] == "finished", summary["error"]
+    assert summary.status == "finished", summary.error
     rows = Run(config).tables()["attention"]
     assert [row["layer"] for row in rows[::2]] == [0, 1, 2, 3, 4]
     # The encoder's only layer has no neighbour, and looking up is another thing than attending.
@@ -191,7 +191,7 @@ def test_an_encoder_and_a_decoder(tmp_path: Path) -> None:
 def test_a_model_without_attention_is_refused(tmp_path: Path) -> None:
     arguments = ["task=classification", "model=mlp", "data=digits", f"out={tmp_path}"]
     summary = execute(unchecked([*arguments, "trainer.max_steps=1"], "attention_stats"))
-    assert summary["mistake"]
-    assert "no attention" in summary["error"]
+    assert summary.mistake
+    assert "no attention" in summary.error
     with pytest.raises(ValueError, match="at least 1"):
         AttentionStats(batches=0)

@@ -12,8 +12,8 @@ from tests.support.tiny import tiny
 def run(tmp_path: Path, *overrides: str) -> tuple[dict[str, float], Run]:
     config = spec_of(tiny(tmp_path, *overrides))
     summary = execute(config)
-    assert summary["status"] == "finished", summary["error"]
-    return summary["metrics"], Run(config)
+    assert summary.status == "finished", summary.error
+    return summary.metrics, Run(config)
 
 
 UPDATE = (

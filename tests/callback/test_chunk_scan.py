@@ -18,7 +18,7 @@ SCAN = (
 def test_tables(tmp_path: Path) -> None:
     config = spec_of([*SMALL, *SCAN, "model.num_layers=3", f"out={tmp_path}"])
     summary = execute(config)
-    assert summary["status"] == "finished", summary["error"]
+    assert summary.status == "finished", summary.error
     tables = Run(config).tables()
     errors = {(row["method"], row["chunk"]): row["error"] for row in tables["chunk"]}
     assert errors["grad_cache", 4] < 1e-5
@@ -28,5 +28,5 @@ def test_tables(tmp_path: Path) -> None:
     held = {(row["method"], row["batch"]): row["bytes"] for row in tables["memory"]}
     assert held["direct", 128] > 3 * held["direct", 32]
     assert held["loss", 128] < held["direct", 128]
-    assert summary["metrics"]["train/loss_bytes"] == held["loss", 32]
+    assert summary.metrics["train/loss_bytes"] == held["loss", 32]
     assert held["grad_cache", 128] < 0.5 * held["direct", 128]

@@ -28,7 +28,7 @@ GRID = ("callback=decision_grid", "callbacks.decision_grid.points=9")
 def test_calibration_error(tmp_path: Path) -> None:
     config = spec_of([*IRIS, "callback=calibration", "task.covariance=total", f"out={tmp_path}"])
     summary = execute(config, print)
-    assert summary["status"] == "finished", summary["error"]
+    assert summary.status == "finished", summary.error
     data = instantiate(config.config["data"])
     task = build(config.config, data)
     (path,) = Run(config).checkpoints()
@@ -38,7 +38,7 @@ def test_calibration_error(tmp_path: Path) -> None:
     with torch.no_grad():
         probabilities = task.model(batch["x"]).softmax(-1)
     peer = MulticlassCalibrationError(3, n_bins=10)(probabilities, batch["label"])
-    assert summary["metrics"]["val/calibration_error"] == pytest.approx(float(peer), abs=1e-6)
+    assert summary.metrics["val/calibration_error"] == pytest.approx(float(peer), abs=1e-6)
     bins = Run(config).tables()["calibration"]
     assert sum(row["rows"] for row in bins) == len(rows)
     assert all(abs(row["confidence"] - row["bin"]) <= 0.05 + 1e-6 for row in bins)
@@ -47,8 +47,8 @@ def test_calibration_error(tmp_path: Path) -> None:
 def test_decision_grid(tmp_path: Path) -> None:
     config = spec_of([*IRIS, *GRID, "data.columns=[2,3]", f"out={tmp_path}"])
     summary = execute(config, print)
-    assert summary["status"] == "finished", summary["error"]
-    assert summary["metrics"]["val/classes_chosen"] == 3
+    assert summary.status == "finished", summary.error
+    assert summary.metrics["val/classes_chosen"] == 3
     rows = Run(config).tables()["decision"]
     assert len(rows) == 81
     assert {row["class"] for row in rows} == {0, 1, 2}
@@ -56,8 +56,8 @@ def test_decision_grid(tmp_path: Path) -> None:
 
 def test_mistakes(tmp_path: Path) -> None:
     summary = execute(unchecked([*IRIS, f"out={tmp_path}"], "decision_grid"), print)
-    assert summary["mistake"]
-    assert "two features" in summary["error"]
+    assert summary.mistake
+    assert "two features" in summary.error
     with pytest.raises(ValueError, match="bins=0"):
         Calibration(0)
     with pytest.raises(ValueError, match="points=1"):

@@ -37,8 +37,8 @@ NAIVE = ("method=naive_accumulation", "method.naive_accumulation.chunk_size=4")
 def run(tmp_path: Path, *overrides: str) -> tuple[dict[str, float], list[dict[str, Any]]]:
     config = spec_of([*SMALL, *CALLBACKS, f"out={tmp_path}", *overrides])
     summary = execute(config)
-    assert summary["status"] == "finished", summary["error"]
-    return summary["metrics"], Run(config).history()
+    assert summary.status == "finished", summary.error
+    return summary.metrics, Run(config).history()
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.2])
@@ -77,7 +77,7 @@ def test_measuring_changes_nothing(tmp_path: Path) -> None:
     allowed = "method.grad_cache.allow_batch_norm=true"
     measured, _ = run(tmp_path, *CACHE, "model.dropout=0.2", "norm=batch", allowed)
     for name in ("train/loss", "val/loss", "val/mrr"):
-        assert measured[name] == summary["metrics"][name]
+        assert measured[name] == summary.metrics[name]
 
 
 def test_cost_of_each_method(tmp_path: Path) -> None:
@@ -101,5 +101,5 @@ def test_other_tasks_are_refused(tmp_path: Path) -> None:
         "gradient_error",
     )
     summary = execute(config)
-    assert summary["status"] == "failed"
-    assert "compares losses on vectors; use task=matching" in summary["error"]
+    assert summary.status == "failed"
+    assert "compares losses on vectors; use task=matching" in summary.error

@@ -45,7 +45,7 @@ def test_a_run_records_the_first_gradients_unclipped_and_resumes_with_them(
     monkeypatch.setattr(GradientNorm, "on_before_optimizer_step", spy)
     arguments = tiny(tmp_path, ON, "trainer.gradient_clip_val=1e-3", "trainer.max_steps=4")
     config = spec_of(arguments)
-    metrics = execute(config)["metrics"]
+    metrics = execute(config).metrics
     wanted = [
         math.sqrt(sum(v for name, v in squares[0].items() if name.startswith(f"{layer}.")))
         for layer in range(config.config["model"]["num_layers"])
@@ -64,5 +64,5 @@ def test_a_run_records_the_first_gradients_unclipped_and_resumes_with_them(
 def test_a_model_without_layers_is_refused(tmp_path: Path) -> None:
     arguments = ["task=classification", "model=linear", "data=digits", f"out={tmp_path}"]
     summary = execute(unchecked([*arguments, "trainer.max_steps=1"], "gradient_norm"))
-    assert summary["mistake"]
-    assert "no layers" in summary["error"]
+    assert summary.mistake
+    assert "no layers" in summary.error

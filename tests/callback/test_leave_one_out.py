@@ -33,7 +33,7 @@ def run(tmp_path: Path, *overrides: str) -> tuple[dict[str, Any], Run]:
 @pytest.mark.parametrize("task", ["autoencode_lm", "masked_lm"])
 def test_everything_is_measured_and_nothing_changed(task: str, tmp_path: Path) -> None:
     summary, stored = run(tmp_path, f"task={task}", *ALL)
-    metrics = summary["metrics"]
+    metrics = summary.metrics
     assert 0 < metrics["val/loo_loss"] < 10
     assert 0 <= metrics["val/loo_accuracy"] <= 1
     assert metrics["val/rerank_accuracy"] * 3 == pytest.approx(
@@ -47,13 +47,13 @@ def test_everything_is_measured_and_nothing_changed(task: str, tmp_path: Path) -
     assert len(tables["influence"]) == 36
     assert [line["step"] for line in stored.history() if "val/loo_loss" in line] == [2, 4]
     bare, _ = run(tmp_path, f"task={task}")
-    assert bare["metrics"]["val/loss"] == metrics["val/loss"]
+    assert bare.metrics["val/loss"] == metrics["val/loss"]
 
 
 def test_updated_keys_show_up_as_a_leak(tmp_path: Path) -> None:
     leaking = ("task=autoencode_lm", "model.update_kv=true", "task.allow_leak=true")
     summary, stored = run(tmp_path, *leaking, *ALL)
-    assert summary["metrics"]["val/leak"] > 1e-6
+    assert summary.metrics["val/leak"] > 1e-6
     by_layer = [row["leak"] for row in stored.tables()["leak"]]
     assert by_layer[0] < 1e-6 < min(by_layer[1:])
 
@@ -75,7 +75,7 @@ def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="lengths, texts and repeats must be at least 1"):
         LikelihoodTime(lengths=[])
     summary = execute(unchecked(tiny(tmp_path), "leave_one_out"))
-    assert summary["mistake"]
-    assert "asks for tokens between others; use task=masked_lm" in summary["error"]
+    assert summary.mistake
+    assert "asks for tokens between others; use task=masked_lm" in summary.error
     summary = execute(unchecked(tiny(tmp_path, "position=learned"), "likelihood_time"))
-    assert summary["error"].startswith("callback=likelihood_time: a text of 64 tokens is longer")
+    assert summary.error.startswith("callback=likelihood_time: a text of 64 tokens is longer")

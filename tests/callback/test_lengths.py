@@ -30,7 +30,7 @@ def test_at_the_length_of_training_it_is_the_validation_loss(tmp_path: Path) -> 
         "trainer.limit_val_batches=1",
         "data.eval_batch_size=8",  # the same 8 blocks of 16 as 4 windows of 32
     )
-    metrics = summary["metrics"]
+    metrics = summary.metrics
     assert metrics["val/loss_n16"] == pytest.approx(metrics["val/loss"], rel=1e-6)
     assert metrics["val/loss_n32"] != pytest.approx(metrics["val/loss_n16"], rel=1e-4)
     rows = stored.tables()["lengths"]
@@ -50,7 +50,7 @@ def test_with_score_last_a_window_reads_no_more_than_its_size(tmp_path: Path) ->
         "model.num_layers=1",
         "trainer.max_steps=3",
     )
-    metrics = summary["metrics"]
+    metrics = summary.metrics
     assert metrics["val/loss_n24"] == pytest.approx(metrics["val/loss_n16"], rel=1e-5)
     assert metrics["val/loss_n32"] == pytest.approx(metrics["val/loss_n16"], rel=1e-5)
 
@@ -66,7 +66,7 @@ def test_masked_tokens_are_the_same_at_every_length(tmp_path: Path) -> None:
         "trainer.max_steps=3",
         "callbacks.lengths.lengths=[16,32,64]",
     )
-    metrics = summary["metrics"]
+    metrics = summary.metrics
     assert metrics["val/loss_n64"] == pytest.approx(metrics["val/loss_n16"], rel=1e-5)
     assert metrics["val/accuracy_n32"] == metrics["val/accuracy_n16"]
 
@@ -95,9 +95,9 @@ def test_what_cannot_be_measured_is_refused_in_one_line(
     more = [item for item in overrides if not item.startswith("callbacks.")]
     settings += [*more, "trainer.max_steps=1"]
     summary = execute(unchecked(settings, "lengths", **own))
-    assert summary["status"] == "failed"
-    assert message in summary["error"]
-    assert summary["mistake"] or "ValueError" in summary["error"]
+    assert summary.status == "failed"
+    assert message in summary.error
+    assert summary.mistake or "ValueError" in summary.error
 
 
 def test_windows_overlap_by_one_token() -> None:

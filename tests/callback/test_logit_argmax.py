@@ -27,8 +27,8 @@ def test_the_largest_logit_is_the_most_probable_class_of_a_softmax(
     normalizer: str, tmp_path: Path
 ) -> None:
     summary = execute(spec_of([*DIGITS, f"normalizer={normalizer}", f"out={tmp_path}"]))
-    assert summary["status"] == "finished", summary["error"]
-    metrics = summary["metrics"]
+    assert summary.status == "finished", summary.error
+    metrics = summary.metrics
     for split in ("val", "test"):
         assert 0 <= metrics[f"{split}/negative_share"] <= 1
         if normalizer == "softmax":
@@ -38,4 +38,4 @@ def test_the_largest_logit_is_the_most_probable_class_of_a_softmax(
 
 def test_other_tasks_have_no_class_a_row(tmp_path: Path) -> None:
     summary = execute(unchecked(tiny(tmp_path), "logit_argmax"))
-    assert "use task=classification" in summary["error"]
+    assert "use task=classification" in summary.error

@@ -31,7 +31,7 @@ def run(tmp_path: Path, *overrides: str) -> tuple[dict[str, Any], Run]:
 
 def test_the_two_parts_make_the_whole(tmp_path: Path) -> None:
     summary, stored = run(tmp_path, *PLACES)
-    metrics = summary["metrics"]
+    metrics = summary.metrics
     whole = (6 * metrics["val/loss_before"] + 10 * metrics["val/loss_after"]) / 16
     assert whole == pytest.approx(metrics["val/loss"], rel=1e-5)
     rows = stored.tables()["places"]
@@ -43,17 +43,17 @@ def test_the_two_parts_make_the_whole(tmp_path: Path) -> None:
 def test_masked_tokens_count_and_measuring_changes_nothing(tmp_path: Path) -> None:
     summary, _ = run(tmp_path, "task=masked_lm", *PLACES)
     bare, _ = run(tmp_path, "task=masked_lm")
-    metrics = summary["metrics"]
+    metrics = summary.metrics
     assert metrics["val/loss_after"] > 0
-    assert metrics["val/loss"] == bare["metrics"]["val/loss"]
+    assert metrics["val/loss"] == bare.metrics["val/loss"]
 
 
 def test_a_text_that_ends_before_has_no_other_places(tmp_path: Path) -> None:
     summary, _ = run(tmp_path, *PLACES, "callbacks.places.split_at=16")
-    assert summary["metrics"]["val/loss_before"] == pytest.approx(
-        summary["metrics"]["val/loss"], rel=1e-5
+    assert summary.metrics["val/loss_before"] == pytest.approx(
+        summary.metrics["val/loss"], rel=1e-5
     )
-    assert "val/loss_after" not in summary["metrics"]
+    assert "val/loss_after" not in summary.metrics
 
 
 def test_refuses_what_has_no_places(tmp_path: Path) -> None:
@@ -62,8 +62,8 @@ def test_refuses_what_has_no_places(tmp_path: Path) -> None:
     settings = [*tiny(tmp_path), "task=classification", "data=docstring_topic"]
     settings = [item for item in settings if not item.startswith(("task.", "data.max_bytes"))]
     summary = execute(unchecked([*settings, "mask=bidirectional"], "places", split_at=8))
-    assert summary["mistake"]
-    assert summary["error"].startswith("callback=places reads running text; use task=causal_lm")
+    assert summary.mistake
+    assert summary.error.startswith("callback=places reads running text; use task=causal_lm")
 
 
 def test_hierarchical_blocks_repeat_the_first_ones_pattern(tmp_path: Path) -> None:
@@ -78,5 +78,5 @@ def test_hierarchical_blocks_repeat_the_first_ones_pattern(tmp_path: Path) -> No
 
 def test_cosines_need_vectors(tmp_path: Path) -> None:
     summary = execute(unchecked(tiny(tmp_path), "position_cosine"))
-    assert summary["mistake"]
-    assert "compares positions that are added to embeddings; use" in summary["error"]
+    assert summary.mistake
+    assert "compares positions that are added to embeddings; use" in summary.error

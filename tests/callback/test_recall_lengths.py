@@ -33,21 +33,21 @@ def test_uniform_attention_has_the_entropy_of_its_keys(tmp_path: Path) -> None:
     still = ("init=score_gain", "init.score_gain=0", "trainer.max_steps=1", "scheduler.warmup=1")
     config = spec_of([*RECALL, *still, f"out={tmp_path}"])
     summary = execute(config)
-    assert summary["status"] == "finished", summary["error"]
+    assert summary.status == "finished", summary.error
     rows = Run(config).tables()["recall"]
     assert [row["length"] for row in rows] == [4, 16, 64]
     for row in rows:
         assert row["entropy"] == pytest.approx(math.log(row["length"] + 1), abs=1e-3)
-        assert summary["metrics"][f"val/entropy_n{row['length']}"] == row["entropy"]
+        assert summary.metrics[f"val/entropy_n{row['length']}"] == row["entropy"]
         assert row["accuracy"] < 0.5
     slope = (math.log(65) - math.log(5)) / (math.log(64) - math.log(4))
-    assert summary["metrics"]["val/entropy_slope"] == pytest.approx(slope, abs=0.02)
+    assert summary.metrics["val/entropy_slope"] == pytest.approx(slope, abs=0.02)
 
 
 def test_refusals(tmp_path: Path) -> None:
     other = ["task=classification", "data=digits", "model=mlp", "trainer.max_steps=1"]
     summary = execute(unchecked([*other, f"out={tmp_path}"], "recall_lengths"))
-    assert summary["mistake"]
-    assert "use data=recall" in summary["error"]
+    assert summary.mistake
+    assert "use data=recall" in summary.error
     with pytest.raises(ValueError, match="two lengths or more"):
         RecallLengths(lengths=[4])

@@ -30,7 +30,7 @@ def run(tmp_path: Path, *overrides: str) -> tuple[dict[str, Any], dict[str, Any]
 def test_ranks_are_those_of_the_trained_states(tmp_path: Path, model: str) -> None:
     task_of = {"transformer": (), "tta": ("task=autoencode_lm",)}
     summary, config = run(tmp_path, *ON, *task_of[model])
-    assert summary["status"] == "finished", summary["error"]
+    assert summary.status == "finished", summary.error
     task: Any = build(config.config, instantiate(config.config["data"]))
     last = Run(config).checkpoints()[0]
     task.load_state_dict(torch.load(last, weights_only=True)["state_dict"])
@@ -50,11 +50,11 @@ def test_ranks_are_those_of_the_trained_states(tmp_path: Path, model: str) -> No
         scores = [float(torch.cosine_similarity(a, b, 0)) for _, b in states]
         above, equal = (sum(test(s, scores[i]) for s in scores) for test in (gt, eq))
         found.append(above + (1 + equal) / 2)  # texts that are the same share their ranks
-    metrics = summary["metrics"]
+    metrics = summary.metrics
     assert metrics["val/retrieval_mrr"] == pytest.approx(sum(1 / r for r in found) / 12, abs=1e-6)
     assert metrics["val/retrieval_recall_at_1"] == pytest.approx(found.count(1) / 12)
     bare, _ = run(tmp_path, *task_of[model])
-    assert bare["metrics"]["val/loss"] == metrics["val/loss"]
+    assert bare.metrics["val/loss"] == metrics["val/loss"]
 
 
 def test_refusals(tmp_path: Path) -> None:
@@ -62,10 +62,10 @@ def test_refusals(tmp_path: Path) -> None:
         Retrieval(PyDoc(), pairs=1)
     other = (*ON, "callbacks.retrieval.data.tokenizer=bpe")
     summary, _ = run(tmp_path, *other)
-    assert summary["mistake"]
-    assert "its pairs have 4096 different tokens, the model's data 259" in summary["error"]
+    assert summary.mistake
+    assert "its pairs have 4096 different tokens, the model's data 259" in summary.error
     settings = tiny(tmp_path, *ON, "position=learned", "trainer.max_steps=2")
     config = spec_of(settings)
-    config["callbacks"]["retrieval"]["data"]["block_size"] = 64  # composing refuses it
+    config.config["callbacks"]["retrieval"]["data"]["block_size"] = 64  # composing refuses it
     summary = execute(config)
-    assert summary["error"].startswith("callback=retrieval: a text of 64 tokens is longer")
+    assert summary.error.startswith("callback=retrieval: a text of 64 tokens is longer")

@@ -49,7 +49,7 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     out = tmp_path_factory.mktemp("finished")
     run = Run(spec_of([*request.param, "trainer.max_steps=4", f"out={out}"]))
     summary = execute(run.spec)
-    assert summary["status"] == "finished", summary["error"]
+    assert summary.status == "finished", summary.error
     return run
 
 
@@ -71,7 +71,9 @@ def test_a_restored_callback_ends_as_the_one_that_was_saved(finished: Run) -> No
         assert any(states[name].values())
         if name in ENDS:
             getattr(callback, ENDS[name])(trainer, task)
-    metrics = (finished.summary() or {})["metrics"]
+    summary = finished.summary()
+    assert summary is not None
+    metrics = summary.metrics
     assert task.final
     assert task.final == {name: metrics[name] for name in task.final}
     tables = finished.tables()

@@ -18,8 +18,8 @@ def run(tmp_path: Path, *overrides: str) -> tuple[dict[str, float], Run]:
     parent = 'parent=["model.dim=16"]'
     config = spec_of(tiny(tmp_path, HANG, *ENLARGE, parent, *overrides))
     summary = execute(config)
-    assert summary["status"] == "finished", summary["error"]
-    return summary["metrics"], Run(config)
+    assert summary.status == "finished", summary.error
+    return summary.metrics, Run(config)
 
 
 def test_equal_shares_stay_together_even_under_dropout(tmp_path: Path) -> None:
@@ -44,4 +44,4 @@ def test_unequal_shares_part(tmp_path: Path) -> None:
 def test_looking_changes_nothing(tmp_path: Path) -> None:
     metrics, _ = run(tmp_path)
     config = spec_of(tiny(tmp_path, *ENLARGE, 'parent=["model.dim=16"]'))
-    assert execute(config)["metrics"]["val/loss"] == metrics["val/loss"]
+    assert execute(config).metrics["val/loss"] == metrics["val/loss"]

@@ -16,7 +16,7 @@ from suexp.job.run import execute
 from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
 from suexp.store.query import Stored, chosen, stored
-from suexp.store.summary import sealed
+from suexp.store.summary import Status, Summary
 from tests.support.tiny import tiny
 
 NOW = datetime.now(UTC)
@@ -34,14 +34,16 @@ def put(out: Path, name: str, arm: str, status: str | None, loss: float | None =
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     if status:
-        summary = {
-            "status": status,
-            "started": (NOW - timedelta(days=config["seed"])).isoformat(),  # type: ignore[operator]
-            "error": "loss is NaN" if status == "failed" else None,
-            "metrics": {} if loss is None else {"train/loss": 9.0, "val/loss": loss},
-            "cost": {"steps": 3, "wall_seconds": 65.0},
-        }
-        (folder / "summary.json").write_text(sealed(summary), encoding="utf-8")
+        summary = Summary(
+            folder,
+            name,
+            Status(status),
+            error="loss is NaN" if status == "failed" else None,
+            started=(NOW - timedelta(days=config["seed"])).isoformat(),  # type: ignore[operator]
+            metrics={} if loss is None else {"train/loss": 9.0, "val/loss": loss},
+            cost={"steps": 3, "wall_seconds": 65.0},
+        )
+        (folder / "summary.json").write_text(summary.text(), encoding="utf-8")
     return folder
 
 
@@ -154,12 +156,12 @@ def test_a_run_is_repeated_bit_for_bit_and_a_changed_one_is_not(
     text = capsys.readouterr().out
     assert "bit for bit" in text
     assert (tmp_path / "reruns" / "runs" / run.id / "summary.json").is_file()
-    summary = json.loads((run.folder / "summary.json").read_text(encoding="utf-8"))
-    true = summary["metrics"]["val/loss"]
-    summary["metrics"]["val/loss"] = true * (1 + 1e-3)
-    summary["versions"]["torch"] = "1.0"
-    del summary["seal"]
-    (run.folder / "summary.json").write_text(sealed(summary), encoding="utf-8")
+    summary = run.summary()
+    assert summary is not None
+    true = summary.metrics["val/loss"]
+    summary.metrics["val/loss"] = true * (1 + 1e-3)
+    summary.versions["torch"] = "1.0"
+    (run.folder / "summary.json").write_text(summary.text(), encoding="utf-8")
     assert rerunning.run([str(run.folder)]) == 1
     text = capsys.readouterr().out
     assert "torch was 1.0" in text

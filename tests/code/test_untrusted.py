@@ -100,7 +100,7 @@ def test_a_malicious_checkpoint_is_not_opened(tmp_path: Path) -> None:
     assert len(notes) == 1
     assert f"{bad} is damaged (it holds more than weights and state" in notes[0]
     torch.save({**state, "trap": Trap(sprung)}, good)  # as a parent: it is trained again
-    assert execute(child, notes.append)["status"] == "finished"
+    assert execute(child, notes.append).status == "finished"
     assert f"{good} is damaged (it holds more than weights and state" in notes[1]
     torch.save({**state, "trap": Trap(sprung)}, bad)
 

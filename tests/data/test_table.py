@@ -129,5 +129,5 @@ def test_a_run(iris, tmp_path):
     overrides += ["data.label=species", "trainer=cpu", "trainer.enable_progress_bar=false"]
     overrides += ["threads=1", "trainer.log_every_n_steps=1", f"out={tmp_path}"]
     summary = execute(spec_of(overrides), print)
-    assert summary["status"] == "finished", summary["error"]
-    assert summary["metrics"]["val/accuracy"] > 0.9
+    assert summary.status == "finished", summary.error
+    assert summary.metrics["val/accuracy"] > 0.9

@@ -38,7 +38,7 @@ def test_killed_and_restarted_equals_uninterrupted(tmp_path: Path) -> None:
         assert not run.finished
     assert exit_code(start(config)) == 0
     assert run.finished
-    assert execute(whole)["status"] == "finished"
+    assert execute(whole).status == "finished"
     assert_equal(run, Run(whole))
 
 
@@ -52,7 +52,7 @@ def test_ctrl_c_stops_after_a_step_and_resumes(tmp_path: Path) -> None:
     assert process.exitcode == 130
     summary = run.summary()
     assert summary is not None
-    assert summary["status"] == "interrupted"
+    assert summary.status == "interrupted"
     assert exit_code(start(config)) == 0
     whole = spec_of(tiny(tmp_path / "whole", *extra))
     execute(whole)
@@ -69,7 +69,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> Non
     newest = run.checkpoints()[0]
     newest.write_bytes(newest.read_bytes()[:1000])
     said: list[str] = []
-    assert execute(config, said.append)["status"] == "finished"
+    assert execute(config, said.append).status == "finished"
     assert any("is damaged" in line for line in said)
     assert any("goes on from step=19" in line for line in said)
     assert all(torch.equal(expected[name], value) for name, value in weights(run).items())

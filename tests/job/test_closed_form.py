@@ -29,11 +29,11 @@ def weights(run: Run) -> dict[str, torch.Tensor]:
 def test_a_run_reads_every_row_once(tmp_path: Path) -> None:
     chosen = config(tmp_path)
     summary = execute(chosen, print)
-    assert summary["status"] == "finished", summary["error"]
-    assert summary["cost"]["steps"] == 9  # 133 rows: the last batch has 5
-    assert 0 < summary["cost"]["train_seconds"] < summary["cost"]["wall_seconds"]
-    assert summary["cost"]["flops_per_step"] > 0
-    assert summary["metrics"]["val/accuracy"] > 0.9
+    assert summary.status == "finished", summary.error
+    assert summary.cost["steps"] == 9  # 133 rows: the last batch has 5
+    assert 0 < summary.cost["train_seconds"] < summary.cost["wall_seconds"]
+    assert summary.cost["flops_per_step"] > 0
+    assert summary.metrics["val/accuracy"] > 0.9
     assert Run(chosen).history()[-1]["step"] == 9
     whole = config(tmp_path, "data.batch_size=1000")
     execute(whole, print)
@@ -61,12 +61,12 @@ def test_stopped_and_resumed_equals_uninterrupted(
     monkeypatch.setattr(AnalyticClassification, "accumulate", failing)
     first = execute(chosen, print)
     if shrinkage == "0.0" and stop == 9:
-        assert first["error"].endswith("went off")  # while its cost was counted
-    assert first["status"] == "failed"
+        assert first.error.endswith("went off")  # while its cost was counted
+    assert first.status == "failed"
     monkeypatch.setattr(AnalyticClassification, "accumulate", accumulate)
     again = execute(chosen, print)
-    assert again["status"] == "finished", again["error"]
-    assert again["cost"]["steps"] == (18 if shrinkage == "ledoit_wolf" else 9)
+    assert again.status == "finished", again.error
+    assert again.cost["steps"] == (18 if shrinkage == "ledoit_wolf" else 9)
     last = Run(chosen).checkpoints()[0]
     resumed = torch.load(last, weights_only=True)["state_dict"]
     for name, value in weights(Run(straight)).items():
@@ -90,9 +90,9 @@ def test_optimization_starts_from_the_weights(tmp_path: Path) -> None:
         ]
     )
     summary = execute(child, print)
-    assert summary["status"] == "finished", summary["error"]
+    assert summary.status == "finished", summary.error
     for name in ("val/loss", "val/accuracy"):
-        assert summary["metrics"][name] == pytest.approx(parent["metrics"][name], rel=1e-6)
+        assert summary.metrics[name] == pytest.approx(parent.metrics[name], rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,5 @@ def test_refuses_when_composed(tmp_path: Path, override: str, message: str) -> N
 
 def test_refuses_several_epochs(tmp_path: Path) -> None:
     summary = execute(config(tmp_path, "+trainer.max_epochs=3"), print)
-    assert summary["mistake"]
-    assert summary["error"].startswith(
-        "sufficient statistics need 1 pass, not trainer.max_epochs=3"
-    )
+    assert summary.mistake
+    assert summary.error.startswith("sufficient statistics need 1 pass, not trainer.max_epochs=3")

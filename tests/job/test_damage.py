@@ -19,6 +19,7 @@ from suexp.job.run import execute
 from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
 from suexp.store.spec import RunSpec
+from suexp.store.summary import Summary
 from tests.support.tiny import tiny
 
 STEPS = (
@@ -35,7 +36,7 @@ PARENT = 'parent=["seed=9","trainer.max_steps=3"]'
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return an output folder with a run and its parent, both finished."""
     out = tmp_path_factory.mktemp("finished")
-    assert execute(spec_of(tiny(out, *STEPS, PARENT)))["status"] == "finished"
+    assert execute(spec_of(tiny(out, *STEPS, PARENT))).status == "finished"
     return out
 
 
@@ -52,7 +53,7 @@ def outcome(run: Run) -> tuple[Any, ...]:
     assert not list(run.folder.rglob("*.part"))
     times = "train/elements_per_second"
     history = [{k: v for k, v in line.items() if k != times} for line in run.history()]
-    metrics = {k: v for k, v in summary["metrics"].items() if k != times}
+    metrics = {k: v for k, v in summary.metrics.items() if k != times}
     weights = {name: value.tolist() for name, value in state["state_dict"].items()}
     return run.checkpoints()[0].name, weights, history, metrics
 
@@ -152,7 +153,7 @@ def test_what_is_damaged_is_named_and_made_again(
     expected = outcome(run)
     harm(run)
     said: list[str] = []
-    assert execute(run.spec, said.append)["status"] == "finished"
+    assert execute(run.spec, said.append).status == "finished"
     assert len([line for line in said if told in line]) == 1, said
     assert outcome(run) == expected
     assert (run.folder / "config.yaml").stat().st_size > 0
@@ -186,9 +187,9 @@ def test_a_run_whose_folder_is_deleted_says_so(
     with monkeypatch.context() as patch:
         patch.setattr(Recorder, "on_train_batch_end", delete)
         summary = execute(run.spec)
-    assert summary["status"] == "failed"
-    assert "its folder was deleted; the same command runs it again" in summary["error"]
-    assert execute(run.spec)["status"] == "finished"
+    assert summary.status == "failed"
+    assert "its folder was deleted; the same command runs it again" in summary.error
+    assert execute(run.spec).status == "finished"
     assert outcome(run) == expected
 
 
@@ -213,7 +214,7 @@ def test_what_else_goes_wrong_in_training_keeps_its_name(
         execute(run.spec)
     summary = run.summary()
     assert summary is not None
-    assert (summary["status"], summary["error"].startswith(told)) == ("failed", True)
+    assert (summary.status, summary.error.startswith(told)) == ("failed", True)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
@@ -253,7 +254,7 @@ def test_a_full_disk_stops_a_run_in_one_line(
     assert "\n" not in told
     assert not list((tmp_path / "full").rglob("*.part"))
     said: list[str] = []
-    assert execute(run.spec, said.append)["status"] == "finished"
+    assert execute(run.spec, said.append).status == "finished"
     assert outcome(run) == expected
 
 
@@ -262,7 +263,7 @@ def test_a_full_disk_stops_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     begun = []
 
-    def execute(spec: RunSpec, *_: Any) -> dict[str, Any]:
+    def execute(spec: RunSpec, *_: Any) -> Summary:
         begun.append(spec.seed)
         raise Unwritable("cannot write x")
 
@@ -286,7 +287,7 @@ def test_a_child_that_met_a_full_disk_stops_a_sweep(tmp_path: Path, written: boo
             begun.append(run.id)
             run.folder.mkdir(parents=True)
             if written:
-                run.finish({"status": "failed", "error": "cannot write y"})
+                run.finish(Summary(run.folder, run.id, error="cannot write y"))
 
         def wait(self) -> int:
             return DISK_FULL

@@ -54,11 +54,11 @@ def test_it_is_trained_counted_and_taken_over(tmp_path: Path) -> None:
     base = tiny(tmp_path)
     config = spec_of(base)
     summary = execute(config)
-    assert summary["status"] == "finished", summary["error"]
+    assert summary.status == "finished", summary.error
     state = weights(config)
     learned = float(state["loss.temperature"])
     assert learned != 2.0
-    assert summary["cost"]["parameters"] == 1 + sum(
+    assert summary.cost["parameters"] == 1 + sum(
         value.numel() for name, value in state.items() if name.startswith("model.")
     )
     child = spec_of([*base, "trainer.max_steps=0", 'parent=["trainer.max_steps=20"]'])

@@ -158,14 +158,14 @@ def test_an_overwritten_byte_of_the_metrics_costs_nothing(tmp_path: Path) -> Non
     callbacks = ("callback=[update_size,weight_noise]", "callbacks.update_size.every=2")
     config = spec_of(tiny(tmp_path, *STEPS, *callbacks))
     run, left = Run(config), script().left
-    assert execute(config)["status"] == "finished"
+    assert execute(config).status == "finished"
     expected = left(run)
     assert {"update"} == expected["tables"].keys()
     assert "val/noise_rise" in expected["metrics"]
     path = run.folder / "metrics.jsonl"
     path.write_bytes(path.read_bytes().replace(b'"train/loss": ', b'"train/loss": 1', 1))
     said: list[str] = []
-    assert execute(config, said.append)["status"] == "finished"
+    assert execute(config, said.append).status == "finished"
     assert any("goes on from step=5" in line for line in said)
     assert left(run) == expected
 
@@ -173,6 +173,6 @@ def test_an_overwritten_byte_of_the_metrics_costs_nothing(tmp_path: Path) -> Non
 def test_a_state_that_no_checkpoint_takes_is_refused(tmp_path: Path) -> None:
     own = ("allow_targets=[tests]", "+callbacks.own._target_=tests.job.test_resume.Object")
     summary = execute(spec_of(tiny(tmp_path, "trainer.max_steps=1", *own)))
-    assert summary["status"] == "failed"
-    assert summary["mistake"]
-    assert summary["error"].startswith("callback Object: its state_dict holds more than numbers")
+    assert summary.status == "failed"
+    assert summary.mistake
+    assert summary.error.startswith("callback Object: its state_dict holds more than numbers")

@@ -18,26 +18,26 @@ def test_a_finished_run_is_found_again(tmp_path: Path) -> None:
     assert execute(config, said.append) == first
     assert "is finished already" in said[0]
     again = execute(config.changed(lambda own: {**own, "rerun": True}), said.append)
-    assert again["started"] >= first["started"]
-    assert again["metrics"]["val/loss"] == first["metrics"]["val/loss"]
+    assert again.started >= first.started
+    assert again.metrics["val/loss"] == first.metrics["val/loss"]
 
 
 def test_the_summary_says_where_it_comes_from(tmp_path: Path) -> None:
     summary = execute(spec_of(tiny(tmp_path)))
-    assert summary["status"] == "finished"
-    assert summary["versions"]["torch"] == torch.__version__
-    assert summary["threads"] == 1
-    cost = summary["cost"]
+    assert summary.status == "finished"
+    assert summary.versions["torch"] == torch.__version__
+    assert summary.threads == 1
+    cost = summary.cost
     task = suexp.build(suexp.compose(tiny(tmp_path)))
     assert cost["parameters"] == sum(p.numel() for p in task.model.parameters())
     assert cost["steps"] == 20
     assert cost["flops_per_step"] > 6 * 4 * 16 * 2 * 12 * 16**2  # 6 N tokens of the two blocks
-    assert summary["metrics"]["optimizer/state_bytes"] == 2 * 4 * cost["parameters"]
+    assert summary.metrics["optimizer/state_bytes"] == 2 * 4 * cost["parameters"]
 
 
 def test_it_learns_and_beats_the_unigram_model(tmp_path: Path) -> None:
     config = spec_of(tiny(tmp_path, "trainer.max_steps=200", "optimizer.lr=1e-2"))
-    metrics = execute(config)["metrics"]
+    metrics = execute(config).metrics
     history = Run(config).history()
     assert metrics["val/loss"] < metrics["val/unigram_loss"] - 0.3
     assert metrics["val/loss"] < history[0]["train/loss"] - 2
@@ -56,9 +56,9 @@ def test_nan_stops_the_run_and_names_step_and_checkpoint(tmp_path: Path) -> None
     overrides = ["optimizer=sgd", "optimizer.lr=1e30", "trainer.gradient_clip_val=null"]
     config = spec_of(tiny(tmp_path, *overrides, "trainer.checkpoint_seconds=0"))
     summary = execute(config)
-    assert summary["status"] == "failed"
-    assert "the loss is nan at step" in summary["error"] or "inf" in summary["error"]
-    assert "last good checkpoint" in summary["error"]
+    assert summary.status == "failed"
+    assert "the loss is nan at step" in summary.error or "inf" in summary.error
+    assert "last good checkpoint" in summary.error
     for path in Run(config).checkpoints():
         state = torch.load(path, weights_only=True)
         assert "state_dict" in state
@@ -67,8 +67,8 @@ def test_nan_stops_the_run_and_names_step_and_checkpoint(tmp_path: Path) -> None
 def test_a_constructor_that_refuses_is_one_line(tmp_path: Path) -> None:
     config = spec_of(tiny(tmp_path, "loss.label_smoothing=1.5"))
     summary = execute(config)
-    assert summary["status"] == "failed"
-    assert summary["error"].startswith("CrossEntropy: label_smoothing must lie in [0, 1)")
+    assert summary.status == "failed"
+    assert summary.error.startswith("CrossEntropy: label_smoothing must lie in [0, 1)")
     assert Run(config).summary() == summary
 
 
@@ -81,9 +81,7 @@ def test_a_child_starts_from_its_parents_weights(tmp_path: Path) -> None:
     assert Run(child.parent).id == Run(base).id
     expected = Run(base).summary()
     assert expected is not None
-    assert summary["metrics"]["val/loss"] == pytest.approx(
-        expected["metrics"]["val/loss"], abs=1e-6
-    )
+    assert summary.metrics["val/loss"] == pytest.approx(expected.metrics["val/loss"], abs=1e-6)
 
 
 def test_a_run_may_be_validated_before_its_first_step(tmp_path: Path) -> None:
@@ -95,24 +93,24 @@ def test_a_run_may_be_validated_before_its_first_step(tmp_path: Path) -> None:
     assert [line["step"] for line in history] == [0, 10, 20]
     origin = Run(without.parent).summary()
     assert origin is not None
-    assert history[0]["val/loss"] == pytest.approx(origin["metrics"]["val/loss"], abs=1e-6)
-    losses = [each["metrics"]["val/loss"] for each in summaries]
+    assert history[0]["val/loss"] == pytest.approx(origin.metrics["val/loss"], abs=1e-6)
+    losses = [each.metrics["val/loss"] for each in summaries]
     assert losses[0] == losses[1]  # looking changes nothing
 
 
 def test_flops_count_the_parents_too(tmp_path: Path) -> None:
     child = spec_of(tiny(tmp_path, "trainer.max_steps=7", 'parent=["trainer.max_steps=20"]'))
-    costs = execute(child)["cost"]
+    costs = execute(child).cost
     assert costs["flops"] == 27 * costs["flops_per_step"]
     twice = ["trainer.max_steps=3", "trainer.accumulate_grad_batches=2"]
-    again = execute(spec_of(tiny(tmp_path, *twice)))["cost"]
+    again = execute(spec_of(tiny(tmp_path, *twice))).cost
     assert again["flops"] == 6 * costs["flops_per_step"]
 
 
 def test_a_transform_reports_what_it_measured(tmp_path: Path) -> None:
     enlarge = ["transform=enlarge_width", "position=learned", "model.dim=32"]
     overrides = [*enlarge, "trainer.max_steps=2", 'parent=["model.dim=16"]']
-    metrics = execute(spec_of(tiny(tmp_path, *overrides)))["metrics"]
+    metrics = execute(spec_of(tiny(tmp_path, *overrides))).metrics
     assert 0 < metrics["transform/max_logit_difference"] < 1e-5
 
 
@@ -129,7 +127,7 @@ def test_swapping_attention_without_retraining(tmp_path: Path) -> None:
     summary = execute(child)
     parent = Run(child.parent).summary()
     assert parent is not None
-    difference = summary["metrics"]["val/loss"] - parent["metrics"]["val/loss"]
+    difference = summary.metrics["val/loss"] - parent.metrics["val/loss"]
     assert 0 < abs(difference) < 0.1
 
 
@@ -158,7 +156,7 @@ def test_python_api(tmp_path: Path) -> None:
 
 def test_what_an_optimizer_refuses_is_one_line(tmp_path: Path) -> None:
     summary = execute(spec_of(tiny(tmp_path, "optimizer=lion", "optimizer.lr=0")))
-    assert summary["status"] == "failed"
-    assert summary["mistake"]
-    assert "lr" in summary["error"]
-    assert "\n" not in summary["error"]
+    assert summary.status == "failed"
+    assert summary.mistake
+    assert "lr" in summary.error
+    assert "\n" not in summary.error

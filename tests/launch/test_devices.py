@@ -44,7 +44,7 @@ def test_two_processes_equal_one(tmp_path: Path, strategy: str) -> None:
         assert ours.keys() == theirs.keys()
         for name in ours.keys() - {"train/elements_per_second"}:
             assert theirs[name] == pytest.approx(ours[name], rel=1e-5), (ours["step"], name)
-    assert several["cost"]["parameters"] == single["cost"]["parameters"]
+    assert several.cost["parameters"] == single.cost["parameters"]
 
 
 class Draws(EstimationTask):
@@ -107,10 +107,10 @@ def test_a_parent_on_several_devices_is_trained_first(tmp_path: Path) -> None:
     config = spec_of(several)
     summary = run_one(config)
     assert summary is not None
-    assert summary["status"] == "finished", summary["error"]
+    assert summary.status == "finished", summary.error
     parent = Run(config.parent).summary()
     assert parent is not None
-    assert parent["metrics"]["train/loss"] > summary["metrics"]["train/loss"]
+    assert parent.metrics["train/loss"] > summary.metrics["train/loss"]
 
 
 @pytest.mark.slow
@@ -159,7 +159,7 @@ def test_the_others_say_what_stopped_them(
     config = spec_of(tiny(tmp_path, *large))
     Run(config).folder.mkdir(parents=True)
     monkeypatch.setenv("LOCAL_RANK", "1")
-    assert execute(config)["status"] == "failed"
+    assert execute(config).status == "failed"
     assert capsys.readouterr().err.startswith("process 1: the loss is ")
 
 
@@ -173,7 +173,7 @@ def test_only_the_first_process_writes_the_run_s_files(
     folder.mkdir(parents=True)
     monkeypatch.setenv("LOCAL_RANK", "1")
     summary = execute(config)
-    assert summary["status"] == "finished", summary["error"]
+    assert summary.status == "finished", summary.error
     for name in ("table.jsonl", "summary.json", "config.yaml"):
         assert not (folder / name).exists()
     monkeypatch.setenv("LOCAL_RANK", "0")

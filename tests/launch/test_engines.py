@@ -113,7 +113,7 @@ def test_a_run_that_dies_again_and_again_leaves_the_others_alone(
     first, second = run_elsewhere(batch, 1, 1, begin, retries)
     assert first is None
     assert second is not None
-    assert second["status"] == "finished"
+    assert second.status == "finished"
     assert begun == [0] * (1 + retries) + [1]
     died, done = job_returns(batch, [first, second])
     assert (died.status, done.status) == (JobStatus.FAILED, JobStatus.COMPLETED)

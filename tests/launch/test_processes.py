@@ -16,6 +16,7 @@ from suexp.launch.spec import spec_of
 from suexp.store import identity
 from suexp.store.folder import Run
 from suexp.store.spec import RunSpec
+from suexp.store.summary import Status, Summary
 from tests.support.tiny import forget_compositions
 
 
@@ -70,7 +71,7 @@ def test_finished_runs_are_found_by_little_work(
     runs = [planned.run for item in plan(arguments) for planned in item.runs()]
     for run in runs:
         run.folder.mkdir(parents=True)
-        run.finish({"status": "finished", "error": None, "metrics": {"val/loss": 1.0}})
+        run.finish(Summary(run.folder, run.id, Status.FINISHED, metrics={"val/loss": 1.0}))
     counts: Counter[str] = Counter()
 
     def counted(where: Any, name: str) -> None:
@@ -106,7 +107,7 @@ def test_a_failed_run_stops_the_others_only_if_it_is_asked_to(
         seen.append(spec.seed)
         run = Run(spec)
         run.folder.mkdir(parents=True)
-        summary = {"status": "failed", "error": "no", "mistake": False}
+        summary = Summary(run.folder, run.id, error="no")
         run.finish(summary)
         return summary if engine == "in process" else SimpleNamespace(wait=lambda: 1)
 
@@ -117,7 +118,7 @@ def test_a_failed_run_stops_the_others_only_if_it_is_asked_to(
     else:
         summaries = run_elsewhere(batch, 1, 1, fails, 0)
     assert seen == begun
-    assert [summary and summary["status"] for summary in summaries] == [
+    assert [summary and summary.status for summary in summaries] == [
         "failed" if seed in begun else None for seed in (0, 1)
     ]
 
@@ -130,7 +131,7 @@ def test_a_sweep_ends_with_a_table_of_what_became_of_its_runs(
             for seed, status in ((0, "finished"), (1, "failed")):
                 run = Run(config(tmp_path, seed))
                 run.folder.mkdir(parents=True)
-                run.finish({"status": status, "error": None, "metrics": {"val/loss": 1.25}})
+                run.finish(Summary(run.folder, run.id, Status(status), metrics={"val/loss": 1.25}))
 
     assert conduct((f"out={tmp_path}", "seed=0,1,2"), Launcher()) == 2
     told = capsys.readouterr().out

@@ -25,7 +25,7 @@ from tests.support.tiny import tiny
 def finished(overrides: list[str]) -> Run:
     config = spec_of(overrides)
     summary = execute(config)
-    assert summary["status"] == "finished", summary["error"]
+    assert summary.status == "finished", summary.error
     return Run(config)
 
 
@@ -115,7 +115,7 @@ def test_wandb_gets_the_config_and_nothing_of_the_environment(
     resumed: Run, read_back: Offline
 ) -> None:
     config = read_back.config
-    del config.config["code"]
+    del config["code"]
     assert config == json.loads(json.dumps(resumed.config))
     assert "planted" not in read_back.text
     for path in resumed.folder.rglob("*"):
@@ -126,9 +126,9 @@ def test_wandb_gets_the_config_and_nothing_of_the_environment(
 def test_wandb_s_summary_holds_final_metrics_and_costs(resumed: Run, read_back: Offline) -> None:
     summary = resumed.summary()
     assert summary is not None
-    costs = {f"cost/{name}": value for name, value in summary["cost"].items()}
+    costs = {f"cost/{name}": value for name, value in summary.cost.items()}
     assert read_back.summary == {
-        **summary["metrics"],
+        **summary.metrics,
         **costs,
         "status": "finished",
         "error": None,

@@ -61,7 +61,7 @@ def test_a_run_leaves_the_rest_as_it_was(tmp_path: Path) -> None:
         ]
     )
     summary = execute(config, print)
-    assert summary["status"] == "finished", summary["error"]
+    assert summary.status == "finished", summary.error
     states = []
     for one in (config.parent, config):
         (path,) = Run(one).checkpoints()

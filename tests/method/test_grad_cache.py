@@ -228,7 +228,7 @@ def test_a_run_in_chunks_is_the_run_in_whole(tmp_path: Path, precision: str) -> 
     configs = [spec_of([*RUN, *extra, *method]) for method in ([], CACHE)]
     for config in configs:
         summary = execute(config)
-        assert summary["status"] == "finished", summary["error"]
+        assert summary.status == "finished", summary.error
     direct, cached = map(weights, configs)
     tolerance = 1e-5 if precision == "32-true" else 3e-2
     for name, value in direct.items():
@@ -241,8 +241,8 @@ def test_the_logged_loss_is_the_loss(tmp_path: Path) -> None:
     losses = []
     for method in ([], CACHE, ["method=naive_accumulation"]):
         summary = execute(spec_of([*RUN, *extra, *method]))
-        assert summary["status"] == "finished", summary["error"]
-        losses.append(summary["metrics"]["train/loss"])
+        assert summary.status == "finished", summary.error
+        losses.append(summary.metrics["train/loss"])
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
     assert losses[2] < 0.95 * losses[0]  # fewer candidates
 
@@ -265,7 +265,7 @@ def test_an_interrupted_run_goes_on_bit_by_bit(
         patched.setattr(Recorder, "on_train_batch_end", stop)
         with pytest.raises(Interrupted):
             execute(parts)
-    assert execute(parts)["cost"]["steps"] == 6
+    assert execute(parts).cost["steps"] == 6
     for name, value in weights(whole).items():
         assert torch.equal(value, weights(parts)[name]), name
 
@@ -274,11 +274,11 @@ def test_an_interrupted_run_goes_on_bit_by_bit(
 @pytest.mark.parametrize("method", [CACHE, []], ids=["grad_cache", "direct"])
 def test_two_processes_contrast_the_batch_of_both(tmp_path: Path, method: list[str]) -> None:
     single = spec_of([*RUN, f"out={tmp_path / 'one'}"])
-    assert execute(single)["status"] == "finished"
+    assert execute(single).status == "finished"
     two = [item for item in RUN if item != "trainer=cpu"]
     ddp = ["trainer=ddp", "trainer.accelerator=cpu", f"out={tmp_path / 'two'}"]
     several = spec_of([*two, *ddp, *method])
-    assert two_processes(several)["status"] == "finished"
+    assert two_processes(several).status == "finished"
     for name, value in weights(single).items():
         torch.testing.assert_close(weights(several)[name], value, atol=1e-5, rtol=1e-5)
 

@@ -46,7 +46,7 @@ def test_a_per_sample_loss_is_accumulated_exactly(tmp_path: Path) -> None:
     for extra in ([], method):
         config = spec_of([*digits, *short, "threads=1", *extra])
         summary = execute(config)
-        assert summary["status"] == "finished", summary["error"]
+        assert summary.status == "finished", summary.error
         state = torch.load(Run(config).checkpoints()[0], weights_only=True)["state_dict"]
         weights.append({name: value for name, value in state.items() if "model" in name})
     for name, value in weights[0].items():

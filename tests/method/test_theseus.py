@@ -445,8 +445,8 @@ def test_killed_and_restarted_equals_uninterrupted(tmp_path: Path) -> None:
     run = Run(configs[0])
     stop_at(17, run, start(configs[0]), signal.SIGKILL)
     assert not run.finished
-    assert execute(configs[0])["status"] == "finished"
-    assert execute(configs[1])["status"] == "finished"
+    assert execute(configs[0]).status == "finished"
+    assert execute(configs[1]).status == "finished"
     assert_equal(run, Run(configs[1]))
 
 
@@ -464,8 +464,8 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
         f'parent=["model.num_layers=2",{",".join(trainer)}]',
     ]
     runs = [spec_of(overrides) for overrides in (common, several)]
-    assert execute(runs[0])["status"] == "finished"
-    assert two_processes(runs[1])["status"] == "finished"
+    assert execute(runs[0]).status == "finished"
+    assert two_processes(runs[1]).status == "finished"
     assert Run(runs[0]["parent"]).id == Run(runs[1]["parent"]).id
     one, two = (
         torch.load(Run(config).checkpoints()[0], weights_only=True)["state_dict"] for config in runs
@@ -485,12 +485,12 @@ def test_three_stages(tmp_path: Path) -> None:
     assert not config.parent.parent.config["method"]
     notes: list[str] = []
     summary = execute(config, notes.append)
-    assert summary["status"] == "finished", summary["error"]
+    assert summary.status == "finished", summary.error
     assert len(list((tmp_path / "runs").iterdir())) == 3
     compressed = execute(config.parent, notes.append)  # found, not run again
-    assert compressed["metrics"]["train/replacing_rate"] == 0.5
-    assert compressed["cost"]["parameters"] == summary["cost"]["parameters"]
-    assert 0 < compressed["metrics"]["val/accuracy"] < 1
+    assert compressed.metrics["train/replacing_rate"] == 0.5
+    assert compressed.cost["parameters"] == summary.cost["parameters"]
+    assert 0 < compressed.metrics["val/accuracy"] < 1
 
 
 def test_real_texts_of_119_classes(tmp_path: Path, shared_data: Path) -> None:
@@ -508,8 +508,8 @@ def test_real_texts_of_119_classes(tmp_path: Path, shared_data: Path) -> None:
         ]
     )
     summary = execute(config, lambda _: None)
-    assert summary["status"] == "finished", summary["error"]
-    assert 0 <= summary["metrics"]["val/accuracy"] < 0.2
+    assert summary.status == "finished", summary.error
+    assert 0 <= summary.metrics["val/accuracy"] < 0.2
     state = torch.load(Run(config).checkpoints()[0], weights_only=True)["state_dict"]
     assert state["model.classifier.weight"].shape == (119, 8)
     parent = torch.load(Run(config.parent).checkpoints()[0], weights_only=True)["state_dict"]

@@ -8,6 +8,7 @@ from suexp.errors import UserError
 from suexp.logger.jsonl import Jsonl
 from suexp.store.folder import RECORDS, Run, read_history
 from suexp.store.spec import RunSpec
+from suexp.store.summary import Status, Summary
 from tests.support.processes import FORKS
 
 
@@ -58,7 +59,7 @@ def test_summary_ends_a_run(tmp_path: Path) -> None:
     run = run_of(tmp_path)
     with run.lock():
         assert not run.finished
-        run.finish({"status": "finished"})
+        run.finish(Summary(run.folder, run.id, Status.FINISHED))
         assert run.finished
         run.clear()
         assert run.summary() is None
@@ -73,7 +74,7 @@ def test_a_finished_run_s_files_are_as_it_left_them(tmp_path: Path) -> None:
         run.start(threads=1)
         run.folder.joinpath("metrics.jsonl").write_text('{"step": 1, "a": 1.0}\n')
         run.write_table([{"table": "t", "x": 1.0}])
-        run.finish({"status": "finished", "metrics": {"a": 1.0}})
+        run.finish(Summary(run.folder, run.id, Status.FINISHED, metrics={"a": 1.0}))
         assert run.finished
         for name in (*RECORDS, "summary.json"):
             path = run.folder / name
@@ -89,10 +90,11 @@ def test_a_finished_run_s_files_are_as_it_left_them(tmp_path: Path) -> None:
 def test_an_edited_summary_is_no_summary(tmp_path: Path) -> None:
     run = run_of(tmp_path)
     with run.lock():
-        run.finish({"status": "failed", "metrics": {"val/loss": float("nan"), "b": 0.1 + 0.2}})
+        metrics = {"val/loss": float("nan"), "b": 0.1 + 0.2}
+        run.finish(Summary(run.folder, run.id, metrics=metrics))
     found = run.summary()
     assert found is not None
-    assert found["metrics"]["b"] == 0.30000000000000004
+    assert found.metrics["b"] == 0.30000000000000004
     path = run.folder / "summary.json"
     path.write_text(path.read_text().replace('"failed"', '"finished"'))
     assert run.summary() is None

@@ -22,7 +22,8 @@ from suexp.cli import main
 from suexp.errors import UserError
 from suexp.job.run import execute
 from suexp.launch.spec import spec_of
-from suexp.store.folder import Run, exit_code
+from suexp.store.folder import Run
+from suexp.store.summary import Status, Summary
 from suexp.study.study import Settings, conduct
 from tests.job.test_checkpoint import assert_equal
 from tests.support.tiny import tiny
@@ -82,11 +83,11 @@ def test_a_bad_run_is_stopped_and_is_no_failure(pruned: tuple[Path, str]) -> Non
     assert good.finished
     summary = bad.summary()
     assert summary is not None
-    assert summary["status"] == "pruned"
-    assert summary["error"].startswith("trial 1 of the study lr-")
+    assert summary.status == "pruned"
+    assert summary.error.startswith("trial 1 of the study lr-")
     assert [path.stem for path in bad.checkpoints()] == ["step=11"]  # of 30
-    assert summary["metrics"]["val/loss"] == bad.history()[-1]["val/loss"]
-    assert exit_code(summary) == 0
+    assert summary.metrics["val/loss"] == bad.history()[-1]["val/loss"]
+    assert summary.exit_code == 0
     code, listed = quietly("runs", "pruned", "--out", str(out), "--json")
     assert code == 0
     assert [row["id"] for row in json.loads(listed)] == [bad.id]
@@ -102,7 +103,7 @@ def test_a_pruned_run_goes_on_as_if_nothing_had_been(
     config = config_of(tmp_path / "on", RATES[1])
     assert config.config["study"]["name"] is None
     said: list[str] = []
-    assert execute(config, said.append)["status"] == "finished"
+    assert execute(config, said.append).status == "finished"
     assert said == [f"run {Run(config).id} goes on from step=11"]
     whole = config_of(tmp_path / "whole", RATES[1])
     execute(whole)
@@ -119,7 +120,9 @@ def test_what_a_study_leaves_behind(pruned: tuple[Path, str]) -> None:
     ]
     best = Run(config_of(out, RATES[0]))
     assert results["best"]["run"] == best.id
-    assert results["best"]["value"] == (best.summary() or {})["metrics"]["val/loss"]
+    summary = best.summary()
+    assert summary is not None
+    assert results["best"]["value"] == summary.metrics["val/loss"]
     program, *overrides = shlex.split(results["best"]["command"])
     assert program == "suexp"
     assert Run(spec_of(overrides)).id == best.id
@@ -206,7 +209,7 @@ def test_a_study_out_of_reach_stops_no_training(tmp_path: Path) -> None:
     said: list[str] = []
     config = spec_of(tiny(tmp_path, *STEPS, *place))
     assert Run(config).id == Run(spec_of(tiny(tmp_path, *STEPS))).id
-    assert execute(config, said.append)["status"] == "finished"
+    assert execute(config, said.append).status == "finished"
     (line,) = said
     assert line.startswith(f"run {Run(config).id} cannot reach its study, and goes on: ")
     assert "\n" not in line
@@ -215,7 +218,9 @@ def test_a_study_out_of_reach_stops_no_training(tmp_path: Path) -> None:
 class Fake:
     """A launcher whose runs end at once, as a function of their config tells them to."""
 
-    def __init__(self, outcome: Callable[[dict[str, Any]], dict[str, Any]], width: int = 1) -> None:
+    def __init__(
+        self, outcome: Callable[[dict[str, Any]], dict[str, Any] | str], width: int = 1
+    ) -> None:
         self.outcome, self.width = outcome, width
         self.batches: list[int] = []
 
@@ -227,12 +232,15 @@ class Fake:
         for overrides in batch:
             run = Run(spec_of(tuple(overrides)))
             run.folder.mkdir(parents=True, exist_ok=True)
-            summary = {"id": run.id, "error": None, "status": "finished"}
-            run.finish(summary | self.outcome(run.config))
+            found = self.outcome(run.config)
+            metrics = found if isinstance(found, dict) else {}
+            status = Status.FINISHED if metrics else Status.FAILED
+            error = None if metrics else str(found)
+            run.finish(Summary(run.folder, run.id, status, error, metrics=metrics))
 
 
-def loss(config: dict[str, Any]) -> dict[str, Any]:
-    return {"metrics": {"val/loss": abs(config.config["optimizer"]["lr"] - 0.3)}}
+def loss(config: dict[str, Any]) -> dict[str, float]:
+    return {"val/loss": abs(config["optimizer"]["lr"] - 0.3)}
 
 
 def search(out: Path, launcher: Fake, *arguments: str, **settings: Any) -> int:
@@ -288,7 +296,7 @@ def test_runs_that_exist_are_told_from_their_history(tmp_path: Path) -> None:
         run.folder.mkdir(parents=True)
         lines = [{"step": 0, "val/loss": 9.0}, {"step": 5, "val/loss": 3.0}, {"step": 7, "x": 1}]
         (run.folder / "metrics.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
-        run.finish({"id": run.id, "status": "finished", "error": None, **loss(run.config)})
+        run.finish(Summary(run.folder, run.id, Status.FINISHED, metrics=loss(run.config)))
     launcher = Fake(loss)
     space = "optimizer.lr=range(0.25,1,0.25)"
     assert search(tmp_path, launcher, space, sampler="grid", direction="maximize") == 0
@@ -301,11 +309,11 @@ def test_runs_that_exist_are_told_from_their_history(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("on_error", "made"), [("continue", 4), ("stop", 2)])
 def test_a_trial_that_fails(tmp_path: Path, on_error: str, made: int) -> None:
-    def outcome(config: dict[str, Any]) -> dict[str, Any]:
-        lr = config.config["optimizer"]["lr"]
+    def outcome(config: dict[str, Any]) -> dict[str, Any] | str:
+        lr = config["optimizer"]["lr"]
         if lr == 0.2:
-            return {"status": "failed", "error": "the loss is nan", "metrics": {}}
-        return {"metrics": {"val/loss": "nan"}} if lr == 0.3 else loss(config)
+            return "the loss is nan"
+        return {"val/loss": "nan"} if lr == 0.3 else loss(config)
 
     space = ("optimizer.lr=0.1,0.2,0.3,0.4", f"on_error={on_error}")
     failed = search(tmp_path, Fake(outcome), *space, sampler="grid")
@@ -319,7 +327,7 @@ def test_a_trial_that_fails(tmp_path: Path, on_error: str, made: int) -> None:
 
 
 def test_a_combination_that_cannot_work_fails_alone(tmp_path: Path) -> None:
-    launcher = Fake(lambda _: {"metrics": {"val/loss": 1.0}}, 2)
+    launcher = Fake(lambda _: {"val/loss": 1.0}, 2)
     space = ("attention=softmax,performer", "position=rope,alibi")
     assert search(tmp_path, launcher, *space, sampler="grid") == 1
     (row,) = [row for row in written(tmp_path)["trials"] if row["state"] == "failed"]

@@ -12,6 +12,8 @@ from typing import Any
 from suexp.launch.processes import preload
 from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
+from suexp.store.spec import RunSpec
+from suexp.store.summary import Summary
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(preload(spec_of([])))
@@ -23,9 +25,9 @@ def apart(function: Callable[..., Any], *arguments: Any) -> Any:
         return pool.submit(function, *arguments).result()
 
 
-def start(config: dict[str, Any], **environment: str) -> BaseProcess:
+def start(spec: RunSpec, **environment: str) -> BaseProcess:
     """Begin a run; ``environment`` is set in its process."""
-    process = FORKS.Process(target=_run, args=(config, environment))
+    process = FORKS.Process(target=_run, args=(spec, environment))
     process.start()
     return process
 
@@ -49,28 +51,27 @@ def stop_at(step: int, run: Run, process: BaseProcess, number: int) -> None:
     process.join(60)
 
 
-def two_processes(config: dict[str, Any]) -> dict[str, Any]:
+def two_processes(spec: RunSpec) -> Summary:
     """Make a run of two processes, as Lightning would start them; return its summary."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     cluster = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
-    ranks = [start(config, **cluster, NODE_RANK="0", LOCAL_RANK=str(rank)) for rank in range(2)]
+    ranks = [start(spec, **cluster, NODE_RANK="0", LOCAL_RANK=str(rank)) for rank in range(2)]
     codes = [exit_code(rank) for rank in ranks]
-    summary = Run(config).summary()
+    summary = Run(spec).summary()
     assert codes == [0, 0], f"exit codes {codes}; the first process's summary: {summary}"
     assert summary is not None
     return summary
 
 
-def _run(config: dict[str, Any], environment: dict[str, str]) -> None:
+def _run(spec: RunSpec, environment: dict[str, str]) -> None:
     os.environ |= environment
     from suexp.job.checkpoint import Interrupted
     from suexp.job.run import execute
-    from suexp.store.folder import exit_code
 
     try:
-        summary = execute(config)
+        summary = execute(spec)
     except Interrupted:
         raise SystemExit(130) from None
-    raise SystemExit(exit_code(summary))
+    raise SystemExit(summary.exit_code)

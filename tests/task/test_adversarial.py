@@ -16,6 +16,7 @@ from suexp.job.build import build
 from suexp.job.run import execute
 from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
+from suexp.store.spec import RunSpec
 from suexp.task.adversarial import Adversarial
 from tests.job.test_checkpoint import assert_equal, weights
 from tests.support.processes import exit_code, start, stop_at, two_processes
@@ -52,13 +53,13 @@ def task_and_batch(*overrides: str) -> tuple[Adversarial, dict[str, Tensor]]:
 
 def test_steps_are_the_generators(tmp_path: Path) -> None:
     summary = execute(config(tmp_path, "task.n_critic=4", "scheduler=linear"))
-    assert summary["status"] == "finished", summary["error"]
+    assert summary.status == "finished", summary.error
     run = Run(config(tmp_path, "task.n_critic=4", "scheduler=linear"))
     history = run.history()
     assert [line["step"] for line in history if "train/loss" in line] == [5, 10, 15, 20]
     assert [line["step"] for line in history if "val/w1" in line] == [10, 20]
     assert all("train/generator_loss" in line for line in history if "train/loss" in line)
-    assert summary["cost"]["steps"] == 20
+    assert summary.cost["steps"] == 20
     assert [path.stem for path in run.checkpoints()] == ["step=20"]
     state = torch.load(run.checkpoints()[0], weights_only=True)
     generator, critic = state["optimizer_states"]
@@ -68,8 +69,8 @@ def test_steps_are_the_generators(tmp_path: Path) -> None:
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] == pytest.approx(1e-4)
     assert [s["last_epoch"] for s in state["lr_schedulers"]] == [20, 20]
-    metrics = summary["metrics"]
-    assert metrics["optimizer/state_bytes"] == 2 * 4 * summary["cost"]["parameters"]
+    metrics = summary.metrics
+    assert metrics["optimizer/state_bytes"] == 2 * 4 * summary.cost["parameters"]
     assert metrics["train/step_ms"] > 0
     assert {row["table"] for row in table(run)} == {"line", "samples", "contour"}
 
@@ -130,8 +131,8 @@ def test_resumed_from_the_middle_equals_uninterrupted(method: str, tmp_path: Pat
     whole = execute(chosen)
     expected = weights(Run(chosen))
     trainer = {**chosen.config["trainer"], "max_steps": 13}
-    half = {**chosen, "trainer": trainer}
-    assert execute(half)["status"] == "finished"
+    half = RunSpec.of({**chosen.config, "trainer": trainer})
+    assert execute(half).status == "finished"
     for path in (Run(chosen).folder / "summary.json", *Run(chosen).checkpoints()):
         path.unlink()
     middle = Run(half).checkpoints()[0]
@@ -142,7 +143,7 @@ def test_resumed_from_the_middle_equals_uninterrupted(method: str, tmp_path: Pat
     state = weights(Run(chosen))
     assert all(torch.equal(value, state[name]) for name, value in expected.items())
     for name in ("val/w1", "val/max_grad_norm", "train/lr"):
-        assert again["metrics"][name] == whole["metrics"][name]
+        assert again.metrics[name] == whole.metrics[name]
 
 
 @pytest.mark.slow
@@ -157,7 +158,7 @@ def test_killed_and_restarted_equals_uninterrupted(tmp_path: Path) -> None:
         stop_at(step, run, start(parts), number)
         assert not run.finished
     assert exit_code(start(parts)) == 0
-    assert execute(whole)["status"] == "finished"
+    assert execute(whole).status == "finished"
     assert_equal(run, Run(whole))
 
 
@@ -184,8 +185,8 @@ def noise(count: int) -> Tensor:
 def test_clipping_is_of_each_side(tmp_path: Path) -> None:
     extra = ["optimizer=sgd", "optimizer.lr=1.0", "trainer.max_steps=1", "loss.kind=wgan"]
     run = Run(config(tmp_path, *extra, "trainer.gradient_clip_val=1e-3"))
-    summary = execute(run.config)
-    assert summary["status"] == "finished", summary["error"]
+    summary = execute(run.spec)
+    assert summary.status == "finished", summary.error
     state = weights(run)
     pl.seed_everything(0, verbose=False)
     fresh = build(run.config, instantiate(run.config["data"]))
@@ -200,7 +201,7 @@ def test_clipping_is_of_each_side(tmp_path: Path) -> None:
 
 def test_the_generator_may_have_a_rate_and_a_batch_of_its_own(tmp_path: Path) -> None:
     own = config(tmp_path, "task.generator_lr=1e-9", "task.generator_batch=3")
-    assert execute(own)["status"] == "finished"
+    assert execute(own).status == "finished"
     state = torch.load(Run(own).checkpoints()[0], weights_only=True)["optimizer_states"]
     assert [s["param_groups"][0]["lr"] for s in state] == [1e-9, 1e-3]
 
@@ -212,9 +213,9 @@ def test_nan_stops_the_run_at_a_good_checkpoint(tmp_path: Path) -> None:
         *("loss.kind=wgan", "trainer.checkpoint_seconds=0"),
     )
     summary = execute(bad)
-    assert summary["status"] == "failed"
-    assert "the loss is" in summary["error"]
-    assert "last good checkpoint" in summary["error"]
+    assert summary.status == "failed"
+    assert "the loss is" in summary.error
+    assert "last good checkpoint" in summary.error
 
 
 @pytest.mark.parametrize("form", ["gn", "gran", "plain", "linear", "gran_sum"])
@@ -232,7 +233,7 @@ def test_every_form_trains_both_sides(form: str) -> None:
 
 def test_metrics_of_a_normalised_critic(tmp_path: Path) -> None:
     chosen = config(tmp_path, "method=gradient_normalization", "task.line_points=4000")
-    metrics = execute(chosen)["metrics"]
+    metrics = execute(chosen).metrics
     assert metrics["val/mean_grad_norm"] <= metrics["val/max_grad_norm"] <= 1 + 1e-5
     assert metrics["val/max_jump"] > 20 * metrics["val/line_step"]
     assert metrics["val/jumps"] >= 1
@@ -241,7 +242,7 @@ def test_metrics_of_a_normalised_critic(tmp_path: Path) -> None:
 def test_bfloat16_trains(tmp_path: Path) -> None:
     for method in ("gradient_normalization", "wgan_gp", "spectral_norm"):
         summary = execute(config(tmp_path, f"method={method}", "trainer.precision=bf16-mixed"))
-        assert summary["status"] == "finished", summary["error"]
+        assert summary.status == "finished", summary.error
 
 
 def test_operations_include_the_methods_own() -> None:
@@ -261,8 +262,8 @@ def test_images_leave_a_picture(tmp_path: Path) -> None:
     digits = [item for item in SMALL if not item.startswith("data.num")]
     chosen = spec_of([*digits, "data=digits", f"out={tmp_path}", "trainer.max_steps=2"])
     summary = execute(chosen)
-    assert summary["status"] == "finished", summary["error"]
-    assert "val/modes" not in summary["metrics"]
+    assert summary.status == "finished", summary.error
+    assert "val/modes" not in summary.metrics
     tables = Run(chosen).tables()
     assert len(tables["picture"]) == 9 * 64
     assert "samples" not in tables
@@ -273,9 +274,9 @@ def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"batch of 8 rows cannot be parted among task.n_critic=3"):
         task._parts(batch)
     summary = execute(config(tmp_path, "trainer.accumulate_grad_batches=2"))
-    assert "use a larger data.batch_size" in summary["error"]
+    assert "use a larger data.batch_size" in summary.error
     summary = execute(config(tmp_path, "task.n_critic=0"))
-    assert "task.n_critic must be at least 1, not 0" in summary["error"]
+    assert "task.n_critic must be at least 1, not 0" in summary.error
     with pytest.raises(UserError, match=r"model=gan_mlp"):
         resolve(["task=adversarial", "model=mlp"])
     with pytest.raises(UserError, match=r"trainer=fsdp: .*use trainer=ddp"):
@@ -290,5 +291,5 @@ def test_two_processes_share_the_batch(method: str, tmp_path: Path) -> None:
     several += ["data.eval_batch_size=10"]  # a share of the validation split for each
     chosen = spec_of([*several, f"method={method}", f"out={tmp_path}"])
     summary = two_processes(chosen)
-    assert summary["cost"]["steps"] == 20
-    assert summary["metrics"]["val/w1"] < 3
+    assert summary.cost["steps"] == 20
+    assert summary.metrics["val/w1"] < 3

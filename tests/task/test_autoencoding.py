@@ -9,6 +9,7 @@ import pytest
 
 from suexp.job.run import execute
 from suexp.launch.spec import spec_of
+from suexp.store.summary import Summary
 
 QUIET = [
     "trainer.enable_progress_bar=false",
@@ -21,22 +22,22 @@ TRAIN = ["task=autoencoding", *DIGITS, "trainer.max_steps=4", "trainer.val_check
 SMALL = ["model.hidden_dims=[8]", "model.latent_dim=2", "task.eval_num_samples=[1,4,8]"]
 
 
-def run(tmp_path: Path, *overrides: str) -> dict[str, Any]:
+def run(tmp_path: Path, *overrides: str) -> Summary:
     config = spec_of([*overrides, *QUIET, f"out={tmp_path}"])
     summary = execute(config, lambda _: None)
-    assert summary["status"] == "finished", summary["error"]
-    return {**summary, "folder": tmp_path / "runs" / summary["id"]}
+    assert summary.status == "finished", summary.error
+    return summary
 
 
-def table(summary: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    lines = (summary["folder"] / "table.jsonl").read_text().splitlines()
+def table(summary: Summary, name: str) -> list[dict[str, Any]]:
+    lines = (summary.folder / "table.jsonl").read_text().splitlines()
     return [row for row in map(json.loads, lines) if row["table"] == name]
 
 
 @pytest.mark.parametrize("loss", ["elbo", "iwae"])
 def test_trains_and_evaluates(tmp_path: Path, loss: str) -> None:
     summary = run(tmp_path, *TRAIN, *SMALL, f"loss={loss}", "task.compare_prior=true")
-    metrics = summary["metrics"]
+    metrics = summary.metrics
     for proposal in ("encoder", "prior"):
         found = [metrics[f"val/log_prob_{proposal}_m{m}"] for m in (1, 4, 8)]
         assert found == sorted(found)
@@ -52,15 +53,15 @@ def test_trains_and_evaluates(tmp_path: Path, loss: str) -> None:
 
 def test_chunks_and_batches_do_not_matter_much(tmp_path: Path) -> None:
     """Other chunks are other draws of the same estimate."""
-    base = run(tmp_path, *TRAIN, *SMALL)["metrics"]
-    chunked = run(tmp_path, *TRAIN, *SMALL, "task.max_samples_in_memory=1000")["metrics"]
+    base = run(tmp_path, *TRAIN, *SMALL).metrics
+    chunked = run(tmp_path, *TRAIN, *SMALL, "task.max_samples_in_memory=1000").metrics
     assert chunked["val/log_prob"] == pytest.approx(base["val/log_prob"], rel=0.01)
 
 
 def test_evaluation_leaves_training_alone(tmp_path: Path) -> None:
     """Its draws come from generators of their own."""
-    often = run(tmp_path, *TRAIN, *SMALL, "trainer.val_check_interval=1")["metrics"]
-    once = run(tmp_path, *TRAIN, *SMALL)["metrics"]
+    often = run(tmp_path, *TRAIN, *SMALL, "trainer.val_check_interval=1").metrics
+    once = run(tmp_path, *TRAIN, *SMALL).metrics
     assert often["val/log_prob"] == once["val/log_prob"]
 
 
@@ -69,7 +70,7 @@ PPCA = ["task=density_fit", "model=ppca", *DIGITS, "task.eval_num_samples=[1,4,1
 
 def test_ppca_knows_its_density(tmp_path: Path) -> None:
     for proposal in ("posterior", "encoder"):
-        metrics = run(tmp_path, *PPCA, f"task.proposal={proposal}")["metrics"]
+        metrics = run(tmp_path, *PPCA, f"task.proposal={proposal}").metrics
         assert metrics["val/log_prob"] == pytest.approx(-75.57, abs=0.5)
         for m in (1, 4, 16):
             assert metrics[f"val/bias_{proposal}_m{m}"] == pytest.approx(0, abs=1e-8)
@@ -78,7 +79,7 @@ def test_ppca_knows_its_density(tmp_path: Path) -> None:
 
 def test_bias_of_a_wide_and_of_the_priors_proposal(tmp_path: Path) -> None:
     summary = run(tmp_path, *PPCA, "model.proposal_scale=1.3", "task.compare_prior=true")
-    metrics = summary["metrics"]
+    metrics = summary.metrics
     assert metrics["val/bias_encoder_m1"] == pytest.approx(-0.661, abs=0.03)
     assert metrics["val/bias_prior_m16"] < -10
     wide = [row for row in table(summary, "estimates") if row["proposal"] == "encoder"]
@@ -90,20 +91,20 @@ def test_bias_of_a_wide_and_of_the_priors_proposal(tmp_path: Path) -> None:
 def test_other_fits(tmp_path: Path, model: str) -> None:
     extra = ["model.num_components=3"] if model == "gmm" else []
     summary = run(tmp_path, "task=density_fit", f"model={model}", *DIGITS, *extra)
-    assert -80 < summary["metrics"]["val/log_prob"] < -30
-    assert "val/log_prob_encoder_m1" not in summary["metrics"]
+    assert -80 < summary.metrics["val/log_prob"] < -30
+    assert "val/log_prob_encoder_m1" not in summary.metrics
 
 
 def test_fit_does_not_depend_on_batches(tmp_path: Path) -> None:
     found = [
-        run(tmp_path, *PPCA, f"data.batch_size={size}")["metrics"]["val/log_prob"]
+        run(tmp_path, *PPCA, f"data.batch_size={size}").metrics["val/log_prob"]
         for size in (33, 1400)
     ]
     assert found[0] == pytest.approx(found[1], abs=1e-9)
 
 
 def test_continuous_data_have_no_bits(tmp_path: Path) -> None:
-    metrics = run(tmp_path, "task=density_fit")["metrics"]
+    metrics = run(tmp_path, "task=density_fit").metrics
     assert "val/bits_per_dim" not in metrics
     assert math.isfinite(metrics["val/log_prob"])
 
@@ -120,6 +121,6 @@ def test_continuous_data_have_no_bits(tmp_path: Path) -> None:
 def test_mistakes_are_one_line(tmp_path: Path, override: str, line: str) -> None:
     config = spec_of([*PPCA, override, *QUIET, f"out={tmp_path}"])
     summary = execute(config, lambda _: None)
-    assert summary["mistake"]
-    assert line in summary["error"]
-    assert "\n" not in summary["error"]
+    assert summary.mistake
+    assert line in summary.error
+    assert "\n" not in summary.error

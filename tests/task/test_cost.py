@@ -236,8 +236,8 @@ def test_runs_from_the_command_line(tmp_path: Path):
     arguments += ["data.num_samples=2", "data.batch_size=1", "task.least_seconds=0", "threads=1"]
     arguments += ["task.measure=false", "trainer.enable_progress_bar=false", f"out={tmp_path}"]
     summary = execute(spec_of(arguments), lambda _: None)
-    assert summary["status"] == "finished"
-    assert summary["metrics"]["test/flops_error"] == 0
+    assert summary.status == "finished"
+    assert summary.metrics["test/flops_error"] == 0
     (table,) = tmp_path.glob("runs/*/table.jsonl")
     rows = [json.loads(line) for line in table.read_text().splitlines()]
     assert "chosen" in {row["core"] for row in rows}

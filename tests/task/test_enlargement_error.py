@@ -60,13 +60,13 @@ def test_runs_and_records_rows(tmp_path: Path) -> None:
     overrides = ["task=enlargement_error", *SMALL, f"out={tmp_path}", "trainer=cpu"]
     config = spec_of([*overrides, "trainer.enable_progress_bar=false", "threads=1"])
     summary = execute(config)
-    assert summary["status"] == "finished", summary["error"]
+    assert summary.status == "finished", summary.error
     tables = Run(config).tables()
     assert len(tables["cells"]) == 4
     assert len(tables["variants"]) == 10
     assert {row["distance"] for row in tables["rope"]} == set(range(64))
     worst = max(row["difference"] for row in tables["cells"])
-    assert summary["metrics"]["test/max_logit_difference"] == worst
+    assert summary.metrics["test/max_logit_difference"] == worst
 
 
 @pytest.mark.parametrize(

@@ -101,8 +101,8 @@ def test_pairs_that_do_not_match_are_no_partners() -> None:
 def test_trains_and_reports(tmp_path: Path) -> None:
     overrides = [*SMALL, "trainer.max_steps=3", "trainer.val_check_interval=2", f"out={tmp_path}"]
     summary = execute(spec_of(overrides))
-    assert summary["status"] == "finished", summary["error"]
-    metrics = summary["metrics"]
+    assert summary.status == "finished", summary.error
+    metrics = summary.metrics
     assert 0 < metrics["val/mrr"] <= 1
     assert 0 <= metrics["val/recall_at_1"] <= metrics["val/recall_at_10"] <= 1
     assert metrics["val/loss"] > 0
@@ -113,7 +113,7 @@ def test_figures_are_those_of_the_whole_split(tmp_path: Path) -> None:
     for size in (50, 700):
         overrides = [*SMALL, "trainer.max_steps=0", f"data.eval_batch_size={size}"]
         summary = execute(spec_of([*overrides, f"out={tmp_path}"]))
-        found.append(summary["metrics"])
+        found.append(summary.metrics)
     for name in ("val/loss", "val/recall_at_10", "val/mrr"):
         assert found[0][name] == pytest.approx(found[1][name], rel=1e-5)
 
@@ -134,8 +134,8 @@ def test_labelled_pairs_of_a_file(tmp_path: Path, shared_data: Path) -> None:
         f"out={tmp_path}",
     ]
     summary = execute(spec_of(overrides))
-    assert summary["status"] == "finished", summary["error"]
-    assert 0 < summary["metrics"]["val/mrr"] < 1
+    assert summary.status == "finished", summary.error
+    assert 0 < summary.metrics["val/mrr"] < 1
 
 
 @pytest.mark.parametrize(

@@ -68,14 +68,14 @@ def test_language_models_train_and_write(tmp_path: Path, overrides: list[str]) -
     overrides += ["trainer.precision=bf16-mixed"]
     dropped = [item for item in tiny(tmp_path) if not item.startswith("task.")]
     summary = execute(spec_of([*dropped, *overrides]), print)
-    assert summary["status"] == "finished", summary["error"]
-    assert 0 < summary["metrics"]["val/loss"] < 10
+    assert summary.status == "finished", summary.error
+    assert 0 < summary.metrics["val/loss"] < 10
 
 
 def test_a_run_of_digits(tmp_path: Path) -> None:
     summary = execute(spec_of([*DIGITS, *TAYLOR, f"out={tmp_path}"]), print)
-    assert summary["status"] == "finished", summary["error"]
-    assert summary["metrics"]["val/accuracy"] > 0
+    assert summary.status == "finished", summary.error
+    assert summary.metrics["val/accuracy"] > 0
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_every_task_uses_it_or_refuses_it(task: str) -> None:
     """A task whose loss takes no normaliser must not swallow one in silence."""
     reason = ""
     try:
-        normalizer = spec_of([f"task={task}", "normalizer=taylor"])["loss"]["normalizer"]
+        normalizer = resolve([f"task={task}", "normalizer=taylor"]).config["loss"]["normalizer"]
     except UserError as error:
         reason = str(error)
     if reason:

@@ -62,8 +62,8 @@ def test_a_run_learns_and_reports_every_decoding(tmp_path: Path) -> None:
     config = spec_of([*SMALL, *overrides, "task.timed_steps=2", "task.timed_lengths=[8,16]",
                       f"out={tmp_path}"])  # fmt: skip
     summary = execute(config)
-    assert summary["status"] == "finished", summary["error"]
-    metrics = summary["metrics"]
+    assert summary.status == "finished", summary.error
+    metrics = summary.metrics
     history = Run(config).history()
     assert metrics["val/loss"] < next(line["val/loss"] for line in history if "val/loss" in line)
     assert metrics["test/f1"] == metrics["test/f1_exact"]
@@ -117,7 +117,7 @@ def test_transitions_are_trained_and_go_on_from_a_parent(tmp_path: Path, loss: s
     parent = Run(child.parent).summary()
     assert parent is not None
     for name in ("test/loss", "test/f1"):
-        assert summary["metrics"][name] == pytest.approx(parent["metrics"][name], abs=1e-6)
+        assert summary.metrics[name] == pytest.approx(parent.metrics[name], abs=1e-6)
     states = [
         torch.load(Run(config).checkpoints()[0], weights_only=True)["state_dict"]
         for config in (child, child.parent)
@@ -148,7 +148,7 @@ def test_resume_is_bit_equal(tmp_path: Path) -> None:
         Tagging.objective = objective  # type: ignore[method-assign]
     again = execute(config)
     for name in ("train/loss", "test/loss", "test/f1"):
-        assert again["metrics"][name] == whole["metrics"][name]
+        assert again.metrics[name] == whole.metrics[name]
 
 
 @pytest.mark.parametrize(

@@ -461,11 +461,11 @@ def test_runs_of_three_generations(tmp_path: Path) -> None:
     config = spec_of([*tiny(tmp_path), *common, middle, "transform.split=asymmetric"])
     assert config.config["parent"]["parent"]["model"]["dim"] == 16
     summary = execute(config)
-    assert summary["status"] == "finished", summary["error"]
-    assert summary["metrics"]["transform/max_logit_difference"] < 1e-5
+    assert summary.status == "finished", summary.error
+    assert summary.metrics["transform/max_logit_difference"] < 1e-5
     origin = Run(config.parent.parent).summary()
     assert origin is not None
-    loss = [each["metrics"]["val/loss"] for each in (summary, origin)]
+    loss = [each.metrics["val/loss"] for each in (summary, origin)]
     assert loss[0] == pytest.approx(loss[1], abs=1e-5)
 
 

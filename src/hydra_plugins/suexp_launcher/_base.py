@@ -30,24 +30,20 @@ class RunLauncher(Launcher):
         del config
         return max(self.jobs, 1)
 
-    def run_all(self, batch: Sequence[Sequence[str]]) -> Sequence[dict[str, Any] | None]:
+    def run_all(self, batch: Sequence[Sequence[str]]) -> Sequence[Any]:
         """Run each list of overrides; return the summaries (None: it never wrote one)."""
         raise NotImplementedError
 
 
-def job_returns(
-    batch: Sequence[Sequence[str]], summaries: Sequence[dict[str, Any] | None]
-) -> list[JobReturn]:
+def job_returns(batch: Sequence[Sequence[str]], summaries: Sequence[Any]) -> list[JobReturn]:
     """Return Hydra's records of runs, given their summaries."""
-    from suexp.store.folder import well
-
     returns = []
     for overrides, summary in zip(batch, summaries, strict=True):
         job = JobReturn(overrides=list(overrides))
-        if well(summary):
+        if summary is not None and summary.well:
             job.status, job.return_value = JobStatus.COMPLETED, summary
         else:
-            reason = "its process died" if summary is None else summary["error"]
+            reason = "its process died" if summary is None else summary.error
             job.status, job.return_value = JobStatus.FAILED, RuntimeError(reason)
         returns.append(job)
     return returns

@@ -33,7 +33,7 @@ class LocalLauncher(RunLauncher):
 
         return max(at_a_time(config) if self.jobs is None else self.jobs, 1)
 
-    def run_all(self, batch: Sequence[Sequence[str]]) -> Sequence[dict[str, Any] | None]:
+    def run_all(self, batch: Sequence[Sequence[str]]) -> Sequence[Any]:
         """Run all, return when all have ended."""
         from suexp.launch.processes import run_all
 

@@ -44,7 +44,7 @@ class RayLauncher(RunLauncher):
         self.address, self.jobs, self.cpus, self.gpus = address, jobs, cpus, gpus
         self.retries, self.init = retries, init
 
-    def run_all(self, batch: Sequence[Sequence[str]]) -> Sequence[dict[str, Any] | None]:
+    def run_all(self, batch: Sequence[Sequence[str]]) -> Sequence[Any]:
         """Hand all to the cluster, return when all have ended.
 
         Raises:

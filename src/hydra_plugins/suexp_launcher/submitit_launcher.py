@@ -48,7 +48,7 @@ class SubmititLauncher(RunLauncher):
         self.cluster, self.jobs, self.cpus, self.retries = cluster, jobs, cpus, retries
         self.rest = rest
 
-    def run_all(self, batch: Sequence[Sequence[str]]) -> Sequence[dict[str, Any] | None]:
+    def run_all(self, batch: Sequence[Sequence[str]]) -> Sequence[Any]:
         """Submit all, return when all have ended.
 
         Raises:

@@ -31,13 +31,13 @@ def job(cfg: DictConfig) -> float | None:
     except UserError as error:  # here, since Hydra would announce it with a line of its own
         tell(f"suexp: {error}")
         raise SystemExit(2) from error
-    if summary is None or summary["status"] != "finished":
-        tell(f"suexp: {summary['error'] if summary else 'the process of the run was killed'}")
-        raise SystemExit(2 if summary and summary["mistake"] else 1)
+    if summary is None or not summary.finished:
+        tell(f"suexp: {summary.error if summary else 'the process of the run was killed'}")
+        raise SystemExit(summary.exit_code if summary else 1)
     from suexp.experiment.terminal import closing_table
 
     closing_table(spec, summary)
-    return summary["metrics"].get("val/loss")
+    return summary.metrics.get("val/loss")
 
 
 def hydra_main(argv: Sequence[str]) -> None:

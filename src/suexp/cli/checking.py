@@ -67,8 +67,10 @@ def look_around(configs: Sequence[Mapping[str, Any]]) -> None:
                 pass
             if key.rpartition(".")[2] == "data":
                 from suexp.code.instantiate import instantiate
+                from suexp.data.base import Data
 
-                instantiate(node, allow).reads()
+                if isinstance(data := instantiate(node, allow), Data):
+                    data.reads()
 
 
 def _nodes(node: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:

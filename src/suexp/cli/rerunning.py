@@ -14,6 +14,7 @@ from suexp.report.wording import number
 from suexp.store.identity import Identity
 from suexp.store.query import Stored, chosen, stored
 from suexp.store.spec import RunSpec
+from suexp.store.summary import Summary
 
 MACHINES_OWN = re.compile(
     "second|memory|_time$|_ms$"
@@ -48,21 +49,22 @@ def run(argv: Sequence[str]) -> int:
     from suexp.launch.progress import Progress
     from suexp.store.provenance import provenance
 
-    before = identity(old)
+    before, finished = identity(old), old.summary
+    assert finished is not None
     own = {"out": str(into.absolute()), "rerun": True, "logger": None, "study": None}
     # Equal bits need equal threads; what began from another run had that run's, mostly.
     own["threads"] = old.begun["threads"]
     was = RunSpec(trusting(old.config, allow), before)
     spec = RunSpec.of(was.changed(lambda config: {**config, **own}, above=True).config)
-    for line in (*before.changes(spec.identity), *changes(old.summary, provenance())):
+    for line in (*before.changes(spec.identity), *changes(finished, provenance())):
         show_text(line)
     new = execute(spec, bar=Progress)
-    if new["status"] != "finished":
-        raise UserError(f"rerun {old.id}: it failed this time: {new['error']}")
-    show_text(f"run {new['id']} in {into / 'runs' / new['id']}")
-    if new["id"] != old.id:
+    if not new.finished:
+        raise UserError(f"rerun {old.id}: it failed this time: {new.error}")
+    show_text(f"run {new.id} in {into / 'runs' / new.id}")
+    if new.id != old.id:
         show_text(f"it is not what it was: its id was {old.id}")
-    return report(compare(old.metrics, new["metrics"]), given.tolerance)
+    return report(compare(old.metrics, new.metrics), given.tolerance)
 
 
 def allowing(word: str | None) -> list[str]:
@@ -109,20 +111,20 @@ def identity(run: Stored) -> Identity:
     return run.identity
 
 
-def changes(old: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def changes(old: Summary, now: Mapping[str, Any]) -> list[str]:
     """Return what else is not as it was: versions, commit, machine."""
-    before, after = old.get("versions") or {}, now["versions"]
+    before, after = old.versions, now["versions"]
     lines = [
         f"{name} was {before.get(name)}, is {after.get(name)}"
         for name in sorted({*before, *after})
         if before.get(name) != after.get(name)
     ]
-    if old.get("commit") != now["commit"]:
-        lines.append(f"the commit was {_short(old.get('commit'))}, is {_short(now['commit'])}")
-    for name, states in (("then", old), ("now", now)):
-        if states.get("dirty"):
+    if old.commit != now["commit"]:
+        lines.append(f"the commit was {_short(old.commit)}, is {_short(now['commit'])}")
+    for name, dirty in (("then", old.dirty), ("now", now["dirty"])):
+        if dirty:
             lines.append(f"suexp has changes that are in no commit ({name})")
-    if old.get("machine") != now["machine"]:
+    if old.machine != now["machine"]:
         lines.append("it is another machine")
     return lines
 

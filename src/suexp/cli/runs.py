@@ -66,7 +66,7 @@ def record(item: Stored, metric: str | None) -> dict[str, Any]:
         "arm": label.get("arm"),
         "seed": item.config.get("seed"),
         "status": item.status,
-        "error": item.summary.get("error"),
+        "error": item.summary and item.summary.error,
         "when": item.when.isoformat(),
         "metric": name,
         "value": value,

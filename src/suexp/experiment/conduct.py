@@ -78,9 +78,9 @@ def _experiment(item: Plan, launcher: Any) -> int:
 def _metric(item: Plan, planned: Planned) -> float | None:
     summary = planned.run.summary()
     assert item.header is not None
-    if summary is None or summary["status"] != "finished":
+    if summary is None or not summary.finished:
         return None
-    value = summary["metrics"].get(item.header["tune"]["metric"])
+    value = summary.metrics.get(item.header["tune"]["metric"])
     return value if isinstance(value, (int, float)) else None
 
 
@@ -89,4 +89,4 @@ def _close(runs: Sequence[Planned]) -> int:
 
     rows = [(planned, planned.run.summary()) for planned in runs]
     sweep_table(rows)
-    return sum(summary is None or summary["status"] != "finished" for _, summary in rows)
+    return sum(summary is None or not summary.finished for _, summary in rows)

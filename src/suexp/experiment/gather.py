@@ -7,6 +7,7 @@ from suexp.experiment.plan import Plan, Planned
 from suexp.judge.claims import judge
 from suexp.judge.grammar import parse
 from suexp.report.figures import draw
+from suexp.store.summary import Status, Summary
 
 
 def collect(plan: Plan, folder: Path) -> dict[str, Any]:
@@ -20,15 +21,17 @@ def collect(plan: Plan, folder: Path) -> dict[str, Any]:
     assert header is not None
     early = _early(header.get("claims") or {})
     runs = [_entry(planned, early) for planned in plan.runs()]
-    first = next((s for s in (p.run.summary() for p in plan.runs()) if s), {})
+    first = next((s for s in (p.run.summary() for p in plan.runs()) if s), None)
     results: dict[str, Any] = {
         "schema": 1,
         "experiment": plan.slug,
         "post": header["post"],
         "scale": plan.scale,
         "command": plan.command,
-        **{key: first.get(key) for key in ("commit", "dirty", "versions")},
-        "machine": {**(first.get("machine") or {}), "threads": first.get("threads")},
+        "commit": first and first.commit,
+        "dirty": first and first.dirty,
+        "versions": first and first.versions,
+        "machine": {**first.machine, "threads": first.threads} if first else {"threads": None},
         "arms": header["arms"],
         "seeds": list(plan.seeds),
         "tuning": _tuning(plan),
@@ -58,21 +61,23 @@ def _by_step(history: list[dict[str, Any]], names: list[str]) -> dict[str, float
 
 def _entry(planned: Planned, early: list[str]) -> dict[str, Any]:
     run = planned.run
-    summary = run.summary() or {"status": "interrupted", "error": "has not been run to its end"}
-    finished = summary["status"] == "finished"
+    summary = run.summary() or Summary(
+        run.folder, run.id, Status.INTERRUPTED, "has not been run to its end"
+    )
+    finished = summary.finished
     early_metrics = _by_step(run.history(), early) if early and finished else {}
     return {
         "id": run.id,
         "arm": planned.arm,
         "seed": planned.seed,
-        "status": summary["status"],
-        "error": summary["error"],
+        "status": summary.status,
+        "error": summary.error,
         "overrides": list(planned.overrides),
-        "metrics": summary.get("metrics", {}) | early_metrics if finished else {},
+        "metrics": summary.metrics | early_metrics if finished else {},
         "tables": run.tables() if finished else {},
-        "cost": summary.get("cost", {}),
-        "dirty": summary.get("dirty"),
-        "commit": summary.get("commit"),
+        "cost": summary.cost,
+        "dirty": summary.dirty,
+        "commit": summary.commit,
     }
 
 
@@ -86,8 +91,8 @@ def _tuning(plan: Plan) -> dict[str, Any] | None:
     for arm, runs in grid.items():
         table[arm] = []
         for value, planned in runs.items():
-            summary = planned.run.summary() or {}
-            metric = summary.get("metrics", {}).get(tune["metric"])
+            summary = planned.run.summary()
+            metric = summary.metrics.get(tune["metric"]) if summary else None
             table[arm].append({"value": value, "metric": metric, "run": planned.run.id})
     return {
         "parameter": tune["parameter"],

@@ -9,26 +9,27 @@ from rich.table import Table
 
 from suexp.experiment.plan import Planned
 from suexp.store.spec import RunSpec
+from suexp.store.summary import Summary
 
 COLOURS = {"reproduced": "green", "not reproduced": "red", "inconclusive": "yellow"}
 
 
-def closing_table(spec: RunSpec, summary: dict[str, Any]) -> None:
+def closing_table(spec: RunSpec, summary: Summary) -> None:
     """Show one run: what was run, its final metrics, where the results lie."""
     console = Console()
-    if summary.get("sample"):
+    if summary.sample:
         console.rule("a sample of what the model writes", style="dim")
-        console.print(summary["sample"].strip(), markup=False, highlight=False)
-    table = Table(title=f"run {summary['id']}", show_header=False, title_justify="left")
+        console.print(summary.sample.strip(), markup=False, highlight=False)
+    table = Table(title=f"run {summary.id}", show_header=False, title_justify="left")
     table.add_column(style="dim")
     table.add_column()
     shown = ("task", "data", "model", "attention", "position", "optimizer", "scheduler")
     parts = ", ".join(f"{group}={spec.choices[group]}" for group in shown if group in spec.choices)
     table.add_row("what", f"{parts}, seed={spec.seed}")
-    for name, value in summary["metrics"].items():
+    for name, value in summary.metrics.items():
         if not name.startswith(("train/lr", "train/elements")):
             table.add_row(name, f"{value:,.4f}" if isinstance(value, float) else f"{value:,}")
-    cost = summary["cost"]
+    cost = summary.cost
     if "parameters" in cost:
         table.add_row("parameters", f"{cost['parameters']:,}")
     table.add_row("time", f"{cost['wall_seconds']:.1f} s")
@@ -36,17 +37,17 @@ def closing_table(spec: RunSpec, summary: dict[str, Any]) -> None:
     console.print(table)
 
 
-def sweep_table(rows: Sequence[tuple[Planned, dict[str, Any] | None]]) -> None:
+def sweep_table(rows: Sequence[tuple[Planned, Summary | None]]) -> None:
     """Show a plain sweep: a row a run."""
     table = Table(title="runs", title_justify="left")
     for column in ("run", "overrides", "status", "metrics"):
         table.add_column(column)
     for planned, summary in rows:
-        metrics = (summary or {}).get("metrics") or {}
+        metrics = summary.metrics if summary else {}
         text = ", ".join(
             f"{k} {v:.4g}" for k, v in metrics.items() if k.startswith(("val/", "test/"))
         )
-        status = summary["status"] if summary else "died"
+        status = summary.status.value if summary else "died"
         table.add_row(planned.run.id, " ".join(planned.overrides), status, text)
     Console().print(table)
 

@@ -28,9 +28,10 @@ from suexp.job.recorder import NotFinite, Recorder
 from suexp.logger._run import RunLogger
 from suexp.logger.jsonl import Jsonl
 from suexp.redaction import redacted
-from suexp.store.folder import Run, exit_code
+from suexp.store.folder import Run
 from suexp.store.provenance import provenance
 from suexp.store.spec import RunSpec
+from suexp.store.summary import Status, Summary
 from suexp.task.base import Task
 from suexp.task.recorded import Recorded
 
@@ -40,7 +41,7 @@ Bar = Callable[[], Callback]
 
 def execute(
     spec: RunSpec, note: Note = print, bar: Bar | None = None, *, weights: bool = False
-) -> dict[str, Any]:
+) -> Summary:
     """Run, resume or find a run; return its summary.
 
     A run that fails returns a summary with status ``failed`` and the error.
@@ -65,14 +66,16 @@ def execute(
     with run.lock(note):
         if not spec.rerun and _complete(run, weights, note):
             note(f"run {run.id} is finished already: {run.folder} (rerun=true runs it again)")
-            return run.summary() or {}
+            summary = run.summary()
+            assert summary is not None
+            return summary
         if spec.rerun:
             run.clear()
         parent = None
         if spec.parent:
             summary = execute(spec.parent, note, bar, weights=True)
-            if summary["status"] != "finished":
-                raise UserError(f"the parent run {summary['id']} failed: {summary['error']}")
+            if not summary.finished:
+                raise UserError(f"the parent run {summary.id} failed: {summary.error}")
             parent = trained(Run(spec.parent))
         run.forget_end()
         threads = run.threads() or spec.config["threads"] or torch.get_num_threads()
@@ -88,7 +91,7 @@ def _leads() -> bool:
 def _complete(run: Run, weights: bool, note: Note) -> bool:
     """Tell whether nothing is left to do; what is damaged is named, and done again."""
     summary = run.summary()
-    if summary is None or summary["status"] != "finished":
+    if summary is None or not summary.finished:
         if summary is None and (run.folder / "summary.json").exists():
             note(f"{run.folder / 'summary.json'} is damaged; the run makes it again")
         return False
@@ -97,7 +100,7 @@ def _complete(run: Run, weights: bool, note: Note) -> bool:
         return False
     if not weights:
         return True
-    last = run.folder / "checkpoints" / f"step={summary['cost']['steps']}.ckpt"
+    last = run.folder / "checkpoints" / f"step={summary.cost['steps']}.ckpt"
     if not last.exists():
         note(f"{last} is lost; the run makes it again")
     return damage(last) is None
@@ -116,7 +119,7 @@ def _last_good(run: Run, note: Note) -> Path | None:
 
 def _run(
     run: Run, parent: Task | None, threads: int | None, note: Note, bar: Bar | None
-) -> dict[str, Any]:
+) -> Summary:
     """Train, or estimate, and write the summary; the lock is held."""
     prepare()
     config = run.config
@@ -128,20 +131,18 @@ def _run(
     flags = torch.are_deterministic_algorithms_enabled()
     warns = torch.is_deterministic_algorithms_warn_only_enabled()
     pl.seed_everything(config["seed"], verbose=False)
-    summary: dict[str, Any] = {
-        "id": run.id,
-        "status": "failed",
-        "error": None,
-        "mistake": False,  # whether the error is the user's, not a fault of the run
-        "started": started.isoformat(timespec="seconds"),
-        "seed": config["seed"],
-        "threads": torch.get_num_threads(),
+    summary = Summary(
+        run.folder,
+        run.id,
+        started=started.isoformat(timespec="seconds"),
+        seed=config["seed"],
+        threads=torch.get_num_threads(),
         **provenance(),
-    }
+    )
     views: list[Logger] = []
     try:
         data = instantiate(config["data"], config["allow_targets"])
-        summary["fingerprint"] = data.fingerprint()
+        summary.fingerprint = data.fingerprint()
         loading = Loading(data, config["seed"])
         task = build(config, data)
         loading.sampler.whole = task.reads_all_rows
@@ -150,16 +151,16 @@ def _run(
         with writing(run.folder, reads=True):  # by loggers of others
             views += _views(run)
             trainer = _train(run, task, loading, views, note, bar)
-        summary |= _outcome(run, task, trainer, loading)
-        summary["status"] = "finished"
+        _outcome(run, task, trainer, loading, summary)
+        summary.status = Status.FINISHED
     except Interrupted:
-        summary["status"], summary["error"] = "interrupted", "stopped by a signal"
+        summary.status, summary.error = Status.INTERRUPTED, "stopped by a signal"
         raise
     except Pruned as stop:
-        summary["status"], summary["error"] = "pruned", str(stop)
-        summary["metrics"] = _last(run)
+        summary.status, summary.error = Status.PRUNED, str(stop)
+        summary.metrics = _last(run)
     except UserError as error:
-        summary["error"], summary["mistake"] = str(error), not isinstance(error, NotFinite)
+        summary.error, summary.mistake = str(error), not isinstance(error, NotFinite)
         if not _leads():  # whose summary nobody reads
             print(f"process {os.environ['LOCAL_RANK']}: {error}", file=sys.stderr)
         if isinstance(error, Unwritable):
@@ -168,16 +169,13 @@ def _run(
         line = str(error).splitlines()[0] if str(error) else ""
         if "does not have a deterministic implementation" in line:
             operation = line.split(" does not", 1)[0]
-            summary["error"] = (
-                f"{operation} has no deterministic form; set trainer.deterministic=warn"
-            )
-            summary["mistake"] = True
+            summary.error = f"{operation} has no deterministic form; set trainer.deterministic=warn"
+            summary.mistake = True
         else:
             print(redacted(traceback.format_exc()), end="", file=sys.stderr)
-            summary["error"] = redacted(f"{type(error).__name__}: {line}")
+            summary.error = redacted(f"{type(error).__name__}: {line}")
     finally:
-        summary["cost"] = {
-            **summary.get("cost", {}),
+        summary.cost |= {
             "wall_seconds": round(time.perf_counter() - began, 3),
             "peak_memory_bytes": memory.peak(),
         }
@@ -185,20 +183,20 @@ def _run(
             _finish(run, summary)
         for view in views:
             if isinstance(view, RunLogger):
-                view.end(summary, exit_code(summary))
+                view.end(summary)
         torch.use_deterministic_algorithms(flags, warn_only=warns)  # as the caller had it
         torch.set_num_threads(threads_before)
         gc.collect()
     return summary
 
 
-def _finish(run: Run, summary: dict[str, Any]) -> None:
+def _finish(run: Run, summary: Summary) -> None:
     """Write the summary; a run whose summary cannot be written has failed."""
     try:
         run.finish(summary)
     except UserError as error:
-        if summary["status"] == "finished":
-            summary |= {"status": "failed", "error": str(error), "mistake": True}
+        if summary.finished:
+            summary.status, summary.error, summary.mistake = Status.FAILED, str(error), True
         if isinstance(error, Unwritable):
             raise
 
@@ -274,14 +272,15 @@ def _train(
     return trainer
 
 
-def _outcome(run: Run, task: Recorded, trainer: pl.Trainer, loading: Loading) -> dict[str, Any]:
-    """Return the final metrics, costs, sample and tables of a run that has come to its end."""
+def _outcome(
+    run: Run, task: Recorded, trainer: pl.Trainer, loading: Loading, summary: Summary
+) -> None:
+    """Record the final metrics, costs, sample and tables of a run that has come to its end."""
     metrics = _last(run) | task.final
     recorder = next(c for c in trainer.callbacks if isinstance(c, Recorder))  # type: ignore[attr-defined]
     costs: dict[str, Any] = {"steps": trainer.global_step}
     if isinstance(task, Task):
         costs["train_seconds"] = round(recorder.train_seconds, 6)
-    sample = None
     if isinstance(task, Task):
         if trainer.optimizers:
             metrics["optimizer/state_bytes"] = sum(map(cost.state_bytes, trainer.optimizers))
@@ -289,19 +288,15 @@ def _outcome(run: Run, task: Recorded, trainer: pl.Trainer, loading: Loading) ->
         costs["flops_per_step"] *= trainer.accumulate_grad_batches
         before = Run(run.spec.parent).summary() if run.spec.parent else None
         costs["flops"] = costs["steps"] * costs["flops_per_step"]
-        costs["flops"] += before["cost"]["flops"] if before else 0
-        sample = task.finish()
+        costs["flops"] += before.cost["flops"] if before else 0
+        summary.sample = task.finish()
     rows = [
         {"table": table, **row} for table, table_rows in task.tables.items() for row in table_rows
     ]
     if _leads():
         run.write_table(rows)
-    return {
-        "metrics": metrics,
-        "cost": costs,
-        "sample": sample,
-        "first_step_at": recorder.first_step_at,
-    }
+    summary.metrics, summary.cost = metrics, costs
+    summary.first_step_at = recorder.first_step_at
 
 
 def _last(run: Run) -> dict[str, float]:

@@ -7,7 +7,6 @@ from suexp.errors import DISK_FULL, Unwritable, UserError
 from suexp.following import follow_starter
 from suexp.job.checkpoint import Interrupted
 from suexp.job.run import Note, execute
-from suexp.store.folder import exit_code
 from suexp.store.spec import RunSpec
 
 
@@ -30,9 +29,9 @@ def attempt(spec: RunSpec, note: Note = print) -> int:
     except UserError as error:
         print(f"suexp: {error}", file=sys.stderr)
         return 2
-    if summary["status"] != "finished" and not spec.folder.exists():
-        print(f"suexp: {summary['error']}", file=sys.stderr)  # nobody can read it there
-    return exit_code(summary)
+    if not summary.finished and not spec.folder.exists():
+        print(f"suexp: {summary.error}", file=sys.stderr)  # nobody can read it there
+    return summary.exit_code
 
 
 if __name__ == "__main__":

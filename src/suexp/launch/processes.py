@@ -15,10 +15,9 @@ from suexp.errors import DISK_FULL, Unwritable
 from suexp.following import follow, led
 from suexp.launch.saved_config import save
 from suexp.launch.spec import spec_of
-from suexp.store.folder import Run, well
+from suexp.store.folder import Run
 from suexp.store.spec import RunSpec
-
-Summary = dict[str, Any] | None
+from suexp.store.summary import Summary
 
 
 @runtime_checkable
@@ -36,7 +35,7 @@ class Process(Protocol):
 Begin = Callable[[RunSpec], Process]
 
 
-def run_all(batch: Sequence[Sequence[str]], jobs: int | None) -> list[Summary]:
+def run_all(batch: Sequence[Sequence[str]], jobs: int | None) -> list[Summary | None]:
     """Run each list of overrides; return the summaries (None: it never got to write one).
 
     Finished runs are found without importing torch.
@@ -66,7 +65,7 @@ def run_all(batch: Sequence[Sequence[str]], jobs: int | None) -> list[Summary]:
     return summaries
 
 
-def _found(run: Run) -> Summary:
+def _found(run: Run) -> Summary | None:
     """Return the summary of a run that is finished; each file is read once."""
     summary = run.summary()
     return summary if run.holds(summary) else None
@@ -86,7 +85,7 @@ def _cores() -> int:
 
 def run_elsewhere(
     batch: Sequence[Sequence[str]], jobs: int, threads: int, begin: Begin, retries: int
-) -> list[Summary]:
+) -> list[Summary | None]:
     """Run each list of overrides by an engine; return the summaries (None: it never wrote one).
 
     Args:
@@ -100,7 +99,7 @@ def run_elsewhere(
     return _in_processes(specs, max(jobs, 1), threads, begin, retries)
 
 
-def run_one(spec: RunSpec) -> Summary:
+def run_one(spec: RunSpec) -> Summary | None:
     """Make a run in this process, or in processes of its own when it wants several devices."""
     if spec.devices:
         return _in_children([spec], 1, spec.config["threads"] or 1)[0]
@@ -125,32 +124,32 @@ def tell(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def describe(spec: RunSpec, summary: Summary, seconds: float) -> str:
+def describe(spec: RunSpec, summary: Summary | None, seconds: float) -> str:
     """Return a line on how a run ended."""
     if summary is None:
         return f"{spec.label}: died (its process was killed)"
-    if summary["status"] != "finished":
-        return f"{spec.label}: {summary['status']}: {summary['error']}"
-    metrics = summary["metrics"]
+    if not summary.finished:
+        return f"{spec.label}: {summary.status}: {summary.error}"
+    metrics = summary.metrics
     shown = [key for key in metrics if key.startswith(("val/", "test/"))][:2]
     return (
         f"{spec.label}: {', '.join(f'{key} {metrics[key]:.4g}' for key in shown)} ({seconds:.1f} s)"
     )
 
 
-def _in_process(specs: Sequence[RunSpec]) -> list[Summary]:
-    summaries: list[Summary] = []
+def _in_process(specs: Sequence[RunSpec]) -> list[Summary | None]:
+    summaries: list[Summary | None] = []
     for spec in specs:
         began = time.perf_counter()
         summary = run_one(spec)
         tell(describe(spec, summary, time.perf_counter() - began))
         summaries.append(summary)
-        if not well(summary) and spec.stops:
+        if not (summary and summary.well) and spec.stops:
             break
     return summaries + [None] * (len(specs) - len(summaries))
 
 
-def _in_children(specs: Sequence[RunSpec], jobs: int, threads: int) -> list[Summary]:
+def _in_children(specs: Sequence[RunSpec], jobs: int, threads: int) -> list[Summary | None]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(preload(specs[0]))
 
@@ -165,11 +164,11 @@ def _in_children(specs: Sequence[RunSpec], jobs: int, threads: int) -> list[Summ
 
 def _in_processes(
     specs: Sequence[RunSpec], jobs: int, threads: int, begin: Begin, retries: int = 0
-) -> list[Summary]:
+) -> list[Summary | None]:
     running: list[Process] = []
     stop = threading.Event()
 
-    def attempt(run: Run) -> Summary:
+    def attempt(run: Run) -> Summary | None:
         before = run.summary()
         process = begin(_as_child(run.spec, threads))
         running.append(process)
@@ -178,7 +177,7 @@ def _in_processes(
         summary = run.summary()
         if code == DISK_FULL:
             stop.set()  # the next run would fare no better
-            said = None if summary == before or summary is None else summary["error"]
+            said = None if summary == before or summary is None else summary.error
             raise Unwritable(
                 said
                 or f"cannot write to {run.folder}: the disk is full, or the folder read-only; once "
@@ -186,7 +185,7 @@ def _in_processes(
             )
         return None if code and summary == before else summary
 
-    def one(spec: RunSpec) -> Summary:
+    def one(spec: RunSpec) -> Summary | None:
         run = Run(spec)
         if stop.is_set():
             return None
@@ -203,7 +202,7 @@ def _in_processes(
         if stop.is_set():
             return summary
         tell(describe(spec, summary, time.perf_counter() - began))
-        if not well(summary) and spec.stops:
+        if not (summary and summary.well) and spec.stops:
             stop.set()
         return summary
 

@@ -1,10 +1,11 @@
 """What every logger of a run has in common."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.loggers.logger import Logger
+
+from suexp.store.summary import Summary
 
 
 class RunLogger(Logger):
@@ -33,12 +34,11 @@ class RunLogger(Logger):
         """The run folder."""
         return str(self.folder)
 
-    def end(self, summary: Mapping[str, Any], exit_code: int) -> None:
+    def end(self, summary: Summary) -> None:
         """Hear how the run ended; nothing follows.
 
         Args:
-            summary: the run's summary.json.
-            exit_code: 0 for a run that came to its end.
+            summary: what summary.json holds.
         """
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:

@@ -11,7 +11,7 @@ from suexp.logger._rows import Rows
 from suexp.logger._run import RunLogger
 from suexp.logger._wandb_session import ONLINE, begin, need_key
 from suexp.store.provenance import provenance
-from suexp.store.summary import finals
+from suexp.store.summary import Summary, finals
 
 # The groups whose options a run is found by; its config holds the others as well.
 TAGGED = ("task", "data", "model", "attention", "position", "loss", "optimizer", "scheduler")
@@ -83,15 +83,19 @@ class Wandb(RunLogger):
             self.experiment.log(values, step=at)
 
     @rank_zero_only
-    def end(self, summary: Mapping[str, Any], exit_code: int) -> None:
+    def end(self, summary: Summary) -> None:
         """End the wandb run, if it ever began, with final metrics and costs."""
         if self._run is None:
             return
         self._run.log({}, commit=True)  # the last row, which would come after the summary
         self._run.summary.update(
-            {**finals(summary), "status": summary["status"], "error": summary["error"]}
+            {
+                **finals({"metrics": summary.metrics, "cost": summary.cost}),
+                "status": summary.status.value,
+                "error": summary.error,
+            }
         )
-        self._run.finish(exit_code=exit_code)
+        self._run.finish(exit_code=summary.exit_code)
 
 
 def tags(config: Mapping[str, Any]) -> list[str]:

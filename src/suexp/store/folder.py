@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from suexp.errors import Unwritable, writing
 from suexp.store.spec import RunSpec, as_yaml
-from suexp.store.summary import read_summary, sealed
+from suexp.store.summary import NAME, Summary
 
 # What a result is taken from, or explained by.
 RECORDS = ("config.yaml", "begun.json", "metrics.jsonl", "table.jsonl")
@@ -58,22 +58,18 @@ class Run:
         finally:
             lock.release()
 
-    def summary(self) -> dict[str, Any] | None:
-        """Return summary.json, or None when it is missing or half-written."""
-        return read_summary(self.folder)
+    def summary(self) -> Summary | None:
+        """Return summary.json, or None when it is missing or damaged."""
+        return Summary.read(self.folder)
 
     @property
     def finished(self) -> bool:
         """Whether the run has come to its end, and its files are as it left them."""
         return self.holds(self.summary())
 
-    def holds(self, summary: dict[str, Any] | None) -> bool:
+    def holds(self, summary: Summary | None) -> bool:
         """Tell whether a summary of this run's is that of a finished run with these files."""
-        return (
-            summary is not None
-            and summary["status"] == "finished"
-            and summary.get("crc32") == self._checksums()
-        )
+        return summary is not None and summary.finished and summary.crc32 == self._checksums()
 
     def start(self, threads: int) -> None:
         """Write down what is being run, and with how many threads."""
@@ -92,10 +88,10 @@ class Run:
             return None
         return threads if isinstance(threads, int) and self.checkpoints() else None
 
-    def finish(self, summary: dict[str, Any]) -> None:
+    def finish(self, summary: Summary) -> None:
         """Write the summary, which ends the run, with checksums of its files and its own."""
-        summary["crc32"] = self._checksums()
-        write_atomic(self.folder / "summary.json", sealed(summary))
+        summary.crc32 = self._checksums()
+        write_atomic(self.folder / NAME, summary.text())
 
     def _checksums(self) -> dict[str, int]:
         paths = (self.folder / name for name in RECORDS)
@@ -139,18 +135,6 @@ class Run:
         for row in _lines(self.folder / "table.jsonl"):
             tables.setdefault(row.pop("table"), []).append(row)
         return tables
-
-
-def well(summary: dict[str, Any] | None) -> bool:
-    """Whether a run has come to its end, or to that which its study gave it."""
-    return summary is not None and summary["status"] in ("finished", "pruned")
-
-
-def exit_code(summary: dict[str, Any] | None) -> int:
-    """Return 0 for a finished or pruned run, 2 for the user's mistake, 1 for any other fault."""
-    if well(summary):
-        return 0
-    return 2 if summary is not None and summary["mistake"] else 1
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from suexp.errors import UserError
 from suexp.near import near
 from suexp.store.identity import Identity
-from suexp.store.summary import read_summary
+from suexp.store.summary import Status, Summary
 
 STATUSES = ("finished", "pruned", "failed", "running", "stopped")
 # What a filter may name beside the keys of a config.
@@ -62,20 +62,17 @@ class Stored:
             return None
 
     @functools.cached_property
-    def summary(self) -> dict[str, Any]:
-        """The run's summary; empty until it has come to an end."""
-        return read_summary(self.folder) or {}
+    def summary(self) -> Summary | None:
+        """The run's summary; None until it has come to an end, or where it is damaged."""
+        return Summary.read(self.folder)
 
     @functools.cached_property
     def status(self) -> str:
         """One of `STATUSES`; ``stopped`` and ``pruned`` runs can go on."""
-        if self.summary.get("status") == "finished":
-            return "finished"
-        if self.held:
+        ended = self.summary.status if self.summary else Status.INTERRUPTED
+        if ended != Status.FINISHED and self.held:
             return "running"
-        if self.summary.get("status") == "pruned":
-            return "pruned"
-        return "failed" if self.summary else "stopped"
+        return "stopped" if ended == Status.INTERRUPTED else ended.value
 
     @property
     def held(self) -> bool:
@@ -96,7 +93,7 @@ class Stored:
     @functools.cached_property
     def when(self) -> datetime:
         """When it began, or what is known of that: when its folder last changed."""
-        started = self.summary.get("started")
+        started = self.summary and self.summary.started
         if started:
             return datetime.fromisoformat(started)
         return datetime.fromtimestamp(self.folder.stat().st_mtime, UTC)
@@ -109,12 +106,12 @@ class Stored:
     @property
     def metrics(self) -> dict[str, Any]:
         """The final metrics."""
-        return self.summary.get("metrics") or {}
+        return self.summary.metrics if self.summary else {}
 
     @property
     def cost(self) -> dict[str, Any]:
         """What it cost, as far as it came."""
-        return self.summary.get("cost") or {}
+        return self.summary.cost if self.summary else {}
 
     def value(self, key: str) -> Any:
         """Return what stands in the config under a dotted key; KeyError where nothing does."""

@@ -3,30 +3,113 @@
 import json
 import zlib
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-
-def read_summary(folder: Path) -> dict[str, Any] | None:
-    """Return the summary.json of a run's folder, or None when it is missing or damaged."""
-    try:
-        found = json.loads((folder / "summary.json").read_bytes())
-        whole = isinstance(found, dict) and "status" in found and found.pop("seal") == _seal(found)
-    except (OSError, ValueError, LookupError):
-        return None
-    return found if whole else None
+NAME = "summary.json"
 
 
-def sealed(summary: Mapping[str, Any]) -> str:
-    """Return a summary as its file has it, with a checksum of its own."""
-    return json.dumps({**summary, "seal": _seal(summary)}, indent=1)
+class Status(StrEnum):
+    """How far a run has come; ``PRUNED`` and ``INTERRUPTED`` ones can go on."""
+
+    FINISHED = "finished"
+    PRUNED = "pruned"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
 
 
-def _seal(summary: Mapping[str, Any]) -> int:
-    return zlib.crc32(json.dumps(summary).encode())
+@dataclass
+class Summary:
+    """How a run ended.
+
+    Attributes:
+        folder: the run folder.
+        id: the run's.
+        status: how far it came.
+        error: why it did not finish.
+        mistake: whether the error is the user's, not a fault of the run.
+        started: when, in UTC.
+        seed: the run's.
+        threads: of the processor.
+        versions: of Python and the packages.
+        commit: of suexp's checkout.
+        dirty: whether that had changes in no commit.
+        machine: processor, cores, system.
+        fingerprint: of the data.
+        metrics: final metrics by name.
+        cost: parameters, flops_per_step, flops (of all steps, its parents' included), wall_seconds,
+            peak_memory_bytes, steps.
+        sample: what the model writes.
+        first_step_at: when training began, in seconds since 1970.
+        crc32: file -> checksum, of the run's records.
+    """
+
+    folder: Path
+    id: str
+    status: Status = Status.FAILED
+    error: str | None = None
+    mistake: bool = False
+    started: str | None = None
+    seed: int | None = None
+    threads: int | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    commit: str | None = None
+    dirty: bool | None = None
+    machine: dict[str, Any] = field(default_factory=dict)
+    fingerprint: str | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    cost: dict[str, Any] = field(default_factory=dict)
+    sample: str | None = None
+    first_step_at: float | None = None
+    crc32: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: Path) -> "Summary | None":
+        """Return the summary in a run's folder, or None when it is missing or damaged."""
+        try:
+            found = json.loads((folder / NAME).read_bytes())
+            if found.pop("seal") != _seal(found):
+                return None
+            known = {item.name for item in fields(cls)}
+            found = {key: value for key, value in found.items() if key in known}
+            return cls(folder=folder, **{**found, "status": Status(found["status"])})
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            return None
+
+    def text(self) -> str:
+        """Return it as its file has it, with a checksum of its own."""
+        found = {key: value for key, value in asdict(self).items() if key != "folder"}
+        return json.dumps({**found, "seal": _seal(found)}, indent=1)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has come to its end."""
+        return self.status == Status.FINISHED
+
+    @property
+    def well(self) -> bool:
+        """Whether the run has come to its end, or to that which its study gave it."""
+        return self.status in (Status.FINISHED, Status.PRUNED)
+
+    @property
+    def exit_code(self) -> int:
+        """0 for a finished or pruned run, 2 for the user's mistake, 1 for any other fault."""
+        return 0 if self.well else 2 if self.mistake else 1
+
+    def history(self) -> list[dict[str, Any]]:
+        """Return the metrics by step."""
+        from suexp.store.folder import read_history
+
+        return read_history(self.folder / "metrics.jsonl")
 
 
 def finals(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's final metrics, and its costs under the names ``cost/...``."""
+    """Return the final metrics of a run in results.json, and its costs as ``cost/...``."""
     costs = {f"cost/{name}": value for name, value in (run.get("cost") or {}).items()}
     return costs | dict(run.get("metrics") or {})
+
+
+def _seal(found: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(found).encode())

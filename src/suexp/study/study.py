@@ -21,6 +21,7 @@ from suexp.launch.spec import spec_of
 from suexp.near import near
 from suexp.redaction import secret_in
 from suexp.store.folder import Run
+from suexp.store.summary import Status, Summary
 from suexp.study.search import Search, parse
 
 TPE_RANDOM = 10  # so many of TPE's first trials are random in Optuna, so a batch loses nothing
@@ -239,15 +240,15 @@ class Study:
             UserError: it has finished without the metric.
         """
         states = optuna().trial.TrialState
-        summary = run.summary() or {"status": "failed", "error": "its process died"}
+        summary = run.summary() or Summary(run.folder, run.id, error="its process died")
         trial = Trial(self.optuna, number)
         trial.report(run)
-        if summary["status"] == "pruned":
+        if summary.status == Status.PRUNED:
             self.optuna.tell(number, state=states.PRUNED)
             return True
-        if summary["status"] != "finished":
-            return self.fail(number, f"{summary['status']}: {summary['error']}")
-        metrics = summary["metrics"]
+        if not summary.finished:
+            return self.fail(number, f"{summary.status}: {summary.error}")
+        metrics = summary.metrics
         if trial.metric not in metrics:
             known = [name for name in metrics if name.startswith(("val/", "test/"))] or [*metrics]
             raise UserError(
