@@ -165,7 +165,8 @@ class DensityTask(Task):
 
     def _record(self, means: dict[str, float]) -> None:
         """Record the rows of the figures: estimates against M, and weights."""
-        self.tables.clear()
+        for table in ("estimates", "weights"):
+            self.tables.pop(table, None)
         variance = getattr(self.model, "relative_variance", None)
         rows: list[dict[str, Any]] = []
         for proposal in self.proposals if isinstance(self.model, LatentDensity) else []:
