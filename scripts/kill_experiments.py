@@ -6,18 +6,21 @@ python scripts/kill_experiments.py lion memm_vs_crf     these
 Each distinct run is made once undisturbed, and once for every moment of `MOMENTS`: it is killed
 (SIGKILL) at a point of the code, never after a time, and the same run is made again. What it leaves
 must be equal, bit for bit, but for what is a time or the machine's: metrics, also by step, tables,
-sample, costs, weights, and what the experiment's claims are judged by.
+sample, costs, weights, the optimizer's state, and the verdicts on the experiment's claims.
 
 Prints a table of what was killed and what differs; the exit code is 1 where anything does.
 """
 
 import argparse
+import hashlib
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +37,7 @@ from suexp.job.checkpoint import Checkpoints, is_over
 from suexp.job.recorder import Recorder
 from suexp.job.run import execute
 from suexp.judge.claims import judge
-from suexp.store.folder import Run
+from suexp.store.folder import Run, exit_code
 from suexp.store.spec import RunSpec
 
 UNDISTURBED = "undisturbed"
@@ -110,7 +113,7 @@ def attempt(spec: RunSpec, steps: int, moment: Callable[[int], None] | None) -> 
         Checkpoints.due = lambda _, trainer: trainer.global_step == steps // 2  # type: ignore[method-assign]
         if moment is not None:
             moment(steps)
-        code = execute(spec).exit_code
+        code = exit_code(execute(spec))
     finally:
         sys.stdout.flush()
         os._exit(code)
@@ -119,7 +122,9 @@ def attempt(spec: RunSpec, steps: int, moment: Callable[[int], None] | None) -> 
 def placed(spec: RunSpec, out: Path) -> RunSpec:
     """Return a run, and its parents, with another place for what they leave."""
     own = {"out": str(out), "logger": None}
-    return spec.changed(lambda config: {**config, **own}, above=True)
+    return spec.changed(
+        lambda config: {**config, **own, "threads": config["threads"] or 1}, above=True
+    )
 
 
 def lineage(spec: RunSpec) -> Iterator[RunSpec]:
@@ -131,23 +136,37 @@ def lineage(spec: RunSpec) -> Iterator[RunSpec]:
 
 def left(run: Run) -> dict[str, Any]:
     """Return all that a finished run has left, but times and the machine's figures."""
-    summary = run.summary()
+    summary = run.summary() or {}
     newest = run.checkpoints()[:1]
-    state = torch.load(newest[0], weights_only=True)["state_dict"] if newest else {}
-    names = ("status", "error", "metrics", "cost", "sample")
-    found: dict[str, Any] = {name: getattr(summary, name, None) for name in names}
+    state = torch.load(newest[0], weights_only=True) if newest else {}
+    moments = state.get("optimizer_states")
+    found = {name: summary.get(name) for name in ("status", "error", "metrics", "cost", "sample")}
     found |= {"history": run.history(), "tables": run.tables()}
-    return without_times(found) | {"weights": {name: str(x) for name, x in state.items()}}
+    weights = {name: digest(x) for name, x in state.get("state_dict", {}).items()}
+    return without_times(found) | {"weights": weights, "optimizer": digest(moments)}
+
+
+def digest(x: Any) -> str:
+    """Return a hash of tensors within lists and dictionaries, and what else is there as text."""
+    if isinstance(x, dict):
+        return str({key: digest(value) for key, value in x.items()})
+    if isinstance(x, list | tuple):
+        return str([digest(value) for value in x])
+    if not isinstance(x, torch.Tensor):
+        return repr(x)
+    content = x.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    return f"{tuple(x.shape)} {hashlib.sha256(content).hexdigest()}"
+
+
+def machines_own(name: str) -> bool:
+    """Tell whether a metric or a column is a time or the machine's, which no run repeats."""
+    return name == "ms" or MACHINES_OWN.search(name) is not None
 
 
 def without_times(found: Any) -> Any:
-    """Return what was found without what is a time or the machine's."""
+    """Return what was found without what no run repeats."""
     if isinstance(found, dict):
-        return {
-            name: without_times(value)
-            for name, value in found.items()
-            if not MACHINES_OWN.search(name) and name != "ms"
-        }
+        return {k: without_times(value) for k, value in found.items() if not machines_own(k)}
     return [without_times(value) for value in found] if isinstance(found, list) else found
 
 
@@ -167,27 +186,35 @@ class Outcome:
     """What became of an experiment's runs."""
 
     runs: int = 0
-    kills: dict[str, int] = field(default_factory=dict)
+    kills: Counter[str] = field(default_factory=Counter)
     differing: dict[str, list[str]] = field(default_factory=dict)
     seconds: float = 0.0
+
+    def __add__(self, other: "Outcome") -> "Outcome":
+        return Outcome(
+            self.runs + other.runs,
+            self.kills + other.kills,
+            self.differing | other.differing,
+            self.seconds + other.seconds,
+        )
 
 
 def compare(spec: RunSpec, out: Path, outcome: Outcome) -> None:
     """Make a run undisturbed and killed at each moment, and compare them."""
     whole = placed(spec, out / UNDISTURBED)
     code = attempt(whole, 0, None)
-    summary = Run(whole).summary()
+    summary = Run(whole).summary() or {}
     outcome.runs += 1
-    if code or summary is None:
-        outcome.differing[f"{spec.label} undisturbed"] = [str(summary and summary.error)]
+    if code:
+        outcome.differing[f"{spec.label} {UNDISTURBED}"] = [str(summary.get("error"))]
         return
     expected = left(Run(whole))
     for moment in MOMENTS:
         again = placed(spec, out / moment.__name__)
-        code = attempt(again, summary.cost["steps"], moment)
+        code = attempt(again, summary["cost"]["steps"], moment)
         if code == -signal.SIGKILL:
-            outcome.kills[moment.__name__] = outcome.kills.get(moment.__name__, 0) + 1
-            attempt(again, summary.cost["steps"], None)
+            outcome.kills[moment.__name__] += 1
+            attempt(again, summary["cost"]["steps"], None)
         found = differences(expected, left(Run(again)))
         if found:
             outcome.differing[f"{spec.label} ({spec.id}) {moment.__name__}"] = found
@@ -199,8 +226,7 @@ def claims(item: Plan, out: Path) -> list[dict[str, Any]]:
     asked = {
         name: claim
         for name, claim in (item.header.get("claims") or {}).items()
-        if not MACHINES_OWN.search(str(claim["test"]).replace("[", " "))
-        and "time" not in str(claim["test"])
+        if not any(map(machines_own, re.split(r"[^\w/]+", str(claim["test"]))))
     }
     entries = []
     for planned in item.runs():
@@ -216,17 +242,15 @@ def claims(item: Plan, out: Path) -> list[dict[str, Any]]:
 def metric(item: Plan, out: Path, run: Run) -> float | None:
     assert item.header is not None
     run.folder = out / "runs" / run.id
-    summary = run.summary()
-    value = summary.metrics.get(item.header["tune"]["metric"]) if summary else None
+    value = ((run.summary() or {}).get("metrics") or {}).get(item.header["tune"]["metric"])
     return value if isinstance(value, (int, float)) else None
 
 
 def experiment(name: str, scale: str, out: Path, most: int) -> Outcome:
     """Compare every run of an experiment, and its claims."""
     began = time.perf_counter()
-    (item,) = plan(
-        [f"experiment={name}", f"scale={scale}", "trainer.enable_progress_bar=false", "threads=1"]
-    )
+    arguments = [f"experiment={name}", f"scale={scale}", "trainer.enable_progress_bar=false"]
+    (item,) = plan(arguments)
     outcome, seen = Outcome(), set()
 
     def all_of(planned: Sequence[Any]) -> None:
@@ -249,7 +273,7 @@ def experiment(name: str, scale: str, out: Path, most: int) -> Outcome:
             found = claims(item, out / moment.__name__)
             wrong = [a["id"] for a, b in zip(expected, found, strict=True) if differences(a, b)]
             if wrong:
-                outcome.differing[f"claims {moment.__name__}"] = wrong
+                outcome.differing[f"{name}: claims {moment.__name__}"] = wrong
     outcome.seconds = time.perf_counter() - began
     return outcome
 
@@ -266,26 +290,21 @@ def main(arguments: list[str] | None = None) -> int:
     columns = [moment.__name__.replace("_", " ") for moment in MOMENTS]
     print(f"| experiment | runs | killed {' | '.join(columns)} | differ | seconds |")
     print("|---|---|" + "---|" * len(MOMENTS) + "---|---|", flush=True)
-    total, wrong = Outcome(), {}
+    total = Outcome()
     with tempfile.TemporaryDirectory() as temporary:
         for name in options.experiments or sorted(Catalogue().groups["experiment"]):
             out = (options.out or Path(temporary)).absolute() / name
             outcome = experiment(name, options.scale, out, options.most)
             row(name, outcome)
-            wrong[name] = outcome.differing
-            total.runs += outcome.runs
-            total.seconds += outcome.seconds
-            for moment, count in outcome.kills.items():
-                total.kills[moment] = total.kills.get(moment, 0) + count
-            total.differing |= {f"{name}: {key}": value for key, value in outcome.differing.items()}
+            for key, names in outcome.differing.items():
+                print(f"{name}, {key}: {', '.join(names[:12])}", file=sys.stderr, flush=True)
+            total += outcome
     row("all", total)
-    for key, names in total.differing.items():
-        print(f"{key}: {', '.join(names[:12])}")
     return 1 if total.differing else 0
 
 
 def row(name: str, outcome: Outcome) -> None:
-    kills = " | ".join(str(outcome.kills.get(moment.__name__, 0)) for moment in MOMENTS)
+    kills = " | ".join(str(outcome.kills[moment.__name__]) for moment in MOMENTS)
     cells = f"| {name} | {outcome.runs} | {kills} | {len(outcome.differing)} | "
     print(f"{cells}{outcome.seconds:.0f} |", flush=True)
 
