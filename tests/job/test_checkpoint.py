@@ -1,9 +1,12 @@
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from suexp.job.checkpoint import Interrupted
+from suexp.job.recorder import Recorder
 from suexp.job.run import execute
 from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
@@ -57,6 +60,75 @@ def test_ctrl_c_stops_after_a_step_and_resumes(tmp_path: Path) -> None:
     whole = spec_of(tiny(tmp_path / "whole", *extra))
     execute(whole)
     assert_equal(run, Run(whole))
+
+
+def test_a_stop_at_the_last_step_waits_for_what_is_measured_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extra = ["trainer.max_steps=4", "callback=update_size", "callbacks.update_size.every=1"]
+    config = spec_of(tiny(tmp_path / "stopped", *extra))
+    run, end = Run(config), Recorder.on_train_batch_end
+
+    def stop(self: Recorder, trainer: Any, *rest: Any) -> None:
+        end(self, trainer, *rest)
+        if trainer.global_step == 4:
+            signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "on_train_batch_end", stop)
+        with pytest.raises(Interrupted):
+            execute(config)
+    assert [path.stem for path in run.checkpoints()] == ["step=4"]
+    said: list[str] = []
+    assert execute(config, said.append)["status"] == "finished"
+    assert any("goes on from step=4" in line for line in said)
+    whole = spec_of(tiny(tmp_path / "whole", *extra))
+    execute(whole)
+    assert len(run.tables()["update"]) == 40
+    assert run.tables() == Run(whole).tables()
+    assert_equal(run, Run(whole))
+
+
+def test_sigterm_in_the_last_evaluation_stops_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extra = ["trainer.max_steps=4", "trainer.val_check_interval=3"]
+    config = spec_of(tiny(tmp_path / "stopped", *extra))
+    run = Run(config)
+    start = Recorder.on_validation_start
+
+    def stop(self: Recorder, trainer: Any, task: Any) -> None:
+        start(self, trainer, task)
+        if trainer.global_step == 4:
+            signal.raise_signal(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "on_validation_start", stop)
+        with pytest.raises(Interrupted):
+            execute(config)
+    assert (run.summary() or {})["status"] == "interrupted"
+    assert execute(config)["status"] == "finished"
+    whole = spec_of(tiny(tmp_path / "whole", *extra))
+    execute(whole)
+    assert_equal(run, Run(whole))
+
+
+def test_sigterm_in_a_validation_waits_for_the_next_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extra = ["trainer.max_steps=6", "trainer.val_check_interval=3"]
+    config = spec_of(tiny(tmp_path, *extra))
+    start = Recorder.on_validation_start
+
+    def stop(self: Recorder, trainer: Any, task: Any) -> None:
+        start(self, trainer, task)
+        if trainer.global_step == 3:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(Recorder, "on_validation_start", stop)
+    with pytest.raises(Interrupted):
+        execute(config)
+    assert [path.stem for path in Run(config).checkpoints()] == ["step=4"]
 
 
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> None:

@@ -43,6 +43,12 @@ RUNS = {
         *TEXT,
         "trainer.val_check_interval=5",
     ],
+    "stopped early": [
+        *(*TINY, *STEPS, *OWN[1:], "allow_targets=[tests,pytorch_lightning]"),
+        "+callbacks.stop={_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: val/loss, "
+        "mode: max, patience: 1}",
+        "trainer.max_steps=50",
+    ],
     "accumulated": [
         *(*TINY, *STEPS, *OWN, "data.max_bytes=1200"),
         *("trainer.accumulate_grad_batches=3", "trainer.val_check_interval=6"),

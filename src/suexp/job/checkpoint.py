@@ -143,6 +143,7 @@ class Checkpoints(Checkpoint):
         self.folder, self.seconds = folder / "checkpoints", seconds
         self.metrics = folder / "metrics.jsonl"
         self._after_validation = False
+        self._over = False
         self.asked_to_stop = False
         self._saved_at = time.monotonic()
 
@@ -194,6 +195,7 @@ class Checkpoints(Checkpoint):
         lines = self.metrics.read_text(encoding="utf-8") if self.metrics.exists() else ""
         checkpoint["metrics"] = lines
         checkpoint["recorded"] = pl_module.recorded()
+        checkpoint["over"] = self._over
         for name, state in checkpoint["callbacks"].items():
             _refuse_objects(name, state)
 
@@ -205,10 +207,15 @@ class Checkpoints(Checkpoint):
         if trainer.is_global_zero:
             write_atomic(self.metrics, checkpoint["metrics"])
         pl_module.restore(checkpoint["recorded"])
+        trainer.should_stop = checkpoint["over"]  # it may have stopped early
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Let the strategy's hook, which comes after all others, save the finished weights."""
+        """Let the strategy's hook, which comes after all others, save the finished weights.
+
+        Lightning's own answer to SIGTERM ends a run without a checkpoint, so it is left out.
+        """
         del pl_module
+        trainer._signal_connector.register_signal_handlers = _nothing  # type: ignore[method-assign]
         if stage == "fit":
             end = functools.partial(self._end, trainer)
             trainer.strategy.on_train_end = end  # type: ignore[method-assign]
@@ -248,6 +255,15 @@ class Checkpoints(Checkpoint):
             if not is_over(trainer):  # an early stop is decided here
                 self._save_and_stop(trainer)
 
+    def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Stop an evaluation that follows the training, of which all is saved."""
+        if self.asked_to_stop and trainer.state.fn != "fit" and trainer.world_size == 1:
+            raise Interrupted
+
+    def on_test_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Stop it there, too."""
+        self.on_validation_batch_end(trainer)
+
     def _save_and_stop(self, trainer: pl.Trainer) -> None:
         if trainer.global_step > 0:
             self.save(trainer)
@@ -256,6 +272,7 @@ class Checkpoints(Checkpoint):
 
     def _end(self, trainer: pl.Trainer) -> None:
         """Save the finished weights: other runs may start from them."""
+        self._over = True
         self.save(trainer)
         if trainer.strategy.reduce_boolean_decision(self.asked_to_stop, all=False):
             raise Interrupted
@@ -268,6 +285,10 @@ class Checkpoints(Checkpoint):
         if isinstance(exception, NotFinite):
             last = max(self.folder.glob("*.ckpt"), key=lambda p: p.stat().st_mtime, default=None)
             exception.add_checkpoint(last)
+
+
+def _nothing() -> None:
+    """What is done instead."""
 
 
 def _refuse_objects(name: str, state: dict[str, Any]) -> None:
