@@ -80,7 +80,7 @@ def test_a_stop_at_the_last_step_waits_for_what_is_measured_there(
             execute(config)
     assert [path.stem for path in run.checkpoints()] == ["step=4"]
     said: list[str] = []
-    assert execute(config, said.append)["status"] == "finished"
+    assert execute(config, said.append).status == "finished"
     assert any("goes on from step=4" in line for line in said)
     whole = spec_of(tiny(tmp_path / "whole", *extra))
     execute(whole)
@@ -107,7 +107,7 @@ def test_sigterm_in_the_last_evaluation_stops_it(
         with pytest.raises(Interrupted):
             execute(config)
     assert (run.summary() or {})["status"] == "interrupted"
-    assert execute(config)["status"] == "finished"
+    assert execute(config).status == "finished"
     whole = spec_of(tiny(tmp_path / "whole", *extra))
     execute(whole)
     assert_equal(run, Run(whole))
