@@ -8,7 +8,7 @@ import pytest
 
 from suexp.code import source
 from suexp.code.source import meanings, read, sections
-from suexp.config.catalogue import Catalogue, has_key, load_yaml, merge
+from suexp.config.catalogue import Catalogue, has_key, merge
 from suexp.errors import UserError
 from suexp.folders import conf_dir, experiments_dir
 from tests.cli.tree import write_tree
@@ -100,34 +100,6 @@ def test_merge() -> None:
         "d": 4,
     }
     assert merge({"a": {"b": 1}}, {"a": "x"}) == {"a": "x"}
-
-
-def test_yaml_is_read_as_omegaconf_reads_it(tmp_path: Path) -> None:
-    path = tmp_path / "a.yaml"
-    path.write_text("a: 1e-3\nb: 2023-02-16\nc: 12e\nd: -1E+2\ne: 5\nf: .5e1\ng: 1.5\nh: yes\n")
-    from omegaconf import OmegaConf
-
-    assert load_yaml(path) == OmegaConf.to_container(OmegaConf.load(path))
-    assert load_yaml(path)["a"] == 1e-3
-    assert load_yaml(path)["b"] == "2023-02-16"
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"a: [1\nb: 2\n", "line 2: not YAML"),
-        (b"- 1\n", "expected `key: value` lines, found a list"),
-        (b"\xff\xfe", "cannot be read"),
-        (b"a: \x01\n", "not YAML"),
-    ],
-)
-def test_a_broken_yaml_is_one_line(content: bytes, message: str, tmp_path: Path) -> None:
-    path = tmp_path / "a.yaml"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=r"a\.yaml") as raised:
-        load_yaml(path)
-    assert message in str(raised.value)
-    assert "\n" not in str(raised.value)
 
 
 def test_every_group_has_a_description() -> None:

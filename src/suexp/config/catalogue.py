@@ -10,53 +10,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from suexp.code.source import Target, read
+from suexp.config.yaml_file import lines_of, load_yaml
 from suexp.errors import UserError
 from suexp.folders import conf_dir
 
+# What an experiment says of its runs; a single run does not depend on it.
+EXPERIMENT_KEYS = (
+    *("post", "base", "let", "arms", "seeds", "tune"),
+    *("claims", "figures", "scales", "only"),
+)
 # Groups without a package of components.
 _DESCRIPTIONS = {
     "experiment": "A post as one object: arms, seeds, claims, figures.",
     "scale": "How large an experiment runs: seconds, minutes, or the post's own sizes.",
     "trainer": "Lightning's Trainer: devices, precision, number of steps.",
 }
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """YAML as OmegaConf reads it: 1e-3 is a number, 2023-02-16 is text."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, rule) for tag, rule in rules if tag != "tag:yaml.org,2002:timestamp"]
-    for first, rules in _Loader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?\d[\d_]*\.?[\d_]*[eE][-+]?\d+$"),
-    list("-+0123456789"),
-)
-
-
-def load_yaml(path: Path) -> dict[str, Any]:
-    """Return a YAML file's mapping, empty for an empty file.
-
-    Raises:
-        UserError: the file cannot be read, is not YAML, or is not a mapping.
-    """
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from error
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UserError(f"{path}, line {line}: not YAML ({error.problem})") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
-    if content is not None and not isinstance(content, dict):
-        raise UserError(f"{path}: expected `key: value` lines, found a {type(content).__name__}")
-    return content or {}
 
 
 @dataclass(frozen=True)
@@ -112,22 +81,59 @@ class Option:
     @functools.cached_property
     def content(self) -> dict[str, Any]:
         """The content over that of the options of the same group which it starts from."""
+        self.ancestors()  # a circle would have no end
         merged: dict[str, Any] = {}
         own = False
-        for item in self._loaded.get("defaults") or []:
+        for item in self._defaults:
             if item == "_self_":
                 merged = merge(merged, self.raw)
                 own = True
-            elif item in self._starts_from:
-                merged = merge(merged, self.catalogue.option(self.group, item).content)
+            elif (name := self._of_own_group(item)) is not None:
+                merged = merge(merged, self.catalogue.option(self.group, name).content)
         return merged if own else merge(merged, self.raw)
+
+    def ancestors(self, trail: tuple[str, ...] = ()) -> list["Option"]:
+        """Return the options of its own group that it starts from, and what these start from.
+
+        Args:
+            trail: the options that start from this one.
+
+        Raises:
+            UserError: it starts from itself.
+        """
+        trail = (*trail, self.name)
+        found = []
+        for name in self._starts_from:
+            if name in trail:
+                circle = " -> ".join([*trail[trail.index(name) :], name])
+                line = lines_of(self.path, ["defaults"])[0]
+                raise UserError(f"{self.path}, line {line}: defaults: a circle: {circle}")
+            option = self.catalogue.option(self.group, name)
+            found += [option, *option.ancestors(trail)]
+        return found
+
+    @property
+    def _defaults(self) -> list[Any]:
+        items = self._loaded.get("defaults") or []
+        if not isinstance(items, list):
+            line = lines_of(self.path, ["defaults"])[0]
+            raise UserError(f"{self.path}, line {line}: defaults: must be a list, found {items}")
+        return items
 
     @property
     def _starts_from(self) -> list[str]:
         """The options of its own group in its defaults list."""
-        known = self.catalogue.groups.get(self.group, {})
-        items = self._loaded.get("defaults") or []
-        return [item for item in items if isinstance(item, str) and item in known]
+        return [name for item in self._defaults if (name := self._of_own_group(item))]
+
+    def _of_own_group(self, item: Any) -> str | None:
+        """Return the option of its own group that an entry of a defaults list names."""
+        if isinstance(item, dict) and len(item) == 1:
+            ((group, name),) = item.items()
+            if str(group).split()[-1].split("@")[0] != f"/{self.group}":
+                return None
+        else:
+            name = str(item).removeprefix(f"/{self.group}/").split("@")[0]
+        return name if name in self.catalogue.groups.get(self.group, {}) else None
 
     @functools.cached_property
     def without(self) -> tuple[str, ...]:
@@ -143,8 +149,7 @@ class Option:
     @property
     def imports(self) -> bool:
         """Whether its defaults list brings in options of other groups, with keys of their own."""
-        items = self._loaded.get("defaults") or []
-        keys = [str(key) for item in items if isinstance(item, dict) for key in item]
+        keys = [str(key) for item in self._defaults if isinstance(item, dict) for key in item]
         return any(not key.startswith("override ") for key in keys)
 
     @property
@@ -290,7 +295,7 @@ class Catalogue:
         slug = results["experiment"]
         if slug not in self.groups.get("experiment", {}) or not results.get("post"):
             return results
-        limits = self.option("experiment", slug).content["post"].get("limits", [])
+        limits = self.option("experiment", slug).content["post"].get("limits") or []
         return results | {"post": results["post"] | {"limits": limits}}
 
     def describe(self, group: str) -> str:

@@ -21,15 +21,13 @@ from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers.oc import env
 
 from suexp.code.trust import allowed
+from suexp.config.catalogue import EXPERIMENT_KEYS
 from suexp.config.check import check, check_combination
 from suexp.config.explain import explain
 from suexp.config.overrides import ALLOWS, key_of, parent_overrides, refuse_allowing
 from suexp.config.remembered import Remembered
 from suexp.errors import UserError
 from suexp.folders import conf_dir
-
-# What an experiment says of its runs; a single run does not depend on it.
-EXPERIMENT_KEYS = ("post", "arms", "seeds", "tune", "claims", "figures", "scales", "only")
 
 
 def _divide(a: int, b: int) -> int:
@@ -121,6 +119,8 @@ def _told(overrides: tuple[str, ...]) -> Iterator[None]:
         yield
     except (HydraException, OmegaConfBaseException, ValueError) as error:  # group=null: ValueError
         raise UserError(explain(error, conf_dir(), overrides)) from error
+    except RecursionError as error:
+        raise UserError("the defaults lists of the chosen options form a circle") from error
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from suexp.config.catalogue import Catalogue
+from suexp.config.catalogue import EXPERIMENT_KEYS, Catalogue
 from suexp.near import ALIASES, hint, nearest
-
-# The parts of an experiment: their inner names are its own, not keys to hint at.
-EXPERIMENT_KEYS = {"arms", "claims", "figures", "post", "scale", "scales", "tune"}
 
 
 def unknown_option(group: str, name: str, catalogue: Catalogue) -> str:
@@ -52,7 +49,7 @@ def unknown_key(
             return f"{key}{suffix}: no such {what}; did you mean {match}{suffix}?"
         groups = ", ".join(catalogue.groups)
         return f"{key}{suffix}: no such group or key; the groups are {groups}"
-    if head in EXPERIMENT_KEYS - {"scale"} and head not in tree:
+    if head in EXPERIMENT_KEYS and head not in tree:
         return f"{key}: only experiments have {head}; choose one with experiment=..."
     if head not in tree:
         match = nearest(head, tree)
@@ -105,7 +102,8 @@ def _deep(word: str, tree: dict[str, Any]) -> Iterator[str]:
     for group, node in tree.items():
         if isinstance(node, dict):
             for key in node:
-                if key in wanted and group not in EXPERIMENT_KEYS:
+                # The inner names of an experiment are its own, not keys to hint at.
+                if key in wanted and group not in (*EXPERIMENT_KEYS, "scale"):
                     yield f"{group}.{key}"
 
 
