@@ -86,6 +86,7 @@ def test_arithmetic(test, left):
         ("x[a] <", r"expected a number or metric\[arm\]"),
         ("x < y[a]", r"say of which arm: x\[arm\] at character 3, '<'"),
         ("x[a] < 1 1", r"unexpected at character 10, '1'"),
+        ("x@abc[a] < 1", r"after @ stands a step, a whole number at character 1"),
         ("x[a] y[a]", r"expected a comparison .* at character 6, 'y'"),
         ("x[a] = 1", r"equality is written == \.\.\. \+- margin"),
         ("x[a] == 1", r"== needs its margin"),

@@ -170,6 +170,10 @@ class _Parser:
         self.take()
         if self.peek() == "(":
             return self.slope() if value == "slope" else self.call(value)
+        _, at, step = value.partition("@")
+        if at and not step.isdecimal():
+            self.at -= 1
+            raise self.error("after @ stands a step, a whole number")
         return Metric(value, self.arms(f"say of which arm: {value}[arm]", single=True)[0])
 
     def call(self, name: str) -> Expression:
