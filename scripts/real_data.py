@@ -14,21 +14,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import suexp
+from suexp.config.yaml_file import load_yaml
 from suexp.errors import UserError
-from suexp.experiment.plan import flatten
+from suexp.experiment.settings import Named, overrides
 from suexp.store.folder import write_atomic
 
 ROOT = Path(__file__).parents[1]
 
 
-def figures(entry: dict[str, Any], data: Path, out: str) -> dict[str, Any]:
+def figures(entry: dict[str, Any], names: dict[str, Named], data: Path, out: str) -> dict[str, Any]:
     """Run one entry and return what came of it; the data's own folder stays out of it."""
-    written = flatten(entry["overrides"])
-    overrides = [item.replace("DATA", str(data)) for item in written]
-    summary = suexp.run([*overrides, f"out={out}", "trainer.enable_progress_bar=false"])
+    written = overrides(entry["settings"], names)
+    typed = [item.replace("DATA", str(data)) for item in written]
+    summary = suexp.run([*typed, f"out={out}", "trainer.enable_progress_bar=false"])
     if summary.status != "finished":
         raise UserError(f"{entry['title']}: {summary.error}")
     facts = json.loads((summary.folder / "summary.json").read_text(encoding="utf-8"))
@@ -54,12 +53,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, default=ROOT)
     options = parser.parse_args(arguments)
     path = Path(__file__).with_suffix(".yaml")
-    entries: dict[str, list[dict[str, Any]]] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    entries: dict[str, list[dict[str, Any]]] = load_yaml(path)
+    named: dict[str, Any] = entries.pop("let")  # type: ignore[assignment]
+    names = {name: Named(("let", name), settings) for name, settings in named.items()}
     try:
         for slug in options.slugs or entries:
             if slug not in entries:
                 raise UserError(f"{path.name} has no {slug}; it has {', '.join(entries)}")
-            found = [figures(entry, options.data, options.out) for entry in entries[slug]]
+            found = [figures(entry, names, options.data, options.out) for entry in entries[slug]]
             if any(item["dirty"] is not False for item in found):
                 raise UserError(f"{slug}: the runs were not made from a clean commit")
             target = options.root / "experiments" / slug / "real_data.json"

@@ -105,7 +105,7 @@ RIGHT = [
     'parent="optimizer=lion seed=2"',
     "experiment=lion optimizer.lr=1e-3,1e-4",
     "experiment=lion,performer",
-    "experiment=lion arms.lion=[optimizer=lion]",
+    "experiment=lion arms.lion={optimizer:lion}",
     "experiment=lion callbacks.noise.every=2",
     "experiment=performer extra=4",
     "scale=smoke trainer.limit=3",

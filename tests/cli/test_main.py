@@ -69,7 +69,7 @@ assert not heavy & set(sys.modules)
         (["list"], 0),
         (["list", "experiment"], 0),
         (["list", "--json"], 0),
-        (["show", "lion"], 0),
+        (["show", "attention/performer"], 0),
         (["atention=softmax"], 2),
         (["optimizer.lrr=1"], 2),
         (["check", "attention=perfomer"], 2),
@@ -87,6 +87,13 @@ def test_quick_answers_import_neither_hydra_nor_torch(
     assert err.startswith("suexp: ") == (code == 2)
     assert err.count("\n") == (code == 2)
     assert imported == set()
+
+
+def test_an_experiment_is_shown_without_hydra(folder: Path) -> None:
+    code, out, err, imported = process(folder, "show", "experiment/lion")
+    assert (code, err) == (0, "")
+    assert out.startswith("experiment=lion\n")
+    assert imported <= {"importlib.metadata"}  # pydantic's, which checks the file
 
 
 def test_check_composes_everything_and_imports_no_torch(folder: Path) -> None:

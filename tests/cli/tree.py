@@ -103,7 +103,7 @@ FILES = {
           - override /optimizer: adamw
           - _self_
         post: {slug: lion, title: Lion, url: https://kexue.fm/archives/9473}
-        arms: {adamw: [optimizer=adamw], lion: [optimizer=lion, optimizer.lr=3e-4]}
+        arms: {adamw: {optimizer: adamw}, lion: {optimizer: lion, optimizer.lr: 3e-4}}
         seeds: [0, 1]
         callbacks: {noise: {every: 5}}
         claims:
@@ -118,7 +118,9 @@ FILES = {
           - override /attention: softmax
           - _self_
         post: {slug: performer, title: Performer}
-        arms: {softmax: [attention=softmax], performer: [attention=performer]}
+        arms:
+          softmax: {attention: softmax}
+          performer: {attention: performer, attention.num_features: "${extra}"}
         seeds: [0]
         extra: 3
         """,

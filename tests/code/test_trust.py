@@ -93,6 +93,10 @@ def test_an_allowed_package_lends_its_name_to_no_other() -> None:
     assert instantiate({"_target_": "datetime.date", "year": 1, "month": 1, "day": 2}, ["datetime"])
 
 
+# An experiment that is right as it stands.
+WHOLE = "# @package _global_\npost: {slug: bold, title: Bold}\nseeds: [0]\narms: {a: {}}\n"
+
+
 @pytest.fixture
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A package of the user's own, and a folder of options beside it."""
@@ -102,17 +106,13 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     files = {
         "attention/mine": "_target_: my_parts.Mine\ndropout: 0.0\nscale: null\nkernel: sdpa\n",
         "attention/forward": "_target_: my_parts.Mine\ndropout: 0.0\nscale: null\nkernel: sdpa\n",
-        "experiment/bold": "# @package _global_\nallow_targets: [my_parts]\n",
-        "experiment/armed": "# @package _global_\npost: {slug: armed}\nseeds: [0]\n"
-        "arms: {a: [+attention=mine, allow_targets=my_parts]}\n",
-        "experiment/called": "# @package _global_\n"
-        "hydra: {callbacks: {x: {_target_: my_parts.M}}}\n",
-        "experiment/logged": "# @package _global_\n"
-        "hydra: {job_logging: {handlers: {x: {(): my_parts.M}}}}\n",
-        "experiment/launched": "# @package _global_\n"
-        "hydra: {launcher: {init: {x: {_target_: my_parts.M}}}}\n",
-        "experiment/surrounded": "# @package _global_\n"
-        "hydra: {job: {env_set: {PYTHONPATH: /tmp}}}\n",
+        "experiment/bold": WHOLE + "allow_targets: [my_parts]\n",
+        "experiment/armed": "# @package _global_\npost: {slug: armed, title: Armed}\nseeds: [0]\n"
+        "arms: {a: {+attention: mine, allow_targets: my_parts}}\n",
+        "experiment/called": WHOLE + "hydra: {callbacks: {x: {_target_: my_parts.M}}}\n",
+        "experiment/logged": WHOLE + "hydra: {job_logging: {handlers: {x: {(): my_parts.M}}}}\n",
+        "experiment/launched": WHOLE + "hydra: {launcher: {init: {x: {_target_: my_parts.M}}}}\n",
+        "experiment/surrounded": WHOLE + "hydra: {job: {env_set: {PYTHONPATH: /tmp}}}\n",
     }
     for name, text in files.items():
         path = tmp_path / "conf" / f"{name}.yaml"

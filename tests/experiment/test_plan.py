@@ -9,7 +9,8 @@ from hydra_plugins.suexp_launcher.local_launcher import LocalLauncher
 from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.experiment.conduct import conduct
-from suexp.experiment.plan import choose, flatten, plan
+from suexp.experiment.plan import choose, plan
+from suexp.experiment.settings import overrides
 from tests.support.tiny import EXPERIMENT, tiny
 
 
@@ -35,11 +36,14 @@ def test_an_experiment_expands_to_arms_and_seeds() -> None:
 def test_parents_within_parents_stand_in_yaml_as_they_are_meant() -> None:
     arm = yaml.safe_load(
         """
-        - &few [seed=3, parent: [&deep model.num_layers=4, parent: [transform=copy, *deep, \
-          parent: [seed=5, 'data.columns.text="a b"', data.tokenizer=bytes]]]]
-        """.replace("\\\n", "")
+        - seed: 3
+        - from:
+            - model.num_layers: 4
+            - from: [transform: copy, model.num_layers: 4,
+                     from: {seed: 5, data: {columns: {text: a b}, tokenizer: bytes}}]
+        """
     )
-    config = resolve(["data=files", "data.train=x", "transform=copy", *flatten(arm)]).config
+    config = resolve(["data=files", "data.train=x", "transform=copy", *overrides(arm, {})]).config
     assert config["seed"] == 3
     first = config["parent"]
     second, third = first["parent"], first["parent"]["parent"]
@@ -61,17 +65,15 @@ def test_the_tuned_value_goes_into_the_runs() -> None:
 
 
 def test_a_tuned_value_may_set_several_keys() -> None:
-    grid = "{adamw: ['optimizer.lr=1e-2 data.batch_size=8', 'optimizer.lr=3e-3 data.batch_size=4']}"
-    (item,) = plan(["experiment=lion", "only=[adamw]", f"tune.grid={grid}"])
-    runs = item.tuning()["adamw"]
-    tried = [
-        (run.config["optimizer"]["lr"], run.config["data"]["batch_size"]) for run in runs.values()
-    ]
-    assert tried == [(1e-2, 8), (3e-3, 4)]
-    item.chosen["adamw"] = list(runs)[1]
-    assert item.runs()[0].config["data"]["batch_size"] == 4
-    with pytest.raises(UserError, match=r"data\.batch_size is fixed by the arms"):
-        plan(["experiment=lion", "only=[adamw]", f"tune.grid={grid}", "data.batch_size=2"])
+    (item,) = plan(["experiment=taylor_softmax", "only=[sm_softmax]"])
+    runs = item.tuning()["sm_softmax"]
+    tried = [(run.config["loss"]["margin"], run.config["optimizer"]["lr"]) for run in runs.values()]
+    assert tried == [(m, lr) for m in (0.1, 0.5, 0.9) for lr in (3e-3, 1e-2)]
+    item.chosen["sm_softmax"] = list(runs)[3]
+    assert item.runs()[0].config["loss"]["margin"] == 0.5
+    assert item.runs()[0].config["optimizer"]["lr"] == 1e-2
+    with pytest.raises(UserError, match=r"loss\.margin is fixed by the arms"):
+        plan(["experiment=taylor_softmax", "only=[sm_softmax]", "loss.margin=2"])
 
 
 def test_part_of_an_experiment_keeps_the_claims_that_it_can_judge() -> None:
@@ -120,7 +122,7 @@ def test_an_override_that_an_arm_fixes_is_refused() -> None:
 
 def test_a_misspelt_arm_is_named() -> None:
     assert refused("experiment=lion", "only=[adamv]") == (
-        "experiment=lion has no arm 'adamv'; did you mean adamw?"
+        "experiment=lion: only: there is no arm 'adamv'; did you mean adamw?"
     )
 
 
@@ -132,8 +134,8 @@ ARMS = (
     EXPERIMENT
     + """
 arms:
-  good: [optimizer=adamw]
-  bad: [optimizer=sgd, optimizer.lr=1e30, trainer.gradient_clip_val=null]
+  good: {optimizer: adamw}
+  bad: {optimizer: sgd, optimizer.lr: 1e30, trainer.gradient_clip_val: null}
 claims:
   C1: {text: "Good beats bad.", test: "val/loss[good] < val/loss[bad]"}
   C2: {text: "Good is below ten.", test: "val/loss[good] < 10"}

@@ -10,7 +10,8 @@ import pytest
 from hydra_plugins.suexp_launcher.local_launcher import LocalLauncher
 from suexp.config import compose
 from suexp.experiment.conduct import conduct
-from suexp.experiment.plan import flatten, plan
+from suexp.experiment.plan import plan
+from suexp.experiment.settings import overrides
 from suexp.launch.processes import _as_child, _order, preload, run_all, run_elsewhere
 from suexp.launch.spec import spec_of
 from suexp.store import identity
@@ -52,7 +53,7 @@ def test_the_fork_server_imports_what_runs_are_built_of(tmp_path: Path) -> None:
 
 def test_parents_of_a_child_process_share_its_threads() -> None:
     """Else each would train on all cores, beside the other processes' parents."""
-    config = spec_of(flatten([{"parent": ["seed=2", {"parent": ["seed=3"]}]}]))
+    config = spec_of(overrides({"from": {"seed": 2, "from": {"seed": 3}}}, {}))
     own = _as_child(config, 1)
     assert own.parent is not None
     assert own.parent.parent is not None

@@ -25,8 +25,8 @@ ARMS = (
     EXPERIMENT
     + """
 arms:
-  plain: [attention=performer]
-  child: [{parent: [seed=9, trainer.max_steps=3]}]
+  plain: {attention: performer}
+  child: {from: {seed: 9, trainer.max_steps: 3}}
 claims:
   C1: {text: "The child is better.", test: "val/loss[child] < val/loss[plain]"}
 """

@@ -27,6 +27,10 @@ def _plant(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
+# An experiment that is right as it stands.
+WHOLE = "# @package _global_\npost: {slug: whole, title: Whole}\nseeds: [0]\narms: {a: {}}\n"
+
+
 @pytest.fixture
 def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An experiment one of whose arms fails with the keys in its message."""
@@ -42,10 +46,10 @@ def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     files = {
         "attention/leak": "_target_: my_leak.Leak\ndropout: 0.0\nscale: null\nkernel: sdpa\n",
         "experiment/leaky": "# @package _global_\npost: {slug: leaky, title: Leaky}\nseeds: [0]\n"
-        "arms: {good: [attention=softmax], bad: [attention=leak]}\n"
+        "arms: {good: {attention: softmax}, bad: {attention: leak}}\n"
         "claims: {C1: {text: t, test: 'val/loss[good] < val/loss[bad]'}}\n",
-        "experiment/reading": "# @package _global_\nrun: {arm: '${oc.env:HF_TOKEN}'}\n",
-        "experiment/hidden": "# @package _global_\nword: oc.env\n"
+        "experiment/reading": WHOLE + "run: {arm: '${oc.env:HF_TOKEN}'}\n",
+        "experiment/hidden": f"{WHOLE}word: oc.env\n"
         "run: {arm: '${oc.decode:\"${${word}:HF_TOKEN}\"}'}\n",
     }
     for name, text in files.items():

@@ -36,7 +36,7 @@ defaults:
   - _self_
 hydra: {mode: MULTIRUN}
 post: {slug: tiny, title: T, title_zh: T, url: https://kexue.fm, date: 2020-01-01, paper: P,
-       claim: C, cost: c, limits: []}
+       claim: C, limits: []}
 seeds: [0, 1]
 figures:
   curves: {kind: line, from: history, x: step, y: val/loss, by: arm, caption: "Curves."}

@@ -107,12 +107,16 @@ def _flag(item: str) -> tuple[str, str | None]:
 
 
 def precheck(line: CommandLine, catalogue: Catalogue) -> None:
-    """Refuse overrides that name no group, option or key.
+    """Refuse overrides that name no group, option or key, and experiments whose files are wrong.
 
     Raises:
-        UserError: one line with the near match.
+        UserError: one line with the near match, or with file and line.
     """
     experiments = chosen_experiments(line.overrides)
+    for name in filter(lambda name: _known(name, catalogue), experiments):
+        from suexp.experiment.schema import check
+
+        check(catalogue.option("experiment", name))
     many = "--multirun" in line.flags or bool(experiments) or _sets_mode(line.overrides)
     for override in line.overrides:
         _check(override, catalogue, experiments, many)

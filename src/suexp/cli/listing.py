@@ -67,7 +67,17 @@ def _option(option: Option) -> dict[str, Any]:
 
 
 def _experiment(option: Option) -> dict[str, Any]:
-    content = option.raw
+    try:
+        return _described(option)
+    except (AttributeError, TypeError, ValueError):
+        from suexp.experiment.schema import check  # says what is wrong; it takes a while to import
+
+        check(option)
+        raise
+
+
+def _described(option: Option) -> dict[str, Any]:
+    content = option.content
     post = content.get("post") or {}
     results = verdicts.latest(option.name)
     return {

@@ -36,7 +36,7 @@ def run(argv: Sequence[str]) -> int:
         if i:
             print()
         if option.group == "experiment":
-            show_experiment(option)
+            show_experiment(option, catalogue)
         else:
             show_option(option, catalogue)
     return 0
@@ -154,18 +154,22 @@ def using(option: Option, catalogue: Catalogue) -> list[str]:
     """Return the experiments that choose an option, in their base, an arm or a scale."""
     group, name = re.escape(option.group), re.escape(option.name)
     chosen = re.compile(
-        rf"(?:^|[\s'\",\[+]){group}(?:=(?:[\w,]*,)?|@?[\w.]*:\s*){name}(?![\w.=])"
-        rf"|/{group}(?:@[\w.]+)?:\s*{name}(?!\w)",
+        rf"(?:^|[\s'\",\[{{+/]){group}(?:@[\w.]+)?:\s*(?:\[(?:[\w, ]*,\s*)?)?{name}(?![\w.=])",
         re.M,
     )
     experiments = catalogue.options("experiment") if "experiment" in catalogue.groups else []
     return [i.name for i in experiments if option.name in i.text and chosen.search(i.text)]
 
 
-def show_experiment(option: Option) -> None:
+def show_experiment(option: Option, catalogue: Catalogue) -> None:
     """Print the post, the arms, the claims with their last verdicts, and how to run it."""
-    content = option.raw
-    post = content.get("post") or {}
+    from suexp.experiment.form import expand
+    from suexp.experiment.schema import check
+
+    check(option)
+    scale = catalogue.defaults.get("scale") or "laptop"
+    content = expand(option.content, scale)
+    post = content["post"]
     results = verdicts.latest(option.name)
     show_text(f"experiment={option.name}", "bold")
     titles = " / ".join(str(post[key]) for key in ("title", "title_zh") if post.get(key))
@@ -179,22 +183,19 @@ def show_experiment(option: Option) -> None:
         ("paper", post.get("paper")),
         ("cost", verdicts.cost(results)),
         ("run", f"suexp experiment={option.name}"),
-        ("seeds", ", ".join(map(str, content.get("seeds") or []))),
-        ("scales", ", ".join(dict.fromkeys(["laptop", *(content.get("scales") or {})]))),
+        ("seeds", ", ".join(map(str, content["seeds"]))),
+        ("scales", ", ".join(dict.fromkeys([scale, *(option.content.get("scales") or {})]))),
         ("verdicts", f"{verdicts.summary(results)}{where}"),
         *(("limit", limit) for limit in post.get("limits") or []),
     ]
     show_rows(("", ""), [fact for fact in facts if fact[1]])
     show_text("\narms", "bold")
-    show_rows(
-        ("arm", "overrides"),
-        [
-            (arm, " ".join(map(_override, items)))
-            for arm, items in (content.get("arms") or {}).items()
-        ],
-    )
+    shared = content["base"]
+    rows = [(arm, items[len(shared) :]) for arm, items in content["arms"].items()]
+    rows = [("(all)", shared), *rows] if shared else rows
+    show_rows(("arm", "overrides"), [(arm, shlex.join(items)) for arm, items in rows])
     judged = {claim["id"]: claim for claim in (results or {}).get("claims", [])}
-    if content.get("claims"):
+    if content["claims"]:
         show_text("\nclaims", "bold")
         show_rows(
             ("claim", "verdict", "sentence", "test"),
@@ -203,12 +204,3 @@ def show_experiment(option: Option) -> None:
                 for key, claim in content["claims"].items()
             ],
         )
-
-
-def _override(item: Any) -> str:
-    """Return an arm's override, or list of them, as on the command line."""
-    if isinstance(item, list):
-        return " ".join(map(_override, item))
-    if isinstance(item, dict):
-        return " ".join(f"{key}={shlex.quote(_value(value))}" for key, value in item.items())
-    return str(item)

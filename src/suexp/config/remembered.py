@@ -11,6 +11,8 @@ from hydra.core.default_element import GroupDefault
 from hydra.core.object_type import ObjectType
 from omegaconf import DictConfig, open_dict
 
+from suexp.config.catalogue import Catalogue, Option
+
 _READ: dict[tuple[Any, ...], bytes] = {}  # by file, its time, and what is left out
 
 
@@ -53,6 +55,8 @@ class Remembered(ConfigRepository):
             return super().load_config(config_path)
         key = (str(file), file.stat().st_mtime_ns, self.without)
         if key not in _READ:
+            if config_path.startswith("experiment/"):
+                self._check(file)
             found = super().load_config(config_path)
             if found is not None and config_path.startswith("experiment/"):
                 assert isinstance(found.config, DictConfig)
@@ -61,6 +65,15 @@ class Remembered(ConfigRepository):
                         found.config.pop(left_out, None)
             _READ[key] = pickle.dumps(found)
         return pickle.loads(_READ[key])  # an eighth of a deep copy's time
+
+    def _check(self, file: Path) -> None:
+        """Refuse an experiment's file that is wrong, before Hydra reads it."""
+        from suexp.experiment.schema import check
+
+        folders = [Path(source.path) for source in self.sources if source.scheme() == "file"]
+        base = next(folder for folder in folders if (folder / "config.yaml").is_file())
+        own = next((folder for folder in folders if folder != base), None)
+        check(Option("experiment", file.stem, file, Catalogue(own, base)))
 
 
 def _of_hydra(default: Any) -> bool:

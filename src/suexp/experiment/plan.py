@@ -12,15 +12,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from suexp.config.compose import EXPERIMENT_KEYS, _compose, resolve
+from suexp.config.catalogue import EXPERIMENT_KEYS
+from suexp.config.compose import _compose, resolve
 from suexp.config.explain import explain
-from suexp.config.overrides import key_of, quoted, refuse_allowing
+from suexp.config.overrides import key_of, refuse_allowing
 from suexp.errors import UserError
+from suexp.experiment.schema import read
 from suexp.folders import conf_dir
-from suexp.judge.claims import check_claims
 from suexp.launch.spec import spec_of
-from suexp.near import near
-from suexp.report.figures import check_figures
 from suexp.store.folder import Run
 from suexp.store.identity import volatile
 
@@ -176,58 +175,21 @@ def _plan(overrides: tuple[str, ...], seeds: tuple[int, ...]) -> Plan:
 
 
 def _header(slug: str, cfg: Any, scale: str) -> dict[str, Any]:
-    """Return the experiment's own keys, with what the scale changes merged over them."""
+    """Return the experiment's own keys at this scale."""
     keys = {key: OmegaConf.to_container(cfg[key]) for key in EXPERIMENT_KEYS if cfg.get(key)}
-    header: dict[str, Any] = {"slug": slug, "overrides": [], **keys}
-    if not header.get("arms"):
-        raise UserError(f"experiment={slug} has no arms; give it some, named lists of overrides")
-    changes = header.pop("scales", {}).get(scale) or {}
-    arms = {**header["arms"], **changes.pop("arms", {})}
-    header |= changes
-    header["arms"] = {arm: flatten(items) for arm, items in arms.items() if items is not None}
-    header["overrides"] = flatten(header["overrides"])
-    tune = header.get("tune") or {}
+    header = {"slug": slug, **read(slug, keys, scale)}
+    tune = header["tune"] or {}
     tuned = (setting(tune, value) for values in tune.get("grid", {}).values() for value in values)
     for overrides in (*header["arms"].values(), header["overrides"], *tuned):
         refuse_allowing(f"experiment={slug}", overrides)
-    claims = header.setdefault("claims", {})
-    parsed = check_claims(claims, header["arms"], scale)
-    check_figures(header.get("figures") or {}, header["arms"])
-    only = header.pop("only", None) or list(header["arms"])
-    for arm in only:
-        if arm not in header["arms"]:
-            raise UserError(f"experiment={slug} has no arm '{arm}'{near(arm, header['arms'])}")
-    header["arms"] = {arm: header["arms"][arm] for arm in only}
-    header["claims"] = {
-        name: claim for name, claim in claims.items() if set(parsed[name].arms) <= set(only)
-    }
     return header
-
-
-def flatten(items: Sequence[Any]) -> list[str]:
-    """Return an arm's overrides.
-
-    ``{parent: [...]}`` stands for the list as one override; a list within the list, such as YAML's
-    ``*common``, for its members.
-    """
-    out: list[str] = []
-    for item in items:
-        if isinstance(item, list):
-            out += flatten(item)
-        elif isinstance(item, dict):
-            for key, values in item.items():
-                listed = ",".join(map(quoted, flatten(values)))
-                out.append(f"{key}=[{listed}]")
-        else:
-            out.append(str(item))
-    return out
 
 
 def _refuse_fixed(user: Sequence[str], header: dict[str, Any]) -> None:
     """Refuse an override that would silently lose against, or undo, what an arm is about."""
     fixed: dict[str, list[str]] = {}
     for arm, overrides in header["arms"].items():
-        for item in overrides:
+        for item in overrides[len(header["base"]) :]:
             fixed.setdefault(key_of(item), []).append(arm)
     tune = header.get("tune")
     if tune:
