@@ -50,3 +50,25 @@ def writing(path: Path, reads: bool = False) -> Iterator[None]:
             f"cannot write {path}: {error.strerror}; once there is room, the same command goes on "
             "from the last checkpoint (out=DIR chooses another folder)"
         ) from error
+
+
+def at_least(bound: float, **values: float | None) -> None:
+    """Refuse values below a bound; None, where an argument may be left out, is no value.
+
+    Raises:
+        ValueError: the first one below it, by its name.
+    """
+    for name, value in values.items():
+        if value is not None and not value >= bound:  # nan is not
+            raise ValueError(f"{name} must be at least {bound}, not {value}")
+
+
+def one_of(known: tuple[str, ...], **values: str) -> None:
+    """Refuse values of arguments that have few.
+
+    Raises:
+        ValueError: the first other one, by its name.
+    """
+    for name, value in values.items():
+        if value not in known:
+            raise ValueError(f"{name} must be one of {', '.join(known)}, not {value}")

@@ -4,26 +4,24 @@ import functools
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from suexp.attention.base import Attention, Carried
-from suexp.component import Component
+from suexp.errors import at_least, one_of
 from suexp.init.base import Init
 from suexp.mask.base import Mask
 from suexp.mask.bidirectional import Bidirectional
 from suexp.mask.padding import Padding
+from suexp.model._shell import Layer, Shell, mlm_head
 from suexp.model.transformer import DecodingState
 from suexp.nn.block import Block
 from suexp.nn.clone import clone
-from suexp.nn.feed_forward import FeedForward
-from suexp.nn.mlm_head import MLMHead
-from suexp.nn.multi_head import MultiHeadAttention, Rotate, head_sizes
+from suexp.nn.multi_head import MultiHeadAttention, Rotate
 from suexp.position.base import Position
 
 
-class EncoderDecoder(nn.Module, Component):
+class EncoderDecoder(Shell):
     r"""$h = \mathrm{encode}(x)$, $p(y_t | x, y_{<t}) = \mathrm{decode}(y_{<t}, h)$.
 
     It reads the very rows $x\,e\,y\,e$ that a single network reads: the first ``prefix_length``
@@ -89,43 +87,33 @@ class EncoderDecoder(nn.Module, Component):
         head: Literal["plain", "mlm"] = "plain",
     ) -> None:
         super().__init__()
-        sizes = {
-            "dim": dim,
-            "num_layers": num_layers,
-            "num_encoder_layers": num_encoder_layers,
-            "num_heads": num_heads,
-            "ffn_multiplier": ffn_multiplier,
-        }
-        for name, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"{name} must be at least 1, not {size}")
-        head_dim, key_dim = head_sizes(
-            dim, num_heads, head_dim, key_dim, attention=attention, position=position
+        layer = Layer(
+            attention=attention,
+            position=position,
+            norm=norm,
+            dim=dim,
+            num_heads=num_heads,
+            head_dim=head_dim,
+            key_dim=key_dim,
+            ffn=ffn,
+            ffn_multiplier=ffn_multiplier,
+            norm_order=norm_order,
+            bias=bias,
+            dropout=dropout,
         )
-        if head not in ("plain", "mlm"):
-            raise ValueError(f"head must be plain or mlm, not {head}")
-
-        def attend() -> MultiHeadAttention:
-            shell = (dim, num_heads, head_dim, clone(attention), bias, dropout, key_dim)
-            return MultiHeadAttention(*shell)
-
-        def block() -> Block:
-            feed_forward = FeedForward(dim, ffn_multiplier * dim, ffn, bias, dropout)
-            return Block(attend(), feed_forward, norm, norm_order)
-
-        def last_norm() -> nn.Module:
-            return clone(norm) if norm_order == "pre" else nn.Identity()
-
+        at_least(1, num_layers=num_layers, num_encoder_layers=num_encoder_layers)
+        one_of(("plain", "mlm"), head=head)
         self.mask, self.position, self.carries = mask, position, attention.carries
         self.embedding = nn.Embedding(vocab_size, dim)
         self.dropout = nn.Dropout(dropout)
-        self.encoder = nn.ModuleList(block() for _ in range(num_encoder_layers))
-        self.encoder_norm = last_norm()
+        self.encoder = layer.blocks(Block, num_encoder_layers)
+        self.encoder_norm = layer.last_norm()
         self.blocks = nn.ModuleList(
-            CrossBlock(block(), attend(), clone(norm)) for _ in range(num_layers)
+            CrossBlock(layer.block(Block), layer.attend(), clone(norm)) for _ in range(num_layers)
         )
-        self.norm = last_norm()
-        self.head = MLMHead(dim, vocab_size, ffn, norm) if head == "mlm" else None
+        self.norm = layer.last_norm()
+        self.head = mlm_head(head, layer, vocab_size)
+        self.output = None
         init.apply(self)
 
     def forward(
@@ -237,11 +225,6 @@ class EncoderDecoder(nn.Module, Component):
         rotate = functools.partial(self.position.rotate, positions=key[start:])
         carried = Carried(cross=Carried()) if self.carries else None
         return rotate, self.position.bias(key[start:], key), carried
-
-    def _vocabulary(self, hidden: Tensor) -> Tensor:
-        if self.head is not None:
-            return F.linear(self.head(hidden), self.embedding.weight, self.head.bias)
-        return F.linear(hidden, self.embedding.weight)
 
 
 class CrossBlock(nn.Module):

@@ -1,25 +1,21 @@
 """Transformer: a decoder or an encoder, by its mask."""
 
-import functools
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from suexp.attention.base import Attention, Carried
-from suexp.component import Component
+from suexp.attention.base import Attention
+from suexp.errors import at_least, one_of
 from suexp.init.base import Init
 from suexp.mask.base import Mask
 from suexp.mask.padding import Padding
+from suexp.model._shell import Layer, Shell, classifier, judged, mlm_head
 from suexp.nn.block import Block
 from suexp.nn.clone import clone
-from suexp.nn.feed_forward import FeedForward
-from suexp.nn.mlm_head import MLMHead
-from suexp.nn.multi_head import MultiHeadAttention, Rotate, head_sizes
 from suexp.position.base import Position
 
 
@@ -42,7 +38,7 @@ class DecodingState:
         return DecodingState(layers, self.length, self.mask.select(rows), keep)
 
 
-class Transformer(nn.Module, Component):
+class Transformer(Shell):
     r"""$h_0 = \mathrm{embed}(x)$, $h_l = \mathrm{block}_l(h_{l-1})$, $\mathrm{logits} = W\,h_L$.
 
     Shapes: tokens x (b, n), hidden h (b, n, dim), logits (b, n, vocab_size), or (b, num_outputs) of
@@ -126,28 +122,30 @@ class Transformer(nn.Module, Component):
         num_labels: int | None = None,
     ) -> None:
         super().__init__()
-        sizes = {"dim": dim, "num_layers": num_layers, "num_heads": num_heads}
-        for name, size in (sizes | {"ffn_multiplier": ffn_multiplier}).items():
-            if size < 1:
-                raise ValueError(f"{name} must be at least 1, not {size}")
-        head_dim, key_dim = head_sizes(
-            dim, num_heads, head_dim, key_dim, attention=attention, position=position
+        layer = Layer(
+            attention=attention,
+            position=position,
+            norm=norm,
+            dim=dim,
+            num_heads=num_heads,
+            head_dim=head_dim,
+            key_dim=key_dim,
+            ffn=ffn,
+            ffn_multiplier=ffn_multiplier,
+            norm_order=norm_order,
+            bias=bias,
+            dropout=dropout,
         )
-        if pool not in ("mean", "first", "last"):
-            raise ValueError(f"pool must be mean, first or last, not {pool}")
-        if head not in ("plain", "mlm"):
-            raise ValueError(f"head must be plain or mlm, not {head}")
+        one_of(("mean", "first", "last"), pool=pool)
+        one_of(("plain", "mlm"), head=head)
         if head == "mlm" and not tie_embeddings:
             raise ValueError("head=mlm multiplies by the embedding: set tie_embeddings=true")
-        if num_outputs is not None and num_labels is not None:
-            raise ValueError("num_outputs judges whole texts, num_labels each token: give one")
-        outputs = num_labels if num_outputs is None else num_outputs
+        at_least(0, num_segments=num_segments)
+        outputs = judged(num_outputs, num_labels)
         if vocab_size == 0 and (input_dim is None or outputs is None):
             raise ValueError(
                 "without a vocabulary it needs input_dim and num_outputs: no words to predict"
             )
-        if num_segments < 0:
-            raise ValueError(f"num_segments must be at least 0, not {num_segments}")
         self.mask = mask
         self.dim, self.pool = dim, pool
         self.tags = num_labels is not None
@@ -159,35 +157,20 @@ class Transformer(nn.Module, Component):
         self.carries = attention.carries
         self.embedding_norm = clone(norm) if embedding_norm else nn.Identity()
         self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(
-            Block(
-                MultiHeadAttention(
-                    dim, num_heads, head_dim, clone(attention), bias, dropout, key_dim
-                ),
-                FeedForward(dim, ffn_multiplier * dim, ffn, bias, dropout),
-                norm,
-                norm_order,
-            )
-            for _ in range(num_layers)
-        )
-        self.norm = clone(norm) if norm_order == "pre" else nn.Identity()
+        self.blocks = layer.blocks(Block, num_layers)
+        self.norm = layer.last_norm()
         self.pooler = (
             nn.Sequential(nn.Linear(dim, dim), nn.Tanh())
             if pooler and num_outputs is not None
             else nn.Identity()
         )
-        self.classifier = (
-            None if outputs is None else (nn.Linear(dim, outputs) if outputs else nn.Identity())
-        )
-        self.head = (
-            MLMHead(dim, vocab_size, ffn, norm) if head == "mlm" and outputs is None else None
-        )
+        self.classifier = classifier(dim, outputs)
+        self.head = mlm_head(head, layer, vocab_size, outputs)
         self.output = (
             nn.Linear(dim, vocab_size, bias=False)
             if outputs is None and not tie_embeddings
             else None
         )
-        self._places: Tensor | None = None
         init.apply(self)
 
     def forward(
@@ -274,15 +257,6 @@ class Transformer(nn.Module, Component):
         logits = self._vocabulary(x if at is None else x[at])
         return logits, DecodingState(layers, length, state.mask, real)
 
-    def _number(self, length: int, device: torch.device) -> Int[Tensor, " n"]:
-        """Return 0 .. length - 1: one tensor while the length stays, so that others can cache."""
-        self.position.check_length(length)
-        if self._places is None or len(self._places) != length or self._places.device != device:
-            # Numbers first made in a validation step (inference mode) must serve training too.
-            with torch.inference_mode(False):
-                self._places = torch.arange(length, device=device)
-        return self._places
-
     def embed(self, tokens: Tensor, segments: Tensor | None, places: Tensor) -> Tensor:
         """Return what the first block reads, (b, n, dim)."""
         x = self.embedding(tokens)
@@ -290,18 +264,6 @@ class Transformer(nn.Module, Component):
             kinds = tokens.new_zeros(tokens.shape[:2], dtype=torch.long)
             x = x + self.segment_embedding(kinds if segments is None else segments)
         return self.dropout(self.embedding_norm(self.position.embed(x, places)))
-
-    def relate(self, query: Tensor, key: Tensor) -> tuple[Rotate, Tensor | None, Carried | None]:
-        """Return what all layers share: what positions do, and what goes from layer to layer."""
-        rotate = functools.partial(self.position.rotate, positions=query)
-        return rotate, self.position.bias(query, key), Carried() if self.carries else None
-
-    def _vocabulary(self, hidden: Tensor) -> Tensor:
-        if self.output is not None:
-            return self.output(hidden)
-        if self.head is not None:
-            return F.linear(self.head(hidden), self.embedding.weight, self.head.bias)
-        return F.linear(hidden, self.embedding.weight)
 
     def _pool(self, hidden: Tensor, keep: Tensor | None) -> Tensor:
         if keep is None:

@@ -1,26 +1,20 @@
 """T-TA: a Transformer whose outputs know every token but their own."""
 
-import functools
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from suexp.attention.base import Attention, Carried
-from suexp.component import Component
+from suexp.attention.base import Attention
+from suexp.errors import one_of
 from suexp.init.base import Init
 from suexp.mask.base import Mask
 from suexp.mask.padding import Padding
+from suexp.model._shell import Layer, Relations, Shell, classifier, judged, mlm_head
 from suexp.nn.block import Block
 from suexp.nn.clone import clone
-from suexp.nn.feed_forward import FeedForward
-from suexp.nn.mlm_head import MLMHead
-from suexp.nn.multi_head import MultiHeadAttention, Rotate, head_sizes
 from suexp.position.base import Position
-
-Relations = tuple[Rotate, Tensor | None, Carried | None]
 
 
 class Reader(Block):
@@ -38,7 +32,7 @@ class Reader(Block):
         return self.add(x, self.feed_forward, self.feed_forward_norm)
 
 
-class TTA(nn.Module, Component):
+class TTA(Shell):
     r"""$Q_l = \mathrm{block}_l(Q_{l-1}; X)$: queries begin without tokens, X is what was embedded.
 
     Each block is an attention of the queries to X, with the diagonal masked, and a feed-forward
@@ -123,22 +117,23 @@ class TTA(nn.Module, Component):
         num_labels: int | None = None,
     ) -> None:
         super().__init__()
-        sizes = {"dim": dim, "num_layers": num_layers, "num_heads": num_heads}
-        for name, size in (sizes | {"ffn_multiplier": ffn_multiplier}).items():
-            if size < 1:
-                raise ValueError(f"{name} must be at least 1, not {size}")
-        head_dim, key_dim = head_sizes(
-            dim, num_heads, head_dim, key_dim, attention=attention, position=position
+        layer = Layer(
+            attention=attention,
+            position=position,
+            norm=norm,
+            dim=dim,
+            num_heads=num_heads,
+            head_dim=head_dim,
+            key_dim=key_dim,
+            ffn=ffn,
+            ffn_multiplier=ffn_multiplier,
+            norm_order=norm_order,
+            bias=bias,
+            dropout=dropout,
         )
-        for name, value, known in (
-            ("query_init", query_init, ("mask", "position", "token")),
-            ("head", head, ("plain", "mlm")),
-        ):
-            if value not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, not {value}")
-        if num_outputs is not None and num_labels is not None:
-            raise ValueError("num_outputs judges whole texts, num_labels each token: give one")
-        outputs = num_labels if num_outputs is None else num_outputs
+        one_of(("mask", "position", "token"), query_init=query_init)
+        one_of(("plain", "mlm"), head=head)
+        outputs = judged(num_outputs, num_labels)
         self.mask, self.position, self.carries = mask, position, attention.carries
         self.dim, self.tags = dim, num_labels is not None
         self.query_init, self.update_kv = query_init, update_kv
@@ -146,25 +141,11 @@ class TTA(nn.Module, Component):
         self.query = nn.Embedding(1, dim) if query_init == "mask" else None
         self.embedding_norm = clone(norm) if embedding_norm else nn.Identity()
         self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(
-            Reader(
-                MultiHeadAttention(
-                    dim, num_heads, head_dim, clone(attention), bias, dropout, key_dim
-                ),
-                FeedForward(dim, ffn_multiplier * dim, ffn, bias, dropout),
-                norm,
-                norm_order,
-            )
-            for _ in range(num_layers)
-        )
-        self.norm = clone(norm) if norm_order == "pre" else nn.Identity()
-        self.classifier = (
-            None if outputs is None else (nn.Linear(dim, outputs) if outputs else nn.Identity())
-        )
-        self.head = (
-            MLMHead(dim, vocab_size, ffn, norm) if head == "mlm" and outputs is None else None
-        )
-        self._places: Tensor | None = None
+        self.blocks = layer.blocks(Reader, num_layers)
+        self.norm = layer.last_norm()
+        self.classifier = classifier(dim, outputs)
+        self.head = mlm_head(head, layer, vocab_size, outputs)
+        self.output = None
         init.apply(self)
 
     def forward(
@@ -206,29 +187,10 @@ class TTA(nn.Module, Component):
             x = self._embed(self.query(torch.zeros_like(tokens)), places)
         elif self.query_init == "position":
             x = self._embed(torch.zeros_like(source), places)
-        rotate = functools.partial(self.position.rotate, positions=places)
-        relations = (
-            rotate,
-            self.position.bias(places, places),
-            Carried() if self.carries else None,
-        )
+        relations = self.relate(places, places)
         for i, block in enumerate(self.blocks):
             x = block(x, x if self.update_kv and i else source, mask, relations)
         return self.norm(x)
 
     def _embed(self, x: Tensor, places: Tensor) -> Tensor:
         return self.dropout(self.embedding_norm(self.position.embed(x, places)))
-
-    def _number(self, length: int, device: torch.device) -> Int[Tensor, " n"]:
-        """Return 0 .. length - 1: one tensor while the length stays, so that others can cache."""
-        self.position.check_length(length)
-        if self._places is None or len(self._places) != length or self._places.device != device:
-            # Numbers first made in a validation step (inference mode) must serve training too.
-            with torch.inference_mode(False):
-                self._places = torch.arange(length, device=device)
-        return self._places
-
-    def _vocabulary(self, hidden: Tensor) -> Tensor:
-        if self.head is not None:
-            return F.linear(self.head(hidden), self.embedding.weight, self.head.bias)
-        return F.linear(hidden, self.embedding.weight)

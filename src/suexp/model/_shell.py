@@ -1,0 +1,160 @@
+"""What the transformers share: the parts that their layers are made of, and what leads to words."""
+
+import functools
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from suexp.attention.base import Attention, Carried
+from suexp.component import Component
+from suexp.errors import at_least
+from suexp.mask.base import Mask
+from suexp.nn.block import Block
+from suexp.nn.clone import clone
+from suexp.nn.feed_forward import FeedForward
+from suexp.nn.mlm_head import MLMHead
+from suexp.nn.multi_head import MultiHeadAttention, Rotate, head_sizes
+from suexp.position.base import Position
+
+Relations = tuple[Rotate, Tensor | None, Carried | None]
+B = TypeVar("B", bound=Block)
+
+
+@dataclass
+class Layer:
+    """The parts of a network's layers; arguments as of `suexp.model.transformer.Transformer`.
+
+    Attention and norm are prototypes, cloned for each layer.
+
+    Raises:
+        ValueError: sizes that do not fit.
+    """
+
+    attention: Attention
+    position: Position
+    norm: nn.Module
+    dim: int
+    num_heads: int
+    head_dim: int | None
+    key_dim: int | None
+    ffn: Literal["gelu", "gelu_tanh", "relu", "swiglu"]
+    ffn_multiplier: int
+    norm_order: Literal["pre", "post"]
+    bias: bool
+    dropout: float
+
+    def __post_init__(self) -> None:
+        at_least(1, dim=self.dim, num_heads=self.num_heads, ffn_multiplier=self.ffn_multiplier)
+        self.sizes = head_sizes(
+            self.dim,
+            self.num_heads,
+            self.head_dim,
+            self.key_dim,
+            attention=self.attention,
+            position=self.position,
+        )
+
+    def attend(self) -> MultiHeadAttention:
+        """Return an attention with its projections."""
+        head_dim, key_dim = self.sizes
+        attention = clone(self.attention)
+        return MultiHeadAttention(
+            self.dim, self.num_heads, head_dim, attention, self.bias, self.dropout, key_dim
+        )
+
+    def block(self, kind: type[B]) -> B:
+        """Return a layer."""
+        attention = self.attend()
+        hidden = self.ffn_multiplier * self.dim
+        feed_forward = FeedForward(self.dim, hidden, self.ffn, self.bias, self.dropout)
+        return kind(attention, feed_forward, self.norm, self.norm_order)
+
+    def blocks(self, kind: type[B], number: int) -> nn.ModuleList:
+        """Return so many layers.
+
+        Raises:
+            ValueError: there are to be none.
+        """
+        at_least(1, num_layers=number)
+        return nn.ModuleList(self.block(kind) for _ in range(number))
+
+    def last_norm(self) -> nn.Module:
+        """Return the norm after the last layer; with norm_order=post that ends in one itself."""
+        return clone(self.norm) if self.norm_order == "pre" else nn.Identity()
+
+
+class Shell(nn.Module, Component):
+    """A network of `Layer`s with tokens at one end and logits at the other.
+
+    A subclass sets these in its constructor, in the order in which their weights are drawn.
+
+    Attributes:
+        mask: what a query may look at.
+        position: how places are told.
+        carries: whether attentions hand something from layer to layer.
+        embedding: vectors of the tokens.
+        head: BERT's layer before the vocabulary, if there is one.
+        output: the output layer, where it is not the embedding.
+    """
+
+    mask: Mask
+    position: Position
+    carries: bool
+    embedding: nn.Module
+    head: MLMHead | None
+    output: nn.Linear | None
+    _places: Tensor | None = None
+
+    def relate(self, query: Tensor, key: Tensor) -> Relations:
+        """Return what all layers share: what positions do, and what goes from layer to layer."""
+        rotate = functools.partial(self.position.rotate, positions=query)
+        return rotate, self.position.bias(query, key), Carried() if self.carries else None
+
+    def _number(self, length: int, device: torch.device) -> Int[Tensor, " n"]:
+        """Return 0 .. length - 1: one tensor while the length stays, so that others can cache."""
+        self.position.check_length(length)
+        if self._places is None or len(self._places) != length or self._places.device != device:
+            # Numbers first made in a validation step (inference mode) must serve training too.
+            with torch.inference_mode(False):
+                self._places = torch.arange(length, device=device)
+        return self._places
+
+    def _vocabulary(self, hidden: Tensor) -> Tensor:
+        """Return the logits of all tokens."""
+        if self.output is not None:
+            return self.output(hidden)
+        weight: Tensor = self.embedding.weight  # type: ignore[assignment]
+        if self.head is not None:
+            return F.linear(self.head(hidden), weight, self.head.bias)
+        return F.linear(hidden, weight)
+
+
+def judged(num_outputs: int | None, num_labels: int | None) -> int | None:
+    """Return how many numbers a classifier gives: for a text, or each token; None: it is none.
+
+    Raises:
+        ValueError: both are asked for.
+    """
+    if num_outputs is not None and num_labels is not None:
+        raise ValueError("num_outputs judges whole texts, num_labels each token: give one")
+    return num_labels if num_outputs is None else num_outputs
+
+
+def classifier(dim: int, outputs: int | None) -> nn.Module | None:
+    """Return the layer that judges states; 0 outputs: the state itself is the output."""
+    if outputs is None:
+        return None
+    return nn.Linear(dim, outputs) if outputs else nn.Identity()
+
+
+def mlm_head(
+    head: Literal["plain", "mlm"], layer: Layer, vocab_size: int, outputs: int | None = None
+) -> MLMHead | None:
+    """Return BERT's layer before the vocabulary, if there is to be one."""
+    if head != "mlm" or outputs is not None:
+        return None
+    return MLMHead(layer.dim, vocab_size, layer.ffn, layer.norm)
