@@ -40,6 +40,15 @@ class EntropyInvariant(Softmax):
             without a train_length above 1, or with a kappa; a kappa not above 0.
     """
 
+    Example:
+        >>> import torch
+        >>> from suexp.attention import EntropyInvariant
+        >>> from suexp.mask import Causal
+        >>> q = k = torch.zeros(1, 1, 3, 2)  # equal scores: means of the values so far
+        >>> v = torch.tensor([1.0, 2.0, 6.0]).view(1, 1, 3, 1)
+        >>> EntropyInvariant()(q, k, v, Causal()).flatten()
+        tensor([1.0000, 1.5000, 3.0000])
+
     def __init__(
         self,
         base: float = 512.0,

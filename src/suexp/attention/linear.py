@@ -70,6 +70,15 @@ class Linear(FeatureAttention):
             they are read, a bias, or a mask that is neither causal nor bidirectional.
     """
 
+    Example:
+        >>> import torch
+        >>> from suexp.attention import Linear
+        >>> from suexp.mask import Causal
+        >>> q = k = torch.zeros(1, 1, 3, 2)  # equal scores: means of the values so far
+        >>> v = torch.tensor([1.0, 2.0, 6.0]).view(1, 1, 3, 1)
+        >>> Linear()(q, k, v, Causal()).flatten()
+        tensor([1.0000, 1.5000, 3.0000])
+
     refuses: ClassVar[dict[str, str]] = {
         "score_bias": "a position bias needs explicit scores, which it never forms; "
         "use position=rope",

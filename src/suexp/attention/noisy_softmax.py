@@ -133,6 +133,15 @@ class NoisySoftmax(Softmax):
     Raises:
         ValueError: a negative noise_std, a dropout outside [0, 1), an unknown law, when or
             denominator, or Cauchy noise over a clean denominator.
+
+    Example:
+        >>> import torch
+        >>> from suexp.attention import NoisySoftmax
+        >>> from suexp.mask import Causal
+        >>> q = k = torch.zeros(1, 1, 3, 2)  # equal scores: means of the values so far
+        >>> v = torch.tensor([1.0, 2.0, 6.0]).view(1, 1, 3, 1)
+        >>> NoisySoftmax(noise_std=0.0)(q, k, v, Causal()).flatten()
+        tensor([1.0000, 1.5000, 3.0000])
     """
 
     costs: ClassVar[dict[str, str]] = {"scores": "h * d * n * m", "values": "h * e * n * m"}

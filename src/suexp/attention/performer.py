@@ -155,6 +155,15 @@ class Performer(FeatureAttention):
 
     Raises:
         ValueError: a size below 1, an unknown kernel, scaling or stabilizer, eps below 0,
+
+    Example:
+        >>> import torch
+        >>> from suexp.attention import Performer
+        >>> from suexp.mask import Causal
+        >>> q = k = torch.zeros(1, 1, 3, 2)  # equal scores: means of the values so far
+        >>> v = torch.tensor([1.0, 2.0, 6.0]).view(1, 1, 3, 1)
+        >>> Performer(head_dim=2, num_features=4)(q, k, v, Causal()).flatten()
+        tensor([1.0000, 1.5000, 3.0000])
             stabilizer=peer with another kernel than positive, a bias, or a mask other than causal,
             bidirectional and exclude_self.
     """

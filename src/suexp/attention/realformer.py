@@ -37,6 +37,15 @@ class Realformer(Softmax):
 
     Raises:
         ValueError: an unknown residual, a dropout outside [0, 1).
+
+    Example:
+        >>> import torch
+        >>> from suexp.attention import Realformer
+        >>> from suexp.mask import Causal
+        >>> q = k = torch.zeros(1, 1, 3, 2)  # equal scores: means of the values so far
+        >>> v = torch.tensor([1.0, 2.0, 6.0]).view(1, 1, 3, 1)
+        >>> Realformer()(q, k, v, Causal()).flatten()
+        tensor([1.0000, 1.5000, 3.0000])
     """
 
     provides = {"residual_scores"}

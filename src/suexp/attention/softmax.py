@@ -89,6 +89,15 @@ class Softmax(Attention):
 
     Raises:
         ValueError: a dropout outside [0, 1), or an unknown kernel.
+
+    Example:
+        >>> import torch
+        >>> from suexp.attention import Softmax
+        >>> from suexp.mask import Causal
+        >>> q = k = torch.zeros(1, 1, 3, 2)  # equal scores: means of the values so far
+        >>> v = torch.tensor([1.0, 2.0, 6.0]).view(1, 1, 3, 1)
+        >>> Softmax()(q, k, v, Causal()).flatten()
+        tensor([1.0000, 1.5000, 3.0000])
     """
 
     costs: ClassVar[dict[str, str]] = {

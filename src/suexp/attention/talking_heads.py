@@ -37,6 +37,14 @@ class TalkingHeads(Attention):
         ValueError: num_heads below 1, an unknown talking_init, a dropout outside [0, 1).
     """
 
+    Example:
+        >>> import torch
+        >>> from suexp.attention import TalkingHeads
+        >>> from suexp.mask import Causal
+        >>> q = k = v = torch.randn(1, 2, 3, 4)
+        >>> TalkingHeads(num_heads=2)(q, k, v, Causal()).shape
+        torch.Size([1, 2, 3, 4])
+
     parameter_kinds = {"mix_scores": "gain", "mix_weights": "gain"}
     costs: ClassVar[dict[str, str]] = {
         "scores": "h * n * m * d",

@@ -91,6 +91,15 @@ class Taylor(FeatureAttention):
             bidirectional and exclude_self.
     """
 
+    Example:
+        >>> import torch
+        >>> from suexp.attention import Taylor
+        >>> from suexp.mask import Causal
+        >>> q = k = torch.zeros(1, 1, 3, 2)  # equal scores: means of the values so far
+        >>> v = torch.tensor([1.0, 2.0, 6.0]).view(1, 1, 3, 1)
+        >>> Taylor(head_dim=2)(q, k, v, Causal()).flatten()
+        tensor([1.0000, 1.5000, 3.0000])
+
     refuses: ClassVar[dict[str, str]] = {
         "score_bias": "its weights are polynomials of the scores, not exponentials that a bias "
         "could shift; use position=rope",

@@ -46,6 +46,16 @@ class Crf(TaggingLoss):
     Raises:
         ValueError: no labels, constraints that do not fit them or leave no path, an unknown
             implementation, or a low rank for more than 2048 labels.
+
+    Example:
+        >>> import torch
+        >>> from suexp.loss import Crf
+        >>> loss = Crf(num_labels=3)
+        >>> _ = [p.data.zero_() for p in loss.parameters()]  # all labels follow all
+        >>> loss(torch.zeros(1, 2, 3), torch.tensor([[0, 2]])).detach()  # log 9 for two tokens
+        tensor(1.0986)
+        >>> loss.decode(torch.tensor([[[0.0, 1.0, 0.0], [2.0, 0.0, 0.0]]]))
+        [[1, 0]]
     """
 
     decodings: ClassVar[tuple[str, ...]] = ("score",)

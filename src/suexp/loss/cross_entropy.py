@@ -34,6 +34,13 @@ class CrossEntropy(nn.Module, Component):
         ValueError: label_smoothing outside [0, 1), a margin below 0.
     """
 
+    Example:
+        >>> import torch
+        >>> from suexp.loss import CrossEntropy
+        >>> logits = torch.zeros(2, 4)  # four classes, equally likely: log 4 nats
+        >>> CrossEntropy()(logits, torch.tensor([0, -100]))  # the second does not count
+        tensor(1.3863)
+
     provides: ClassVar[set[str]] = {"class_scores"}
 
     def __init__(

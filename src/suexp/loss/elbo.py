@@ -30,6 +30,17 @@ class ELBO(nn.Module, Component):
         ValueError: an unknown kl, or a negative beta.
     """
 
+    Example:
+        >>> import torch
+        >>> from suexp.loss import ELBO
+        >>> from suexp.model import VAE
+        >>> from suexp.init import Default
+        >>> _ = torch.manual_seed(0)
+        >>> model = VAE(input_dim=4, init=Default(), latent_dim=2, hidden_dims=(8,))
+        >>> loss = ELBO(kl="analytic")(model, torch.zeros(3, 4))
+        >>> loss.shape, bool(loss.isfinite())
+        (torch.Size([]), True)
+
     provides: ClassVar[set[str]] = {"evidence_bound"}
     needs: ClassVar[dict[str, str]] = {
         "latent_density": "it bounds the density of a model with latents; use model=vae"

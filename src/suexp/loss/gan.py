@@ -34,6 +34,15 @@ class GAN(nn.Module, Component):
 
     Raises:
         ValueError: another kind.
+
+    Example:
+        >>> import torch
+        >>> from suexp.loss import GAN
+        >>> loss = GAN("hinge")
+        >>> loss.critic(torch.tensor([2.0, 0.0]), torch.tensor([-2.0, 0.0]))
+        tensor(1.)
+        >>> loss.generator(torch.tensor([-2.0, 0.0]))
+        tensor(1.)
     """
 
     provides: ClassVar[set[str]] = {"losses_of_two"}

@@ -79,6 +79,13 @@ class InfoNCE(nn.Module, Component):
     Raises:
         ValueError: a temperature that is not above 0, an unknown similarity or layout; when called,
             an odd number of interleaved rows, or a flat loss where nothing competes.
+
+    Example:
+        >>> import torch
+        >>> from suexp.loss import InfoNCE
+        >>> a = torch.eye(2)  # each like its partner, orthogonal to the other: log(1 + 1/e)
+        >>> InfoNCE(temperature=1.0)(a, a)
+        tensor(0.3133)
     """
 
     provides = {"contrast"}

@@ -34,6 +34,17 @@ class IWAE(nn.Module, Component):
         ValueError: no sample, or an unknown estimator.
     """
 
+    Example:
+        >>> import torch
+        >>> from suexp.loss import ELBO, IWAE
+        >>> from suexp.model import VAE
+        >>> from suexp.init import Default
+        >>> _ = torch.manual_seed(0)
+        >>> model = VAE(input_dim=4, init=Default(), latent_dim=2, hidden_dims=(8,))
+        >>> x = torch.zeros(512, 4)
+        >>> bool(IWAE(num_samples=50)(model, x) < ELBO()(model, x))  # a tighter bound
+        True
+
     provides: ClassVar[set[str]] = {"evidence_bound"}
     needs: ClassVar[dict[str, str]] = {
         "latent_density": "it bounds the density of a model with latents; use model=vae"

@@ -50,6 +50,16 @@ class Memm(TaggingLoss):
     Raises:
         ValueError: no labels, constraints that do not fit them or leave no path, an unknown
             decoding.
+
+    Example:
+        >>> import torch
+        >>> from suexp.loss import Memm
+        >>> loss = Memm(num_labels=3)
+        >>> _ = [p.data.zero_() for p in loss.parameters()]  # all labels follow all
+        >>> loss(torch.zeros(1, 2, 3), torch.tensor([[0, 2]])).detach()  # log 3 a token
+        tensor(1.0986)
+        >>> loss.decode(torch.tensor([[[0.0, 1.0, 0.0], [2.0, 0.0, 0.0]]]))
+        [[1, 0]]
     """
 
     decodings: ClassVar[tuple[str, ...]] = ("exact", "score")

@@ -29,6 +29,15 @@ class SoftmaxTagging(TaggingLoss):
 
     Raises:
         ValueError: no labels, constraints that do not fit them or leave no path.
+
+    Example:
+        >>> import torch
+        >>> from suexp.loss import SoftmaxTagging
+        >>> loss = SoftmaxTagging(num_labels=3)
+        >>> loss(torch.zeros(1, 2, 3), torch.tensor([[0, 2]]))  # log 3 a token
+        tensor(1.0986)
+        >>> loss.decode(torch.tensor([[[0.0, 1.0, 0.0], [2.0, 0.0, 0.0]]]))
+        [[1, 0]]
     """
 
     decodings: ClassVar[tuple[str, ...]] = ("viterbi", "argmax")

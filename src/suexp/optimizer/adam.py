@@ -34,6 +34,15 @@ class Adam(torch.optim.Adam, Component):
 
     Raises:
         ValueError: lr not above 0, a beta outside [0, 1), a negative weight_decay or eps.
+
+    Example:
+        >>> import torch
+        >>> from suexp.optimizer import Adam
+        >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+        >>> w.grad = torch.tensor([0.3, -5.0])
+        >>> Adam([w], lr=0.1).step()
+        >>> w.data
+        tensor([ 0.9000, -1.9000])
     """
 
     def __init__(

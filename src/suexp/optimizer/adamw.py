@@ -35,6 +35,15 @@ class AdamW(torch.optim.AdamW, Component):
 
     Raises:
         ValueError: lr not above 0, a beta outside [0, 1), a negative weight_decay or eps.
+
+    Example:
+        >>> import torch
+        >>> from suexp.optimizer import AdamW
+        >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+        >>> w.grad = torch.tensor([0.3, -5.0])
+        >>> AdamW([w], lr=0.1, weight_decay=0.1).step()
+        >>> w.data
+        tensor([ 0.8900, -1.8800])
     """
 
     def __init__(

@@ -48,6 +48,20 @@ class LBFGS(torch.optim.LBFGS, Component):
         ValueError: lr not above 0, a negative weight_decay, max_iter below 1, another line search.
     """
 
+    Example:
+        >>> import torch
+        >>> from suexp.optimizer import LBFGS
+        >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+        >>> optimizer = LBFGS([w], max_iter=20)
+        >>> def loss():
+        ...     optimizer.zero_grad()
+        ...     value = (w - torch.tensor([3.0, 4.0])).square().sum()
+        ...     value.backward()
+        ...     return value
+        >>> _ = optimizer.step(loss)
+        >>> w.data.round(decimals=3)
+        tensor([3., 4.])
+
     provides: ClassVar[set[str]] = {"line_search"}
 
     def __init__(

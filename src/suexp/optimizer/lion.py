@@ -44,6 +44,15 @@ class Lion(MomentumOptimizer):
     Raises:
         ValueError: lr not above 0, a beta outside [0, 1), a negative weight_decay, a complex
             parameter, an unknown momentum_dtype.
+
+    Example:
+        >>> import torch
+        >>> from suexp.optimizer import Lion
+        >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+        >>> w.grad = torch.tensor([0.3, -5.0])
+        >>> Lion([w], lr=0.1, weight_decay=0.0).step()
+        >>> w.data
+        tensor([ 0.9000, -1.9000])
     """
 
     def __init__(

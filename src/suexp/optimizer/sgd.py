@@ -37,6 +37,15 @@ class SGD(torch.optim.SGD, Component):
     Raises:
         ValueError: lr not above 0, momentum outside [0, 1), a negative weight_decay, nesterov
             without momentum.
+
+    Example:
+        >>> import torch
+        >>> from suexp.optimizer import SGD
+        >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+        >>> w.grad = torch.tensor([0.3, -5.0])
+        >>> SGD([w], lr=0.1).step()
+        >>> w.data
+        tensor([ 0.9700, -1.5000])
     """
 
     def __init__(

@@ -30,6 +30,15 @@ class Signum(Lion):
 
     Raises:
         ValueError: as `Lion`.
+
+    Example:
+        >>> import torch
+        >>> from suexp.optimizer import Signum
+        >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+        >>> w.grad = torch.tensor([0.3, -5.0])
+        >>> Signum([w], lr=0.1).step()
+        >>> w.data
+        tensor([ 0.9000, -1.9000])
     """
 
     def __init__(

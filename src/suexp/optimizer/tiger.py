@@ -61,6 +61,15 @@ class Tiger(MomentumOptimizer):
             min_rms.
     """
 
+    Example:
+        >>> import torch
+        >>> from suexp.optimizer import Tiger
+        >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+        >>> w.grad = torch.tensor([0.3, -5.0])
+        >>> Tiger([w], lr=0.1, weight_decay=0.0).step()
+        >>> w.data
+        tensor([ 0.9500, -1.9500])
+
     def __init__(
         self,
         params: Iterable[Any],
