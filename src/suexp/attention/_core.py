@@ -120,7 +120,7 @@ class FeatureAttention(Attention):
         v: Float[Tensor, "b h n e"],
         keep: Bool[Tensor, "b n"] | None,
     ) -> Float[Tensor, "b h n e"]:
-        """Attend to all keys but the own."""
+        """Attend to all keys but the query's own."""
         b, h, n, _ = q.shape
         with torch.autocast(q.device.type, enabled=False):
             x, y, values = (z.flatten(0, 1).to(precision(z)) for z in (q, k, v))

@@ -38,7 +38,6 @@ class EntropyInvariant(Softmax):
     Raises:
         ValueError: a base not above 1, a min_length below 2, an unknown mode, mode=beyond_train
             without a train_length above 1, or with a kappa; a kappa not above 0.
-    """
 
     Example:
         >>> import torch
@@ -49,6 +48,7 @@ class EntropyInvariant(Softmax):
         >>> EntropyInvariant()(q, k, v, Causal()).flatten()
         tensor([1.0000, 1.5000, 3.0000])
 
+    """
     def __init__(
         self,
         base: float = 512.0,

@@ -68,7 +68,6 @@ class Linear(FeatureAttention):
     Raises:
         ValueError: an unknown feature map, a size below 1, num_heads and head_dim missing where
             they are read, a bias, or a mask that is neither causal nor bidirectional.
-    """
 
     Example:
         >>> import torch
@@ -79,6 +78,7 @@ class Linear(FeatureAttention):
         >>> Linear()(q, k, v, Causal()).flatten()
         tensor([1.0000, 1.5000, 3.0000])
 
+    """
     refuses: ClassVar[dict[str, str]] = {
         "score_bias": "a position bias needs explicit scores, which it never forms; "
         "use position=rope",

@@ -17,7 +17,7 @@ Denominator = Literal["noisy", "clean"]
 
 
 def check_noise(noise_std: float, law: str, denominator: str) -> None:
-    """Refuse a noise that is none.
+    """Refuse arguments that describe no noise.
 
     Raises:
         ValueError: a negative or infinite noise_std, an unknown law or denominator, or Cauchy noise
@@ -96,7 +96,7 @@ class NoiseSource:
         return self
 
     def restart(self) -> None:
-        """Begin anew."""
+        """Start the generator again from its seed."""
         self._generators.clear()
 
     def generator(self, device: torch.device) -> torch.Generator:

@@ -35,7 +35,6 @@ class TalkingHeads(Attention):
 
     Raises:
         ValueError: num_heads below 1, an unknown talking_init, a dropout outside [0, 1).
-    """
 
     Example:
         >>> import torch
@@ -45,6 +44,7 @@ class TalkingHeads(Attention):
         >>> TalkingHeads(num_heads=2)(q, k, v, Causal()).shape
         torch.Size([1, 2, 3, 4])
 
+    """
     parameter_kinds = {"mix_scores": "gain", "mix_weights": "gain"}
     costs: ClassVar[dict[str, str]] = {
         "scores": "h * n * m * d",

@@ -89,7 +89,6 @@ class Taylor(FeatureAttention):
         ValueError: head_dim below 1, an odd order, an order above 2 with implementation=linear, an
             unknown implementation, a bias, or a mask other than causal,
             bidirectional and exclude_self.
-    """
 
     Example:
         >>> import torch
@@ -100,6 +99,7 @@ class Taylor(FeatureAttention):
         >>> Taylor(head_dim=2)(q, k, v, Causal()).flatten()
         tensor([1.0000, 1.5000, 3.0000])
 
+    """
     refuses: ClassVar[dict[str, str]] = {
         "score_bias": "its weights are polynomials of the scores, not exponentials that a bias "
         "could shift; use position=rope",

@@ -43,7 +43,7 @@ class ClassifierSums(Callback, Component):
         raise NotImplementedError
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin anew, and look at what the model returns."""
+        """Set the sums to 0 and hook the model, to see its logits."""
         del trainer
         assert isinstance(pl_module, Task)
         self._sums.zero_()
@@ -75,11 +75,11 @@ class ClassifierSums(Callback, Component):
         self.add(self._sums, logits, label, pl_module)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Report."""
+        """Report the validation split's sums."""
         self._end("val", trainer, pl_module)
 
     def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin anew."""
+        """Set the sums to 0 and hook the model."""
         self.on_validation_epoch_start(trainer, pl_module)
 
     def on_test_batch_end(

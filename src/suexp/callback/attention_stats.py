@@ -77,7 +77,7 @@ class AttentionStats(Callback, Component):
         return {"metrics": dict(self._start[0]), "rows": list(self._start[1])}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep that."""
+        """Restore what was measured at the start."""
         self._start = (dict(state_dict["metrics"]), list(state_dict["rows"]))
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:

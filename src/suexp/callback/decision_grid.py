@@ -43,7 +43,7 @@ class DecisionGrid(Callback, Component):
 
     @torch.no_grad()
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Ask the model."""
+        """Record the class that the model chooses at each point of the grid."""
         assert isinstance(pl_module, Task)
         loading: Any = trainer.datamodule  # type: ignore[attr-defined]
         rows = loading.splits["train"][:].get("x")

@@ -27,7 +27,7 @@ class GradientError(Callback, Component):
     ``train/surrogate_gap``, the mean of |surrogate - loss| / loss.
 
     Args:
-        every: measure at every so-manieth step.
+        every: steps from one measurement to the next.
     """
 
     needs: ClassVar[dict[str, str]] = {
@@ -47,11 +47,11 @@ class GradientError(Callback, Component):
         return {"errors": list(self._errors), "gaps": list(self._gaps)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with that."""
+        """Restore what was measured before the interruption."""
         self._errors, self._gaps = list(state_dict["errors"]), list(state_dict["gaps"])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look at the task."""
+        """Refuse a task without losses on vectors."""
         del trainer
         if not hasattr(pl_module, "loss_from_vectors"):
             raise UserError("callback=gradient_error compares losses on vectors; use task=matching")
@@ -107,7 +107,7 @@ class GradientError(Callback, Component):
                 logger.log_metrics(pending, trainer.global_step)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Sum up."""
+        """Store the means and the largest error as final metrics."""
         del trainer
         assert isinstance(pl_module, Task)
         if self._errors:

@@ -46,7 +46,7 @@ class GradientNorm(Callback, Component):
         return {"norms": list(self._norms)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep that."""
+        """Restore the norms."""
         self._norms = list(state_dict["norms"])
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:

@@ -39,12 +39,12 @@ class PositionCosine(Callback, Component):
         self.points = points
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Record what it starts from."""
+        """Record the cosines before the first step."""
         if is_first(trainer):
             self._measure(pl_module, "before training")
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Record what training made of it."""
+        """Record the cosines after the last step."""
         del trainer
         self._measure(pl_module, "after training")
 

@@ -23,7 +23,7 @@ class StepCost(Callback, Component):
     other steps, the optimizer's part included. https://kexue.fm/archives/8471 and arXiv:2101.06983.
 
     Args:
-        every: measure at every so-manieth step.
+        every: steps from one measurement to the next.
     """
 
     needs: ClassVar[dict[str, str]] = {
@@ -45,7 +45,7 @@ class StepCost(Callback, Component):
         return {"peaks": self._peaks, "passes": self._passes, "seconds": self._seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with that."""
+        """Restore what was measured before the interruption."""
         self._peaks, self._passes = list(state_dict["peaks"]), list(state_dict["passes"])
         self._seconds = list(state_dict["seconds"])
 
@@ -96,7 +96,7 @@ class StepCost(Callback, Component):
             logger.log_metrics(metrics, trainer.global_step)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Sum up."""
+        """Store the largest and mean costs as final metrics."""
         del trainer
         assert isinstance(pl_module, Task)
         if self._peaks:

@@ -39,12 +39,12 @@ class UntiedDistance(Callback, Component):
         self.factor, self.batches, self.corner = factor, batches, corner
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Measure what the enlargement left."""
+        """Measure the distance right after the enlargement."""
         if is_first(trainer):
             self._measure(trainer, pl_module, "before training")
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Measure what training made of it."""
+        """Measure the distance after training."""
         pl_module.final["val/untied_distance"] = self._measure(trainer, pl_module, "after training")  # type: ignore[operator, index]
 
     @torch.no_grad()

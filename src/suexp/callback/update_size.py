@@ -20,7 +20,7 @@ class UpdateSize(Callback, Component):
     Logged: ``train/update_rms`` over all matrices; table ``update`` with rows (size, share).
 
     Args:
-        every: measure at every so-manieth step.
+        every: steps from one measurement to the next.
         bins: bins of the histogram of $|u|$ over [0, ``limit``].
         limit: the histogram's upper end.
     """

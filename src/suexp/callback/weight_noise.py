@@ -1,4 +1,4 @@
-"""How much the loss rises when the weights are shaken."""
+"""How much the loss rises when noise is added to the weights."""
 
 from typing import Any, ClassVar
 

@@ -33,7 +33,7 @@ FLAGS = """\
 
 
 def show_help(catalogue: Catalogue) -> None:
-    """Print it."""
+    """Print how suexp is used, and every group with its options."""
     show_text(USAGE)
     show_text("Choose parts, group=option (the default comes first):\n", "bold")
     width = max(map(len, catalogue.groups))

@@ -20,7 +20,7 @@ class OneByOne(Decoding):
         raise NotImplementedError
 
     def run(self, ask: Request) -> Generated:
-        """Decode."""
+        """Write the new tokens, one after another."""
         limit = None
         if ask.keep is None and ask.segments is None and not ask.facts:
             limit = getattr(getattr(ask.model, "position", None), "max_length", None)

@@ -51,7 +51,7 @@ class EpochSampler(Sampler[list[int]]):
 
 
 class StridedSampler(Sampler[list[int]]):
-    """All rows in order, in batches; several processes take every so-manieth batch.
+    """All rows in order, in batches; with n processes, each takes every n-th batch.
 
     Each gets as many as the others, for which the batches may be smaller: a process that has none
     would let the others wait for it.

@@ -66,13 +66,13 @@ class Recorder(Callback):
         self._pause()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Let it run on."""
+        """Restart the training clock."""
         del pl_module
         if trainer.state.fn == "fit":
             self._resumed_at = time.perf_counter()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop it for good."""
+        """Stop the training clock for good."""
         del trainer, pl_module
         self._pause()
 

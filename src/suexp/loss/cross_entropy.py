@@ -32,7 +32,6 @@ class CrossEntropy(nn.Module, Component):
 
     Raises:
         ValueError: label_smoothing outside [0, 1), a margin below 0.
-    """
 
     Example:
         >>> import torch
@@ -41,6 +40,7 @@ class CrossEntropy(nn.Module, Component):
         >>> CrossEntropy()(logits, torch.tensor([0, -100]))  # the second does not count
         tensor(1.3863)
 
+    """
     provides: ClassVar[set[str]] = {"class_scores"}
 
     def __init__(

@@ -28,7 +28,6 @@ class ELBO(nn.Module, Component):
 
     Raises:
         ValueError: an unknown kl, or a negative beta.
-    """
 
     Example:
         >>> import torch
@@ -41,6 +40,7 @@ class ELBO(nn.Module, Component):
         >>> loss.shape, bool(loss.isfinite())
         (torch.Size([]), True)
 
+    """
     provides: ClassVar[set[str]] = {"evidence_bound"}
     needs: ClassVar[dict[str, str]] = {
         "latent_density": "it bounds the density of a model with latents; use model=vae"

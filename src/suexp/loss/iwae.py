@@ -32,7 +32,6 @@ class IWAE(nn.Module, Component):
 
     Raises:
         ValueError: no sample, or an unknown estimator.
-    """
 
     Example:
         >>> import torch
@@ -45,6 +44,7 @@ class IWAE(nn.Module, Component):
         >>> bool(IWAE(num_samples=50)(model, x) < ELBO()(model, x))  # a tighter bound
         True
 
+    """
     provides: ClassVar[set[str]] = {"evidence_bound"}
     needs: ClassVar[dict[str, str]] = {
         "latent_density": "it bounds the density of a model with latents; use model=vae"

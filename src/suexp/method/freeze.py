@@ -39,7 +39,7 @@ class Freeze(Method):
         self._still: list[nn.Module] = []
 
     def attach(self, task: "Task") -> None:
-        """Freeze.
+        """Turn off the gradients of the chosen parts.
 
         Raises:
             ValueError: nothing would be trained.

@@ -227,7 +227,7 @@ class _Predecessor(nn.Module):
 
 
 class _Mixed(nn.Module):
-    """Both, weighted row by row."""
+    """Predecessor and successor together, weighted row by row."""
 
     def __init__(self, new: Any, old: Any, weight: Float[Tensor, " rows"]) -> None:
         super().__init__()

@@ -42,7 +42,7 @@ class WeightClipping(Method):
         self.c, self.allow_combined = c, allow_combined
 
     def attach(self, task: "Task") -> None:
-        """Look for the critic."""
+        """Check that the task has a critic."""
         critic_of(task, "weight_clipping")
 
     @torch.no_grad()

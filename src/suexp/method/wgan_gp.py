@@ -71,7 +71,7 @@ class WganGP(Method):
         self.one_sided, self.allow_combined = one_sided, allow_combined
 
     def attach(self, task: "Task") -> None:
-        """Look at the critic."""
+        """Check that the critic judges each row by itself."""
         require_independent(critic_of(task, "wgan_gp"))
 
     def objective(self, task: "Task", batch: Batch, inner: Objective) -> Tensor:

@@ -46,7 +46,6 @@ class LBFGS(torch.optim.LBFGS, Component):
 
     Raises:
         ValueError: lr not above 0, a negative weight_decay, max_iter below 1, another line search.
-    """
 
     Example:
         >>> import torch
@@ -62,6 +61,7 @@ class LBFGS(torch.optim.LBFGS, Component):
         >>> w.data.round(decimals=3)
         tensor([3., 4.])
 
+    """
     provides: ClassVar[set[str]] = {"line_search"}
 
     def __init__(

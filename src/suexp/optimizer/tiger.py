@@ -59,7 +59,6 @@ class Tiger(MomentumOptimizer):
     Raises:
         ValueError: as `Lion`; grad_accum_steps below 1, shrink_ratio outside [0, 1], negative
             min_rms.
-    """
 
     Example:
         >>> import torch
@@ -70,6 +69,7 @@ class Tiger(MomentumOptimizer):
         >>> w.data
         tensor([ 0.9500, -1.9500])
 
+    """
     def __init__(
         self,
         params: Iterable[Any],

@@ -175,7 +175,7 @@ class Study:
         return [t for t in trials if t.state.name != "WAITING" and t.number not in anew]
 
     def take_up(self) -> None:
-        """Tell what ended when nobody listened, and begin the other unfinished trials anew."""
+        """Report runs that finished while no study was alive; restart the other open trials."""
         states = optuna().trial.TrialState
         for trial in self.optuna.get_trials(deepcopy=False):
             if trial.state != states.RUNNING or not self._ours(trial):

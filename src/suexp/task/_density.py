@@ -203,7 +203,7 @@ class DensityTask(Task):
         self._finish_split("val")
 
     def on_test_epoch_start(self) -> None:
-        """Start anew."""
+        """Set the test split's sums to 0."""
         self._totals, self._weights = {}, []
 
     def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:

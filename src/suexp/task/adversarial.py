@@ -30,7 +30,7 @@ from suexp.task._critic import (
 from suexp.task._samples import coverage, wasserstein
 from suexp.task.base import Task
 
-TIMED = 10  # every so-manieth step is timed
+TIMED = 10  # steps between two that are timed
 
 
 class Adversarial(Task):
@@ -303,7 +303,7 @@ class Adversarial(Task):
         self._times = list(checkpoint["times"])
 
     def on_train_end(self) -> None:
-        """Keep the time of a step."""
+        """Store the median time of a step as a final metric."""
         if self._times:
             self.final["train/step_ms"] = 1000 * statistics.median(self._times)
 
