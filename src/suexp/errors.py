@@ -52,15 +52,21 @@ def writing(path: Path, reads: bool = False) -> Iterator[None]:
         ) from error
 
 
-def at_least(bound: float, **values: float | None) -> None:
+def at_least(bound: float, group: str = "", /, **values: float | None) -> None:
     """Refuse values below a bound; None, where an argument may be left out, is no value.
+
+    Args:
+        bound: the least value that passes.
+        group: the group that the arguments are set in, if the message is to name it.
+        values: the arguments.
 
     Raises:
         ValueError: the first one below it, by its name.
     """
     for name, value in values.items():
         if value is not None and not value >= bound:  # nan is not
-            raise ValueError(f"{name} must be at least {bound}, not {value}")
+            key = f"{group}.{name}" if group else name
+            raise ValueError(f"{key} must be at least {bound}, not {value}")
 
 
 def one_of(known: tuple[str, ...], **values: str) -> None:

@@ -23,5 +23,5 @@ def test_fingerprint_is_the_length() -> None:
 
 @pytest.mark.parametrize("settings", [{"num_samples": 0}, {"batch_size": 0}])
 def test_out_of_range(settings: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="at least 1 each"):
+    with pytest.raises(ValueError, match="must be at least 1"):
         Counter(**settings)

@@ -58,5 +58,5 @@ def test_autocast_and_state_dict() -> None:
 
 
 def test_refuses_sizes_that_are_too_small() -> None:
-    with pytest.raises(ValueError, match="dim 0 and ffn_multiplier 4 must be at least 1"):
+    with pytest.raises(ValueError, match="dim must be at least 1, not 0"):
         build(dim=0)

@@ -46,8 +46,8 @@ def test_takes_bfloat16_autocast() -> None:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"latent_dim": 0}, "latent_dim 0 and dim 16 must be at least 1"),
-        ({"num_layers": -1}, "num_layers -1 at least 0"),
+        ({"latent_dim": 0}, "latent_dim must be at least 1, not 0"),
+        ({"num_layers": -1}, "num_layers must be at least 0, not -1"),
         ({"activation": "swish"}, "activation must be one of leaky_relu, relu, .*, not swish"),
         ({"output": "sigmoid"}, "output must be linear or tanh, not sigmoid"),
     ],

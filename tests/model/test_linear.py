@@ -20,5 +20,5 @@ def test_is_linear():
 
 
 def test_refuses_empty_sizes():
-    with pytest.raises(ValueError, match="input_dim 0 and num_outputs 2 must be at least 1"):
+    with pytest.raises(ValueError, match="input_dim must be at least 1, not 0"):
         Linear(0, 2)

@@ -60,8 +60,8 @@ def test_weights_are_drawn() -> None:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"dim": 0}, "dim 0 must be at least 1"),
-        ({"num_layers": -1}, "num_layers -1 at least 0"),
+        ({"dim": 0}, "dim must be at least 1, not 0"),
+        ({"num_layers": -1}, "num_layers must be at least 0, not -1"),
         ({"activation": "swish"}, "activation must be one of relu, gelu, silu, tanh, not swish"),
     ],
 )

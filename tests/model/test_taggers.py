@@ -74,7 +74,7 @@ def test_an_lstm_reads_both_directions() -> None:
     ("name", "changes", "message"),
     [
         ("conv", {"kernel_size": 4}, "kernel_size must be odd, not 4"),
-        ("conv", {"num_layers": 0}, "num_layers 0 must be at least 1"),
+        ("conv", {"num_layers": 0}, "num_layers must be at least 1, not 0"),
         ("bilstm", {"dim": 7}, "dim must be even, a half for each direction, not 7"),
         ("bilstm", {"num_layers": 0}, "num_layers must be at least 1"),
     ],

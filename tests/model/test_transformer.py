@@ -196,7 +196,7 @@ def test_a_longer_text_than_positions_is_one_line() -> None:
         ({"num_layers": 0}, "num_layers must be at least 1, not 0"),
         ({"ffn_multiplier": 0}, "ffn_multiplier must be at least 1, not 0"),
         ({"position": Rope(4)}, "position.head_dim is 4, but the model's heads have 8"),
-        ({"pool": "max"}, "pool must be mean, first or last, not max"),
+        ({"pool": "max"}, "pool must be one of mean, first, last, not max"),
     ],
 )
 def test_refuses_what_does_not_fit(changes: dict, line: str) -> None:

@@ -51,5 +51,5 @@ def test_dropout_acts_on_the_output_in_training_only() -> None:
 def test_refuses_unknown_kinds_and_empty_sizes() -> None:
     with pytest.raises(ValueError, match="ffn must be one of gelu, gelu_tanh, relu, swiglu, not x"):
         inspect.unwrap(FeedForward.__init__)(FeedForward.__new__(FeedForward), 6, 24, "x")
-    with pytest.raises(ValueError, match="dim 0 and hidden 24 must be at least 1"):
+    with pytest.raises(ValueError, match="dim must be at least 1, not 0"):
         FeedForward(0, 24)

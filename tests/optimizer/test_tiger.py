@@ -239,7 +239,7 @@ def test_takes_the_groups_of_a_model() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"grad_accum_steps": 0}, "grad_accum_steps=0 must be at least 1"),
+        ({"grad_accum_steps": 0}, "grad_accum_steps must be at least 1, not 0"),
         ({"shrink_ratio": 1.5}, r"shrink_ratio=1.5 must lie in \[0, 1\]"),
         ({"min_rms": -1.0}, "min_rms=-1.0 must not be negative"),
     ],

@@ -135,7 +135,7 @@ def test_refuses_in_one_line() -> None:
             Hierarchical(16, 4, alpha=alpha)
     with pytest.raises(ValueError, match=r"reach base_length\^2 = 64; asked for max_length 65$"):
         Hierarchical(65, 4, base_length=8)
-    with pytest.raises(ValueError, match="max_length 0 and dim 4 must be at least 1"):
+    with pytest.raises(ValueError, match="max_length must be at least 1, not 0"):
         Hierarchical(0, 4)
     with pytest.raises(ValueError, match="base_length must be at least 1, not 0"):
         Hierarchical(1, 4, base_length=0)

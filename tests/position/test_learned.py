@@ -25,5 +25,5 @@ def test_refuses_a_longer_text_in_one_line() -> None:
 
 
 def test_refuses_empty_tables() -> None:
-    with pytest.raises(ValueError, match="max_length 0 and dim 4 must be at least 1"):
+    with pytest.raises(ValueError, match="max_length must be at least 1, not 0"):
         Learned(max_length=0, dim=4)

@@ -18,6 +18,7 @@ from suexp.attention._feature_map import (
 )
 from suexp.attention._fused import fused
 from suexp.attention.base import Attention, precision
+from suexp.errors import at_least
 from suexp.mask.base import Mask
 from suexp.mask.bidirectional import Bidirectional
 from suexp.mask.causal import Causal
@@ -61,8 +62,7 @@ class FeatureAttention(Attention):
 
     def __init__(self, chunk_size: int) -> None:
         super().__init__()
-        if chunk_size < 1:
-            raise ValueError(f"chunk_size must be at least 1, not {chunk_size}")
+        at_least(1, chunk_size=chunk_size)
         self.chunk_size = chunk_size
 
     def maps(self, dtype: torch.dtype) -> tuple[FeatureMap, FeatureMap]:

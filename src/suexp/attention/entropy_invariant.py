@@ -9,6 +9,7 @@ from torch import Tensor
 from suexp.attention._local import blocks_of, count_local_keys
 from suexp.attention.base import precision
 from suexp.attention.softmax import Softmax
+from suexp.errors import at_least
 from suexp.mask.base import Mask
 from suexp.mask.causal import Causal
 
@@ -47,8 +48,8 @@ class EntropyInvariant(Softmax):
         >>> v = torch.tensor([1.0, 2.0, 6.0]).view(1, 1, 3, 1)
         >>> EntropyInvariant()(q, k, v, Causal()).flatten()
         tensor([1.0000, 1.5000, 3.0000])
-
     """
+
     def __init__(
         self,
         base: float = 512.0,
@@ -61,8 +62,7 @@ class EntropyInvariant(Softmax):
         super().__init__(dropout)
         if not base > 1:
             raise ValueError(f"base must be above 1, not {base}")
-        if min_length < 2:
-            raise ValueError(f"min_length must be at least 2, not {min_length}")
+        at_least(2, min_length=min_length)
         if mode not in MODES:
             raise ValueError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
         if mode == "beyond_train" and (train_length is None or train_length < 2):

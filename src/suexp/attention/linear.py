@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from suexp.attention._core import FeatureAttention
 from suexp.attention._feature_map import FeatureMap, State
+from suexp.errors import at_least
 from suexp.mask.base import Mask
 
 
@@ -77,8 +78,8 @@ class Linear(FeatureAttention):
         >>> v = torch.tensor([1.0, 2.0, 6.0]).view(1, 1, 3, 1)
         >>> Linear()(q, k, v, Causal()).flatten()
         tensor([1.0000, 1.5000, 3.0000])
-
     """
+
     refuses: ClassVar[dict[str, str]] = {
         "score_bias": "a position bias needs explicit scores, which it never forms; "
         "use position=rope",
@@ -101,8 +102,7 @@ class Linear(FeatureAttention):
         head_dim: int | None = None,
     ) -> None:
         super().__init__(chunk_size)
-        if feature_multiplier < 1:
-            raise ValueError(f"feature_multiplier must be at least 1, not {feature_multiplier}")
+        at_least(1, feature_multiplier=feature_multiplier)
         if feature_map not in MAPS:
             raise ValueError(f"feature_map must be one of {', '.join(MAPS)}, not {feature_map!r}")
         self.feature_map, self.feature_multiplier = feature_map, feature_multiplier

@@ -12,6 +12,7 @@ from torch import Tensor
 from suexp.attention._core import FeatureAttention
 from suexp.attention._feature_map import FeatureMap
 from suexp.attention._random_features import RELU_EPS, PeerFeatures, RandomFeatures
+from suexp.errors import at_least
 
 KERNELS = ("positive", "hyperbolic", "trigonometric", "relu")
 
@@ -61,10 +62,7 @@ def projection(
     Raises:
         ValueError: a size below one, or a scaling other than 0 and 1.
     """
-    if num_features < 1 or head_dim < 1:
-        raise ValueError(
-            f"num_features and head_dim must be at least 1, not {num_features} and {head_dim}"
-        )
+    at_least(1, num_features=num_features, head_dim=head_dim)
     if scaling not in (0, 1):
         raise ValueError(f"scaling must be 0 (Gaussian norms) or 1 (all sqrt(d)), not {scaling}")
     size = (num_features, head_dim)
@@ -155,6 +153,8 @@ class Performer(FeatureAttention):
 
     Raises:
         ValueError: a size below 1, an unknown kernel, scaling or stabilizer, eps below 0,
+            stabilizer=peer with another kernel than positive, a bias, or a mask other than causal,
+            bidirectional and exclude_self.
 
     Example:
         >>> import torch
@@ -164,8 +164,6 @@ class Performer(FeatureAttention):
         >>> v = torch.tensor([1.0, 2.0, 6.0]).view(1, 1, 3, 1)
         >>> Performer(head_dim=2, num_features=4)(q, k, v, Causal()).flatten()
         tensor([1.0000, 1.5000, 3.0000])
-            stabilizer=peer with another kernel than positive, a bias, or a mask other than causal,
-            bidirectional and exclude_self.
     """
 
     refuses: ClassVar[dict[str, str]] = {
@@ -195,12 +193,10 @@ class Performer(FeatureAttention):
         eps: float = 0.0,
     ) -> None:
         super().__init__(chunk_size)
-        if head_dim < 1:
-            raise ValueError(f"head_dim must be at least 1, not {head_dim}")
+        at_least(1, head_dim=head_dim)
         if num_features is None:
             num_features = max(1, int(head_dim * math.log(head_dim)))
-        if num_features < 1:
-            raise ValueError(f"num_features must be at least 1, not {num_features}")
+        at_least(1, num_features=num_features)
         if kernel not in KERNELS:
             raise ValueError(f"kernel must be one of {', '.join(KERNELS)}, not {kernel!r}")
         if redraw_interval is not None and redraw_interval < 1:
@@ -211,8 +207,7 @@ class Performer(FeatureAttention):
             raise ValueError(f"stabilizer must be exact or peer, not {stabilizer!r}")
         if stabilizer == "peer" and kernel != "positive":
             raise ValueError(f"stabilizer=peer exists for kernel=positive only, not {kernel}")
-        if eps < 0:
-            raise ValueError(f"eps must be at least 0, not {eps}")
+        at_least(0, eps=eps)
         self.kernel, self.stabilizer, self.eps = kernel, stabilizer, eps
         self.orthogonal, self.scaling = orthogonal, scaling
         self.num_features, self.redraw_interval = num_features, redraw_interval

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from suexp.attention.base import Attention, precision
 from suexp.attention.softmax import gather, masked_softmax
+from suexp.errors import at_least
 from suexp.mask.base import Mask
 
 INITS = ("identity", "random")
@@ -43,8 +44,8 @@ class TalkingHeads(Attention):
         >>> q = k = v = torch.randn(1, 2, 3, 4)
         >>> TalkingHeads(num_heads=2)(q, k, v, Causal()).shape
         torch.Size([1, 2, 3, 4])
-
     """
+
     parameter_kinds = {"mix_scores": "gain", "mix_weights": "gain"}
     costs: ClassVar[dict[str, str]] = {
         "scores": "h * n * m * d",
@@ -65,8 +66,7 @@ class TalkingHeads(Attention):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if num_heads < 1:
-            raise ValueError(f"num_heads must be at least 1, not {num_heads}")
+        at_least(1, num_heads=num_heads)
         if talking_init not in INITS:
             raise ValueError(
                 f"talking_init must be one of {', '.join(INITS)}, not {talking_init!r}"

@@ -10,6 +10,7 @@ from torch import Tensor
 from suexp.attention._core import FeatureAttention
 from suexp.attention._feature_map import FeatureMap
 from suexp.attention.base import Attention, precision
+from suexp.errors import at_least
 from suexp.mask.base import Mask
 
 IMPLEMENTATIONS = ("linear", "quadratic")
@@ -98,8 +99,8 @@ class Taylor(FeatureAttention):
         >>> v = torch.tensor([1.0, 2.0, 6.0]).view(1, 1, 3, 1)
         >>> Taylor(head_dim=2)(q, k, v, Causal()).flatten()
         tensor([1.0000, 1.5000, 3.0000])
-
     """
+
     refuses: ClassVar[dict[str, str]] = {
         "score_bias": "its weights are polynomials of the scores, not exponentials that a bias "
         "could shift; use position=rope",
@@ -135,8 +136,7 @@ class Taylor(FeatureAttention):
         chunk_size: int = 64,
     ) -> None:
         super().__init__(chunk_size)
-        if head_dim < 1:
-            raise ValueError(f"head_dim must be at least 1, not {head_dim}")
+        at_least(1, head_dim=head_dim)
         if implementation not in IMPLEMENTATIONS:
             raise ValueError(
                 f"implementation must be one of {', '.join(IMPLEMENTATIONS)}, "

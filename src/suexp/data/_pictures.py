@@ -5,6 +5,7 @@ from typing import Any
 
 from suexp.data.base import Data
 from suexp.data.document import share
+from suexp.errors import at_least
 
 CHUNK = 4096  # rows held as floats at once
 
@@ -27,11 +28,7 @@ class Pictures(Data):
             raise ValueError(f"data.pixels must be gray or dequantized, not {pixels}")
         if range not in ("unit", "symmetric"):
             raise ValueError(f"data.range must be unit or symmetric, not {range}")
-        if batch_size < 1 or eval_batch_size < 1:
-            raise ValueError(
-                f"data.batch_size {batch_size}, data.eval_batch_size {eval_batch_size}: "
-                "at least 1 each"
-            )
+        at_least(1, "data", batch_size=batch_size, eval_batch_size=eval_batch_size)
         self.pixels, self.range, self.split_seed = pixels, range, split_seed
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         if pixels == "dequantized":

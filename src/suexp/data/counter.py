@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from suexp.data.base import Data
+from suexp.errors import at_least
 
 
 class Counter(Data):
@@ -23,10 +24,7 @@ class Counter(Data):
     provides: ClassVar[set[str]] = {"counter"}
 
     def __init__(self, num_samples: int = 100_000, batch_size: int = 10_000) -> None:
-        if num_samples < 1 or batch_size < 1:
-            raise ValueError(
-                f"data.num_samples {num_samples} and data.batch_size {batch_size}: at least 1 each"
-            )
+        at_least(1, "data", num_samples=num_samples, batch_size=batch_size)
         self.num_samples = num_samples
         self.batch_size = self.eval_batch_size = batch_size
 

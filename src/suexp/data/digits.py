@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 from suexp.data.base import Data
 from suexp.data.cache import cached
 from suexp.data.document import share
-from suexp.errors import UserError
+from suexp.errors import UserError, at_least
 
 ROWS = 1797
 
@@ -72,11 +72,7 @@ class Digits(Data):
                 f"data.num_test={num_test}: of {ROWS} rows {num_train} are for training; leave "
                 "some for validation"
             )
-        if batch_size < 1 or eval_batch_size < 1:
-            raise ValueError(
-                f"data.batch_size {batch_size}, data.eval_batch_size {eval_batch_size}: "
-                "at least 1 each"
-            )
+        at_least(1, "data", batch_size=batch_size, eval_batch_size=eval_batch_size)
         if max_rows is not None and max_rows < 1:
             raise ValueError(f"data.max_rows must be at least 1, not {max_rows}")
         if patch not in (0, 1, 2, 4):

@@ -61,15 +61,15 @@ class DocstringPairs(Text):
         vocab: str | None = None,
     ) -> None:
         super().__init__(
-            tokenizer,
-            vocab_size,
-            block_size,
-            batch_size,
-            eval_batch_size,
-            val_fraction,
-            max_bytes,
-            truncate,
-            vocab,
+            tokenizer=tokenizer,
+            vocab_size=vocab_size,
+            block_size=block_size,
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            val_fraction=val_fraction,
+            max_bytes=max_bytes,
+            truncate=truncate,
+            vocab=vocab,
         )
 
     def documents(self, split: str) -> Iterator[Document]:

@@ -55,14 +55,14 @@ class DocstringSummary(Text):
     ) -> None:
         self.kind = one_of("kind", kind, ("seq2seq", "lm"))
         super().__init__(
-            tokenizer,
-            vocab_size,
-            block_size,
-            batch_size,
-            eval_batch_size,
-            val_fraction,
-            max_bytes,
-            truncate,
+            tokenizer=tokenizer,
+            vocab_size=vocab_size,
+            block_size=block_size,
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            val_fraction=val_fraction,
+            max_bytes=max_bytes,
+            truncate=truncate,
         )
 
     def documents(self, split: str) -> Iterator[Document]:

@@ -83,14 +83,14 @@ class DocstringTopic(Text):
         truncate: bool = True,
     ) -> None:
         super().__init__(
-            tokenizer,
-            vocab_size,
-            block_size,
-            batch_size,
-            eval_batch_size,
-            val_fraction,
-            max_bytes,
-            truncate,
+            tokenizer=tokenizer,
+            vocab_size=vocab_size,
+            block_size=block_size,
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            val_fraction=val_fraction,
+            max_bytes=max_bytes,
+            truncate=truncate,
         )
 
     def documents(self, split: str) -> Iterator[Document]:

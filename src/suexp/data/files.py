@@ -93,15 +93,15 @@ class Files(Text):
     ) -> None:
         self.kind = one_of("kind", kind, tuple(KINDS))
         super().__init__(
-            tokenizer,
-            vocab_size,
-            block_size,
-            batch_size,
-            eval_batch_size,
-            val_fraction,
-            max_bytes,
-            truncate,
-            vocab,
+            tokenizer=tokenizer,
+            vocab_size=vocab_size,
+            block_size=block_size,
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            val_fraction=val_fraction,
+            max_bytes=max_bytes,
+            truncate=truncate,
+            vocab=vocab,
         )
         self.train, self.validation, self.test = train, validation, test
         self.document = one_of("document", document, ("paragraph", "line", "file"))

@@ -11,7 +11,7 @@ from suexp.data.base import Data
 from suexp.data.cache import cached
 from suexp.data.document import share
 from suexp.data.paths import found_files
-from suexp.errors import UserError
+from suexp.errors import UserError, at_least
 
 # Third byte of the file -> NumPy's name of the numbers, which are big-endian.
 TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
@@ -74,11 +74,7 @@ class Idx(Data):
             raise ValueError(f"data.pixels must be gray, dequantized or binary, not {pixels}")
         if range not in ("unit", "symmetric"):
             raise ValueError(f"data.range must be unit or symmetric, not {range}")
-        if batch_size < 1 or eval_batch_size < 1:
-            raise ValueError(
-                f"data.batch_size {batch_size}, data.eval_batch_size {eval_batch_size}: "
-                "at least 1 each"
-            )
+        at_least(1, "data", batch_size=batch_size, eval_batch_size=eval_batch_size)
         if labels and test_images and not test_labels:
             raise ValueError("data.test_labels is missing: the training images have labels")
         self.files = {"images": images}

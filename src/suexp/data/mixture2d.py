@@ -3,6 +3,7 @@
 from typing import Any, ClassVar, Literal
 
 from suexp.data.base import Data
+from suexp.errors import at_least
 
 KINDS = ("two_moons", "circles", "pinwheel")
 
@@ -45,14 +46,16 @@ class Mixture2D(Data):
     ) -> None:
         if kind not in KINDS:
             raise ValueError(f"data.kind must be one of {', '.join(KINDS)}, not {kind}")
-        if min(num_train, num_validation, batch_size, eval_batch_size) < 1:
-            raise ValueError(
-                f"data.num_train {num_train}, data.num_validation {num_validation}, "
-                f"data.batch_size {batch_size}, data.eval_batch_size {eval_batch_size}: "
-                "at least 1 each"
-            )
-        if noise < 0:
-            raise ValueError(f"data.noise must be at least 0, not {noise}")
+        at_least(
+            1,
+            **{
+                "data.num_train": num_train,
+                "data.num_validation": num_validation,
+                "data.batch_size": batch_size,
+                "data.eval_batch_size": eval_batch_size,
+            },
+        )
+        at_least(0, "data", noise=noise)
         self.kind, self.noise, self.seed = kind, noise, seed
         self.rows = {"train": num_train, "validation": num_validation}
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size

@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from suexp.data._pictures import Pictures
 from suexp.data.cache import cached
+from suexp.errors import at_least
 
 HEIGHT, WIDTH = 427, 640
 
@@ -52,10 +53,7 @@ class PhotoPatches(Pictures):
         super().__init__(pixels, range, batch_size, eval_batch_size, split_seed)
         if not 1 <= size <= 128:
             raise ValueError(f"data.size must be between 1 and 128, not {size}")
-        if num_train < 1 or num_validation < 1:
-            raise ValueError(
-                f"data.num_train {num_train}, data.num_validation {num_validation}: at least 1 each"
-            )
+        at_least(1, "data", num_train=num_train, num_validation=num_validation)
         self.size, self.colour = size, colour
         self.rows = {"train": num_train, "validation": num_validation}
 

@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from suexp.data.base import Data
+from suexp.errors import at_least
 
 
 class Recall(Data):
@@ -47,18 +48,17 @@ class Recall(Data):
         eval_batch_size: int = 128,
         seed: int = 0,
     ) -> None:
-        counts = {
-            "length": length,
-            "key_dim": key_dim,
-            "num_classes": num_classes,
-            "num_train": num_train,
-            "num_validation": num_validation,
-            "batch_size": batch_size,
-            "eval_batch_size": eval_batch_size,
-        }
-        for name, count in counts.items():
-            if count < 1:
-                raise ValueError(f"data.{name} must be at least 1, not {count}")
+        at_least(
+            1,
+            "data",
+            length=length,
+            key_dim=key_dim,
+            num_classes=num_classes,
+            num_train=num_train,
+            num_validation=num_validation,
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+        )
         if noise < 0:
             raise ValueError(f"data.noise must not be negative, not {noise}")
         self.length, self.key_dim, self.num_classes, self.noise = (

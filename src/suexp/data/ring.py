@@ -4,6 +4,7 @@ import math
 from typing import Any, ClassVar
 
 from suexp.data.base import Data
+from suexp.errors import at_least
 
 
 class Ring(Data):
@@ -42,16 +43,15 @@ class Ring(Data):
         eval_batch_size: int = 500,
         seed: int = 0,
     ) -> None:
-        counts = {
-            "num_modes": num_modes,
-            "num_train": num_train,
-            "num_validation": num_validation,
-            "batch_size": batch_size,
-            "eval_batch_size": eval_batch_size,
-        }
-        for name, count in counts.items():
-            if count < 1:
-                raise ValueError(f"data.{name} must be at least 1, not {count}")
+        at_least(
+            1,
+            "data",
+            num_modes=num_modes,
+            num_train=num_train,
+            num_validation=num_validation,
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+        )
         if not (radius >= 0 and std > 0):
             raise ValueError(f"data.radius {radius} must not be negative, data.std {std} above 0")
         self.num_modes, self.radius, self.std, self.seed = num_modes, radius, std, seed

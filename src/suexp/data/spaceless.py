@@ -57,13 +57,13 @@ class Spaceless(Text):
         max_bytes: int | None = None,
     ) -> None:
         super().__init__(
-            tokenizer,
-            vocab_size,
-            block_size,
-            batch_size,
-            eval_batch_size,
-            val_fraction,
-            max_bytes,
+            tokenizer=tokenizer,
+            vocab_size=vocab_size,
+            block_size=block_size,
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            val_fraction=val_fraction,
+            max_bytes=max_bytes,
         )
         if not 0 < test_fraction < 1 - val_fraction:
             raise ValueError(

@@ -43,7 +43,13 @@ class StdlibCode(Text):
         max_bytes: int | None = None,
     ) -> None:
         super().__init__(
-            tokenizer, vocab_size, block_size, batch_size, eval_batch_size, val_fraction, max_bytes
+            tokenizer=tokenizer,
+            vocab_size=vocab_size,
+            block_size=block_size,
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            val_fraction=val_fraction,
+            max_bytes=max_bytes,
         )
 
     def documents(self, split: str) -> Iterator[Document]:

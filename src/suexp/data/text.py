@@ -12,7 +12,7 @@ from suexp.data.base import Data
 from suexp.data.cache import cached
 from suexp.data.document import Document, capped
 from suexp.data.layout import Layout, layout_of
-from suexp.errors import UserError
+from suexp.errors import UserError, at_least
 
 if TYPE_CHECKING:
     from suexp.data.tokenizer import Tokenizer
@@ -50,6 +50,7 @@ class Text(Data):
 
     def __init__(
         self,
+        *,
         tokenizer: Literal["bpe", "bytes", "wordpiece", "chars"],
         vocab_size: int,
         block_size: int,
@@ -66,14 +67,8 @@ class Text(Data):
             raise ValueError(f"data.vocab_size {vocab_size}: the BPE needs at least 259 tokens")
         if tokenizer == "chars" and vocab_size < 5:
             raise ValueError(f"data.vocab_size {vocab_size}: characters need at least 5 tokens")
-        for name, value in (
-            ("block_size", block_size),
-            ("batch_size", batch_size),
-            ("eval_batch_size", eval_batch_size),
-            ("max_bytes", 1 if max_bytes is None else max_bytes),
-        ):
-            if value < 1:
-                raise ValueError(f"data.{name} must be at least 1, not {value}")
+        at_least(1, "data", block_size=block_size, batch_size=batch_size)
+        at_least(1, "data", eval_batch_size=eval_batch_size, max_bytes=max_bytes)
         if not 0 < val_fraction < 1:
             raise ValueError(f"data.val_fraction must be between 0 and 1, not {val_fraction}")
         self.tokenizer = one_of("tokenizer", tokenizer, ("bpe", "bytes", "wordpiece", "chars"))

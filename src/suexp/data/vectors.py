@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from suexp.data.base import Data
 from suexp.data.cache import cached
-from suexp.errors import UserError
+from suexp.errors import UserError, at_least
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,11 +36,7 @@ class Vectors(Data):
     def __init__(self, whiten: Whitening, batch_size: int, eval_batch_size: int) -> None:
         if whiten not in get_args(Whitening):
             raise ValueError(f"data.whiten {whiten!r} is none of {', '.join(get_args(Whitening))}")
-        if batch_size < 1 or eval_batch_size < 1:
-            raise ValueError(
-                f"data.batch_size {batch_size}, data.eval_batch_size {eval_batch_size}: "
-                "at least 1 each"
-            )
+        at_least(1, "data", batch_size=batch_size, eval_batch_size=eval_batch_size)
         self.whiten = whiten
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
 

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from suexp.component import Component
+from suexp.errors import at_least
 from suexp.normalizer.base import Normalizer
 
 
@@ -110,10 +111,8 @@ class Decoding(Component):
     }
 
     def __init__(self, min_new_tokens: int = 0, min_ends: int = 1) -> None:
-        if min_new_tokens < 0:
-            raise ValueError(f"min_new_tokens must be at least 0, not {min_new_tokens}")
-        if min_ends < 1:
-            raise ValueError(f"min_ends must be at least 1, not {min_ends}")
+        at_least(0, min_new_tokens=min_new_tokens)
+        at_least(1, min_ends=min_ends)
         self.min_new_tokens, self.min_ends = min_new_tokens, min_ends
 
     def __call__(
@@ -154,8 +153,7 @@ class Decoding(Component):
         empty = prompt.shape[1] == 0 or (keep is not None and not bool(keep.any(1).all()))
         if empty:
             raise ValueError("the prompt must hold at least one token")
-        if max_new_tokens < 0:
-            raise ValueError(f"max_new_tokens must be at least 0, not {max_new_tokens}")
+        at_least(0, max_new_tokens=max_new_tokens)
         if max_new_tokens == 0:
             nothing = prompt[:, :0]
             return Generated(

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from suexp.decoding.base import Decoding, Generated, Request, read_prompt, read_token
+from suexp.errors import at_least
 
 
 class Beam(Decoding):
@@ -41,10 +42,8 @@ class Beam(Decoding):
         min_ends: int = 1,
     ) -> None:
         super().__init__(min_new_tokens, min_ends)
-        if num_beams < 1:
-            raise ValueError(f"num_beams must be at least 1, not {num_beams}")
-        if length_penalty < 0:
-            raise ValueError(f"length_penalty must be at least 0, not {length_penalty}")
+        at_least(1, num_beams=num_beams)
+        at_least(0, length_penalty=length_penalty)
         if length_penalty and drop_ended:
             raise ValueError("a length penalty compares ended hypotheses: set drop_ended=false")
         self.num_beams, self.length_penalty = num_beams, length_penalty

@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from suexp.decoding._one_by_one import OneByOne
+from suexp.errors import at_least
 
 
 class Sample(OneByOne):
@@ -36,8 +37,7 @@ class Sample(OneByOne):
         min_ends: int = 1,
     ) -> None:
         super().__init__(min_new_tokens, min_ends)
-        if temperature < 0:
-            raise ValueError(f"temperature must be at least 0, not {temperature}")
+        at_least(0, temperature=temperature)
         if top_k is not None and top_k < 1:
             raise ValueError(f"top_k must be at least 1, not {top_k}")
         if top_p is not None and not 0 < top_p <= 1:

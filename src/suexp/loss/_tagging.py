@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from suexp.component import Component
+from suexp.errors import at_least
 from suexp.loss._chain import Constraints, constraints_of, lengths_of
 
 Reduction = Literal["token", "sequence"]
@@ -40,8 +41,7 @@ class TaggingLoss(nn.Module, Component):
         reduction: Reduction,
     ) -> None:
         super().__init__()
-        if num_labels < 1:
-            raise ValueError(f"num_labels must be at least 1, not {num_labels}")
+        at_least(1, num_labels=num_labels)
         if reduction not in ("token", "sequence"):
             raise ValueError(f"reduction must be token or sequence, not {reduction}")
         self.num_labels, self.reduction = num_labels, reduction

@@ -6,6 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from suexp.component import Component
+from suexp.errors import at_least
 from suexp.normalizer.base import Normalizer, at_least_float32
 from suexp.normalizer.softmax import Softmax
 
@@ -39,8 +40,8 @@ class CrossEntropy(nn.Module, Component):
         >>> logits = torch.zeros(2, 4)  # four classes, equally likely: log 4 nats
         >>> CrossEntropy()(logits, torch.tensor([0, -100]))  # the second does not count
         tensor(1.3863)
-
     """
+
     provides: ClassVar[set[str]] = {"class_scores"}
 
     def __init__(
@@ -53,8 +54,7 @@ class CrossEntropy(nn.Module, Component):
         super().__init__()
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must lie in [0, 1), not {label_smoothing}")
-        if margin < 0:
-            raise ValueError(f"margin must be at least 0, not {margin}")
+        at_least(0, margin=margin)
         self.label_smoothing = label_smoothing
         self.ignore_index = ignore_index
         self.margin = margin

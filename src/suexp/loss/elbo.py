@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from suexp.component import Component
+from suexp.errors import at_least
 from suexp.nn.density import LatentDensity, kl_to_standard_normal
 
 
@@ -39,8 +40,8 @@ class ELBO(nn.Module, Component):
         >>> loss = ELBO(kl="analytic")(model, torch.zeros(3, 4))
         >>> loss.shape, bool(loss.isfinite())
         (torch.Size([]), True)
-
     """
+
     provides: ClassVar[set[str]] = {"evidence_bound"}
     needs: ClassVar[dict[str, str]] = {
         "latent_density": "it bounds the density of a model with latents; use model=vae"
@@ -50,8 +51,7 @@ class ELBO(nn.Module, Component):
         super().__init__()
         if kl not in ("sampled", "analytic"):
             raise ValueError(f"kl must be sampled or analytic, not {kl}")
-        if beta < 0:
-            raise ValueError(f"beta must be at least 0, not {beta}")
+        at_least(0, beta=beta)
         self.kl, self.beta = kl, beta
 
     def forward(self, model: LatentDensity, x: Float[Tensor, "b i"]) -> Float[Tensor, ""]:

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from suexp.component import Component
+from suexp.errors import at_least
 from suexp.nn.density import LatentDensity
 
 
@@ -43,8 +44,8 @@ class IWAE(nn.Module, Component):
         >>> x = torch.zeros(512, 4)
         >>> bool(IWAE(num_samples=50)(model, x) < ELBO()(model, x))  # a tighter bound
         True
-
     """
+
     provides: ClassVar[set[str]] = {"evidence_bound"}
     needs: ClassVar[dict[str, str]] = {
         "latent_density": "it bounds the density of a model with latents; use model=vae"
@@ -52,8 +53,7 @@ class IWAE(nn.Module, Component):
 
     def __init__(self, num_samples: int = 5, estimator: Literal["iwae", "dreg"] = "iwae") -> None:
         super().__init__()
-        if num_samples < 1:
-            raise ValueError(f"num_samples must be at least 1, not {num_samples}")
+        at_least(1, num_samples=num_samples)
         if estimator not in ("iwae", "dreg"):
             raise ValueError(f"estimator must be iwae or dreg, not {estimator}")
         self.num_samples, self.estimator = num_samples, estimator

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from suexp.errors import at_least
 from suexp.method._chunked import (
     Batch,
     Gradients,
@@ -94,15 +95,7 @@ class GradCache(Method):
         check: bool = False,
     ) -> None:
         super().__init__()
-        for name, size in (
-            ("chunk_size", chunk_size),
-            (
-                "forward_chunk_size",
-                chunk_size if forward_chunk_size is None else forward_chunk_size,
-            ),
-        ):
-            if size < 1:
-                raise ValueError(f"{name} must be at least 1, not {size}")
+        at_least(1, chunk_size=chunk_size, forward_chunk_size=forward_chunk_size)
         self.chunk_size = chunk_size
         self.forward_chunk_size = forward_chunk_size or chunk_size
         self.replay_rng, self.allow_batch_norm, self.check = replay_rng, allow_batch_norm, check

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
+from suexp.errors import at_least
 from suexp.method._chunked import Batch, Gradients, add, chunks, late, same_autocast
 from suexp.method.base import Method, Objective
 
@@ -40,8 +41,7 @@ class NaiveAccumulation(Method):
 
     def __init__(self, chunk_size: int = 16) -> None:
         super().__init__()
-        if chunk_size < 1:
-            raise ValueError(f"chunk_size must be at least 1, not {chunk_size}")
+        at_least(1, chunk_size=chunk_size)
         self.chunk_size = chunk_size
 
     def objective(self, task: "Task", batch: Batch, inner: Objective) -> Tensor:

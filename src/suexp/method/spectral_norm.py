@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.parametrizations import spectral_norm
 
+from suexp.errors import at_least
 from suexp.method._critic import critic_of
 from suexp.method.base import Method
 
@@ -47,8 +48,7 @@ class SpectralNorm(Method):
         self, num_iterations: int = 1, eps: float = 1e-12, allow_combined: bool = False
     ) -> None:
         super().__init__()
-        if num_iterations < 1:
-            raise ValueError(f"num_iterations must be at least 1, not {num_iterations}")
+        at_least(1, num_iterations=num_iterations)
         self.num_iterations, self.eps, self.allow_combined = num_iterations, eps, allow_combined
 
     def attach(self, task: "Task") -> None:

@@ -6,6 +6,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from suexp.component import Component
+from suexp.errors import at_least
 from suexp.init.base import Init
 from suexp.nn.clone import clone
 from suexp.nn.feed_forward import FeedForward
@@ -56,11 +57,8 @@ class BagEncoder(nn.Module, Component):
         num_outputs: int = 0,
     ) -> None:
         super().__init__()
-        if min(dim, ffn_multiplier) < 1 or min(num_layers, num_outputs) < 0:
-            raise ValueError(
-                f"dim {dim} and ffn_multiplier {ffn_multiplier} must be at least 1, num_layers "
-                f"{num_layers} and num_outputs {num_outputs} at least 0"
-            )
+        at_least(1, dim=dim, ffn_multiplier=ffn_multiplier)
+        at_least(0, num_layers=num_layers, num_outputs=num_outputs)
         self.embedding = nn.Embedding(vocab_size, dim)
         self.dropout = nn.Dropout(dropout)
         self.norms = nn.ModuleList(

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from suexp.component import Component
+from suexp.errors import at_least
 from suexp.init.base import Init
 
 
@@ -47,8 +48,7 @@ class Bilstm(nn.Module, Component):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if num_layers < 1:
-            raise ValueError(f"num_layers must be at least 1, not {num_layers}")
+        at_least(1, num_layers=num_layers)
         if dim < 2 or dim % 2:
             raise ValueError(f"dim must be even, a half for each direction, not {dim}")
         self.embedding = nn.Embedding(vocab_size, dim)

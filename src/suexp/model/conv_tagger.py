@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from suexp.component import Component
+from suexp.errors import at_least
 from suexp.init.base import Init
 from suexp.nn.clone import clone
 
@@ -52,8 +53,7 @@ class ConvTagger(nn.Module, Component):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if min(dim, num_layers) < 1:
-            raise ValueError(f"dim {dim} and num_layers {num_layers} must be at least 1")
+        at_least(1, dim=dim, num_layers=num_layers)
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd, not {kernel_size}")
         self.embedding = nn.Embedding(vocab_size, dim)

@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from suexp.component import Component
+from suexp.errors import at_least
 from suexp.init.base import Init
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -144,11 +145,8 @@ class GanMLP(nn.Module, Component):
         output: Literal["linear", "tanh"] = "linear",
     ) -> None:
         super().__init__()
-        if min(input_dim, latent_dim, dim) < 1 or num_layers < 0:
-            raise ValueError(
-                f"input_dim {input_dim}, latent_dim {latent_dim} and dim {dim} must be at least 1, "
-                f"num_layers {num_layers} at least 0"
-            )
+        at_least(1, input_dim=input_dim, latent_dim=latent_dim, dim=dim)
+        at_least(0, num_layers=num_layers)
         if activation not in ACTIVATIONS:
             raise ValueError(
                 f"activation must be one of {', '.join(ACTIVATIONS)}, not {activation}"

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from suexp.errors import UserError
+from suexp.errors import UserError, at_least
 from suexp.nn.density import LOG_2_PI, MomentDensity
 
 
@@ -39,8 +39,7 @@ class Gaussian(MomentDensity):
         super().__init__(input_dim, ddof)
         if covariance not in ("full", "diagonal"):
             raise ValueError(f"covariance must be full or diagonal, not {covariance}")
-        if ridge < 0:
-            raise ValueError(f"ridge must be at least 0, not {ridge}")
+        at_least(0, ridge=ridge)
         self.covariance, self.ridge = covariance, ridge
         self.cholesky = self.fixed(input_dim, input_dim)
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from suexp.errors import UserError
+from suexp.errors import UserError, at_least
 from suexp.nn.density import LOG_2_PI, FittedDensity
 
 
@@ -44,12 +44,8 @@ class GMM(FittedDensity):
         super().__init__(input_dim)
         if covariance not in ("full", "diagonal"):
             raise ValueError(f"covariance must be full or diagonal, not {covariance}")
-        if num_components < 1 or max_iter < 1:
-            raise ValueError(
-                f"num_components {num_components}, max_iter {max_iter}: at least 1 each"
-            )
-        if ridge < 0:
-            raise ValueError(f"ridge must be at least 0, not {ridge}")
+        at_least(1, num_components=num_components, max_iter=max_iter)
+        at_least(0, ridge=ridge)
         self.num_components, self.covariance = num_components, covariance
         self.ridge, self.max_iter, self.seed = ridge, max_iter, seed
         self.log_shares = self.fixed(num_components)

@@ -4,6 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from suexp.component import Component
+from suexp.errors import at_least
 
 
 class Linear(nn.Module, Component):
@@ -32,10 +33,7 @@ class Linear(nn.Module, Component):
 
     def __init__(self, input_dim: int, num_outputs: int, bias: bool = True) -> None:
         super().__init__()
-        if min(input_dim, num_outputs) < 1:
-            raise ValueError(
-                f"input_dim {input_dim} and num_outputs {num_outputs} must be at least 1"
-            )
+        at_least(1, input_dim=input_dim, num_outputs=num_outputs)
         self.classifier = nn.Linear(input_dim, num_outputs, bias)
         for parameter in self.parameters():
             nn.init.zeros_(parameter)

@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from suexp.component import Component
+from suexp.errors import at_least
 from suexp.init.base import Init
 from suexp.nn.clone import clone
 
@@ -57,11 +58,8 @@ class MLP(nn.Module, Component):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if min(input_dim, num_outputs, dim) < 1 or num_layers < 0:
-            raise ValueError(
-                f"input_dim {input_dim}, num_outputs {num_outputs} and dim {dim} must be at least "
-                f"1, num_layers {num_layers} at least 0"
-            )
+        at_least(1, input_dim=input_dim, num_outputs=num_outputs, dim=dim)
+        at_least(0, num_layers=num_layers)
         if activation not in ACTIVATIONS:
             raise ValueError(
                 f"activation must be one of {', '.join(ACTIVATIONS)}, not {activation}"

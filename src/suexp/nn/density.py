@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from suexp.component import Component
-from suexp.errors import UserError
+from suexp.errors import UserError, at_least
 
 LOG_2_PI = math.log(2 * math.pi)
 Proposal = Literal["encoder", "prior", "posterior"]
@@ -189,8 +189,7 @@ class FittedDensity(nn.Module, Component):
 
     def __init__(self, input_dim: int) -> None:
         super().__init__()
-        if input_dim < 1:
-            raise ValueError(f"input_dim {input_dim} must be at least 1")
+        at_least(1, input_dim=input_dim)
         self.input_dim = input_dim
 
     def fixed(self, *shape: int) -> nn.Parameter:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from suexp.errors import at_least
 from suexp.nn.linear import FusedLinear, ResidualLinear
 
 Kind = Literal["gelu", "gelu_tanh", "relu", "swiglu"]
@@ -47,8 +48,7 @@ class FeedForward(nn.Module):
         super().__init__()
         if kind not in ACTIVATIONS:
             raise ValueError(f"ffn must be one of {', '.join(ACTIVATIONS)}, not {kind}")
-        if min(dim, hidden) < 1:
-            raise ValueError(f"dim {dim} and hidden {hidden} must be at least 1")
+        at_least(1, dim=dim, hidden=hidden)
         self.gated = kind == "swiglu"
         if self.gated:
             hidden = max(8, 8 * round(hidden / 12))

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from suexp.attention.base import Attention, Carried
+from suexp.errors import at_least
 from suexp.mask.base import Mask
 from suexp.nn.linear import FusedLinear, ResidualLinear
 
@@ -50,11 +51,7 @@ class MultiHeadAttention(nn.Module):
     ) -> None:
         super().__init__()
         key_dim = head_dim if key_dim is None else key_dim
-        if min(dim, num_heads, head_dim, key_dim) < 1:
-            raise ValueError(
-                f"dim {dim}, num_heads {num_heads}, head_dim {head_dim} and key_dim {key_dim} "
-                "must be at least 1"
-            )
+        at_least(1, dim=dim, num_heads=num_heads, head_dim=head_dim, key_dim=key_dim)
         self.num_heads = num_heads
         keys = num_heads * key_dim
         self.qkv = FusedLinear(dim, [keys, keys, num_heads * head_dim], bias)

@@ -3,6 +3,7 @@
 from torch import nn
 
 from suexp.component import Component
+from suexp.errors import at_least
 from suexp.norm._eps import ScalableEps
 
 
@@ -24,6 +25,5 @@ class Layer(ScalableEps, nn.LayerNorm, Component):
     """
 
     def __init__(self, dim: int, eps: float = 1e-5, bias: bool = True) -> None:
-        if dim < 1:
-            raise ValueError(f"dim must be at least 1, not {dim}")
+        at_least(1, dim=dim)
         super().__init__(dim, eps=eps, bias=bias)

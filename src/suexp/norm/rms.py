@@ -4,6 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from suexp.component import Component
+from suexp.errors import at_least
 from suexp.norm._eps import ScalableEps
 
 
@@ -23,8 +24,7 @@ class RMS(ScalableEps, nn.RMSNorm, Component):
     """
 
     def __init__(self, dim: int, eps: float = 1e-6) -> None:
-        if dim < 1:
-            raise ValueError(f"dim must be at least 1, not {dim}")
+        at_least(1, dim=dim)
         super().__init__(dim, eps=eps)
 
     def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:

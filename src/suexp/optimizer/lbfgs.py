@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, get_args
 import torch
 
 from suexp.component import Component
+from suexp.errors import at_least
 from suexp.optimizer.base import check, groups
 
 LineSearch = Literal["strong_wolfe"]
@@ -60,8 +61,8 @@ class LBFGS(torch.optim.LBFGS, Component):
         >>> _ = optimizer.step(loss)
         >>> w.data.round(decimals=3)
         tensor([3., 4.])
-
     """
+
     provides: ClassVar[set[str]] = {"line_search"}
 
     def __init__(
@@ -78,8 +79,7 @@ class LBFGS(torch.optim.LBFGS, Component):
         decay_embeddings: bool = True,
     ) -> None:
         check(lr, weight_decay)
-        if max_iter < 1 or history_size < 1:
-            raise ValueError(f"max_iter={max_iter}, history_size={history_size}: at least 1 each")
+        at_least(1, max_iter=max_iter, history_size=history_size)
         if line_search is not None and line_search not in get_args(LineSearch):
             raise ValueError(f"line_search={line_search}: use strong_wolfe or null")
         super().__init__(

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from suexp.errors import at_least
 from suexp.optimizer.base import (
     MomentumOptimizer,
     blocks,
@@ -68,8 +69,8 @@ class Tiger(MomentumOptimizer):
         >>> Tiger([w], lr=0.1, weight_decay=0.0).step()
         >>> w.data
         tensor([ 0.9500, -1.9500])
-
     """
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -82,8 +83,7 @@ class Tiger(MomentumOptimizer):
         momentum_dtype: str | None = None,
         decay_embeddings: bool = True,
     ) -> None:
-        if grad_accum_steps < 1:
-            raise ValueError(f"grad_accum_steps={grad_accum_steps} must be at least 1")
+        at_least(1, grad_accum_steps=grad_accum_steps)
         if not 0 <= shrink_ratio <= 1:
             raise ValueError(f"shrink_ratio={shrink_ratio} must lie in [0, 1]")
         if not min_rms >= 0:

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from suexp.errors import at_least
 from suexp.position._bounded import Bounded
 from suexp.position._distance import distances
 from suexp.position.base import Position
@@ -25,8 +26,7 @@ class Kerple(Position):
 
     def __init__(self, num_heads: int, tops: tuple[float, float], high: float) -> None:
         super().__init__()
-        if num_heads < 1:
-            raise ValueError(f"num_heads must be at least 1, not {num_heads}")
+        at_least(1, num_heads=num_heads)
         self.r1 = Bounded(tops[0] * torch.rand(num_heads), 0.01)
         self.r2 = Bounded(tops[1] * torch.rand(num_heads), 0.01, high)
 

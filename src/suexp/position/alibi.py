@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from suexp.errors import at_least
 from suexp.position._distance import distances
 from suexp.position.base import Position
 
@@ -42,8 +43,7 @@ class Alibi(Position):
 
     def __init__(self, num_heads: int, slope_repeat: int = 1) -> None:
         super().__init__()
-        if num_heads < 1:
-            raise ValueError(f"num_heads must be at least 1, not {num_heads}")
+        at_least(1, num_heads=num_heads)
         if slope_repeat < 1 or num_heads % slope_repeat:
             raise ValueError(f"slope_repeat {slope_repeat} must divide num_heads {num_heads}")
         self.slope_repeat = slope_repeat

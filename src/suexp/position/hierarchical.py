@@ -5,6 +5,7 @@ import math
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from suexp.errors import at_least
 from suexp.position.base import Position
 
 
@@ -51,12 +52,10 @@ class Hierarchical(Position):
         self, max_length: int, dim: int, base_length: int | None = None, alpha: float = 0.4
     ) -> None:
         super().__init__()
-        if min(max_length, dim) < 1:
-            raise ValueError(f"max_length {max_length} and dim {dim} must be at least 1")
+        at_least(1, max_length=max_length, dim=dim)
         if base_length is None:
             base_length = math.isqrt(max_length - 1) + 1
-        if base_length < 1:
-            raise ValueError(f"base_length must be at least 1, not {base_length}")
+        at_least(1, base_length=base_length)
         if max_length > base_length**2:
             raise ValueError(
                 f"hierarchical positions reach base_length^2 = {base_length**2}; asked for "

@@ -3,6 +3,7 @@
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from suexp.errors import at_least
 from suexp.position.base import Position
 
 
@@ -24,8 +25,7 @@ class Learned(Position):
 
     def __init__(self, max_length: int, dim: int) -> None:
         super().__init__()
-        if min(max_length, dim) < 1:
-            raise ValueError(f"max_length {max_length} and dim {dim} must be at least 1")
+        at_least(1, max_length=max_length, dim=dim)
         self.max_length = max_length
         self.embedding = nn.Embedding(max_length, dim)
 

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from suexp.errors import at_least
 from suexp.position._angles import angles
 from suexp.position.base import Position
 
@@ -33,8 +34,7 @@ class Sandwich(Position):
 
     def __init__(self, num_heads: int, inner_dim: int = 128) -> None:
         super().__init__()
-        if num_heads < 1:
-            raise ValueError(f"num_heads must be at least 1, not {num_heads}")
+        at_least(1, num_heads=num_heads)
         if inner_dim < 2 or inner_dim % 2:
             raise ValueError(f"inner_dim must be even and at least 2, not {inner_dim}")
         self.num_heads = num_heads

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from suexp.errors import at_least
 from suexp.position.base import Position
 
 
@@ -62,8 +63,7 @@ class T5(Position):
         bidirectional: bool = True,
     ) -> None:
         super().__init__()
-        if num_heads < 1:
-            raise ValueError(f"num_heads must be at least 1, not {num_heads}")
+        at_least(1, num_heads=num_heads)
         least = 4 if bidirectional else 2
         if num_buckets < least or num_buckets % least:
             raise ValueError(f"num_buckets must be a multiple of {least}, not {num_buckets}")

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from suexp.data.base import Data
-from suexp.errors import UserError
+from suexp.errors import UserError, at_least
 from suexp.nn.density import LatentDensity
 from suexp.task.base import Task
 
@@ -70,10 +70,7 @@ class DensityTask(Task):
         super().__init__(**parts)
         if not eval_num_samples or min(eval_num_samples) < 1:
             raise ValueError(f"eval_num_samples {list(eval_num_samples)}: at least 1 each")
-        if max_samples_in_memory < 1:
-            raise ValueError(
-                f"max_samples_in_memory must be at least 1, not {max_samples_in_memory}"
-            )
+        at_least(1, max_samples_in_memory=max_samples_in_memory)
         self.proposals = list(dict.fromkeys([proposal, *(["prior"] if compare_prior else [])]))
         self.eval_num_samples = sorted(set(eval_num_samples))
         self.max_samples_in_memory, self.seed = max_samples_in_memory, seed

@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchmetrics.aggregation import CatMetric
 
 from suexp.data.base import Data
-from suexp.errors import UserError
+from suexp.errors import UserError, at_least
 from suexp.method.base import Method, Skip
 from suexp.nn.param_groups import build_optimizer
 from suexp.task._critic import (
@@ -105,11 +105,8 @@ class Adversarial(Task):
         **parts: Any,
     ) -> None:
         super().__init__(**parts)
-        for name, value in (("n_critic", n_critic), ("num_samples", num_samples)):
-            if value < 1:
-                raise ValueError(f"task.{name} must be at least 1, not {value}")
-        if generator_batch is not None and generator_batch < 1:
-            raise ValueError(f"task.generator_batch must be at least 1, not {generator_batch}")
+        at_least(1, "task", n_critic=n_critic, num_samples=num_samples)
+        at_least(1, "task", generator_batch=generator_batch)
         if generator_lr is not None and not generator_lr > 0:
             raise ValueError(f"task.generator_lr must be above 0, not {generator_lr}")
         if ema_decay is not None and not 0 <= ema_decay < 1:

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
+from suexp.errors import at_least
 from suexp.task import _sector as sector
 from suexp.task._proportion import clopper_pearson, wilson
 from suexp.task.estimation import EstimationTask
@@ -295,8 +296,7 @@ def _refuse(
     half_only = all(angle == 180 for angle in angles_deg)
     if formula == "wendel" and not half_only:
         raise ValueError("formula=wendel is about halves; use angles_deg=[180]")
-    if dim < 2:
-        raise ValueError(f"dim must be at least 2, got {dim}")
+    at_least(2, dim=dim)
     if dim > 2 and not half_only:
         raise ValueError(f"in dim={dim} the only sector is the half; use angles_deg=[180]")
     if dim > 2 and sampler != "ball":

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from suexp.errors import at_least
 from suexp.task.estimation import EstimationTask
 
 
@@ -87,8 +88,7 @@ class SoftmaxInformation(EstimationTask):
         for name, values in (lists | {"num_candidates": num_candidates}).items():
             if not values or min(values) <= 0:
                 raise ValueError(f"{name} must be positive numbers, got {list(values)}")
-        if min(tries, chunk) < 1:
-            raise ValueError(f"tries {tries} and chunk {chunk} must be at least 1")
+        at_least(1, tries=tries, chunk=chunk)
         self.sigmas, self.num_keys = list(sigmas), list(num_keys)
         self.taus, self.num_candidates = list(taus), list(num_candidates)
         self.tries, self.chunk = tries, chunk
