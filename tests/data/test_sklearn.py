@@ -99,7 +99,7 @@ def test_directions_without_variance_become_zero():
     ("options", "message"),
     [
         ({"val_fraction": 0.0}, "data.val_fraction must lie between 0 and 1, not 0.0"),
-        ({"batch_size": 0}, "data.batch_size 0"),
+        ({"batch_size": 0}, "data.batch_size must be at least 1, not 0"),
         ({"name": "iris", "columns": [4]}, "different numbers from 0 to 3"),
         ({"name": "iris", "columns": []}, "different numbers from 0 to 3"),
     ],

@@ -83,5 +83,5 @@ def test_its_config_drops_what_it_has_not() -> None:
 
 @pytest.mark.parametrize("choice", ["attention=softmax", "mask=causal", "mask=window"])
 def test_refuses_what_it_has_not(choice: str) -> None:
-    with pytest.raises(UserError, match=f"model=mlp cannot be combined with {choice}: it has no"):
+    with pytest.raises(UserError, match=f"model=mlp cannot be combined with {choice}: it takes no"):
         resolve([*VECTORS, choice])

@@ -86,7 +86,7 @@ def test_dropout_acts_on_the_output() -> None:
 
 
 def test_refuses_empty_sizes() -> None:
-    with pytest.raises(ValueError, match="num_heads 0"):
+    with pytest.raises(ValueError, match="num_heads must be at least 1, not 0"):
         build(num_heads=0)
 
 

@@ -97,8 +97,8 @@ def test_ends_at_a_small_gradient():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"max_iter": 0}, "max_iter=0"),
-        ({"history_size": 0}, "history_size=0"),
+        ({"max_iter": 0}, "max_iter must be at least 1, not 0"),
+        ({"history_size": 0}, "history_size must be at least 1, not 0"),
     ],
 )
 def test_refuses(changes, message):
