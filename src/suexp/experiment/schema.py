@@ -214,7 +214,8 @@ def _mistake(error: ErrorDetails) -> Mistake:
     place = ".".join(map(str, keys))
     kind = error["type"]
     if kind == "extra_forbidden":
-        part: type[BaseModel] = {"post": Post, "tune": Tune}.get(str(keys[-2]), Scale)
+        parts: dict[str, type[BaseModel]] = {"post": Post, "tune": Tune}
+        part = parts.get(str(keys[-2]), Scale)
         return Mistake(keys, f"{place}: no such key{near(str(keys[-1]), part.model_fields)}")
     if kind == "missing":
         return Mistake(keys, f"{place}: is missing")
