@@ -42,6 +42,9 @@ def test_builds_once() -> None:
         lambda folder: (folder / MANIFEST).unlink(),
         lambda folder: (folder / MANIFEST).write_text("{"),
         lambda folder: (folder / MANIFEST).write_text("[]"),
+        lambda folder: (folder / MANIFEST).write_text("{}"),
+        lambda folder: [(folder / "data.bin").unlink(), (folder / MANIFEST).write_text("{}")],
+        lambda folder: (folder / "more.bin").write_bytes(b"0"),
     ],
 )
 def test_rebuilds_what_is_damaged(damage: object) -> None:

@@ -2,18 +2,15 @@
 
 import json
 import shutil
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock
 
-from suexp.contents import cache_dir
+from suexp.contents import cache_dir, content_hash
 from suexp.errors import UNWRITABLE, Unwritable
 
 MANIFEST = "manifest.json"
-# Files beyond this size are checked by their size alone: reading them would cost seconds.
-CHECKED_BYTES = 64 * 2**20
 
 
 def cached(name: str, build: Callable[[Path], None]) -> Path:
@@ -54,8 +51,7 @@ def _fill(folder: Path, build: Callable[[Path], None]) -> None:
     temporary.mkdir()
     try:
         build(temporary)
-        manifest = {path.name: _facts(path) for path in sorted(temporary.iterdir())}
-        (temporary / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+        (temporary / MANIFEST).write_text(_manifest(temporary), encoding="utf-8")
         temporary.replace(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -63,12 +59,13 @@ def _fill(folder: Path, build: Callable[[Path], None]) -> None:
 
 def _whole(folder: Path) -> bool:
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return all(_facts(folder / name) == facts for name, facts in manifest.items())
-    except (OSError, ValueError, AttributeError):
+        said = (folder / MANIFEST).read_text(encoding="utf-8")
+        return said != "{}" and said == _manifest(folder)
+    except OSError:
         return False
 
 
-def _facts(path: Path) -> list[int]:
-    size = path.stat().st_size
-    return [size, zlib.crc32(path.read_bytes()) if size <= CHECKED_BYTES else 0]
+def _manifest(folder: Path) -> str:
+    """Return what is in a folder: each file's name and hash, which is taken once for each file."""
+    files = sorted(path for path in folder.iterdir() if path.name != MANIFEST)
+    return json.dumps({path.name: content_hash(path) for path in files})

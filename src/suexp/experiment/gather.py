@@ -1,5 +1,6 @@
 """Gather an experiment's runs from the store into one results object."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ def collect(plan: Plan, folder: Path) -> dict[str, Any]:
     assert header is not None
     early = _early(header.get("claims") or {})
     runs = [_entry(planned, early) for planned in plan.runs()]
-    first = next((s for s in (p.run.summary() for p in plan.runs()) if s), None)
+    summaries = [found for planned in plan.runs() if (found := planned.run.summary())]
+    first = next(iter(summaries), None)
     results: dict[str, Any] = {
         "schema": 1,
         "experiment": plan.slug,
@@ -32,6 +34,7 @@ def collect(plan: Plan, folder: Path) -> dict[str, Any]:
         "dirty": first and first.dirty,
         "versions": first and first.versions,
         "machine": {**first.machine, "threads": first.threads} if first else {"threads": None},
+        "mixed": mixed(summaries),
         "arms": header["arms"],
         "seeds": list(plan.seeds),
         "tuning": _tuning(plan),
@@ -40,6 +43,16 @@ def collect(plan: Plan, folder: Path) -> dict[str, Any]:
     }
     results["figures"] = draw(header.get("figures") or {}, results, Path(plan.out) / "runs", folder)
     return results
+
+
+def mixed(summaries: Sequence[Summary]) -> dict[str, list[str]]:
+    """Return in what the runs differ that may change last bits: versions, threads, processors."""
+    found: dict[str, dict[str, None]] = {}
+    for summary in summaries:
+        facts = {**summary.versions, "threads": summary.threads, "cpu": summary.machine.get("cpu")}
+        for name, value in facts.items():
+            found.setdefault(name, {})[str(value)] = None
+    return {name: [*values] for name, values in found.items() if len(values) > 1}
 
 
 def _early(claims: dict[str, dict[str, Any]]) -> list[str]:

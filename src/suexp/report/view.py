@@ -95,6 +95,7 @@ class View:
     created: str
     commit: str | None
     dirty: bool
+    mixed: list[str]
     seeds: list[str]
     facts: list[tuple[str, str]]
     counts: dict[str, int]
@@ -136,6 +137,9 @@ def view(results: Mapping[str, Any]) -> View:
         command=str(results.get("command") or f"suexp experiment={results['experiment']}"),
         created=_date(str(results.get("created") or "")),
         commit=results.get("commit"),
+        mixed=[
+            f"{name} {', '.join(values)}" for name, values in (results.get("mixed") or {}).items()
+        ],
         dirty=bool(results.get("dirty")) or any(run.get("dirty") for run in runs),
         seeds=[str(seed) for seed in results.get("seeds") or []],
         facts=_facts(results),
