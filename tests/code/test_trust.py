@@ -145,10 +145,10 @@ def test_only_the_user_s_own_word_allows(mine: Path) -> None:
 
 
 def test_arms_do_not_allow(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from suexp.config.compose import _loader
+    from suexp.config.hydra_internals import loader
 
     with (
-        _loader(str(mine)),
+        loader(str(mine)),
         pytest.raises(UserError, match=r"experiment=armed: allow_targets=my_parts does not count"),
     ):
         plan(["experiment=armed"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from suexp.config.catalogue import EXPERIMENT_KEYS, Catalogue
-from suexp.config.compose import _loader
+from suexp.config.hydra_internals import loader
 from suexp.errors import UserError
 from suexp.experiment.plan import plan
 from suexp.experiment.schema import Form, check
@@ -273,7 +273,7 @@ def test_a_circle_is_told_where_it_closes(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"other\.yaml, line 2: .* broken -> other -> broken"):
         check(Catalogue(tmp_path).option("experiment", "broken"))
     with (
-        _loader(str(tmp_path)),
+        loader(str(tmp_path)),
         pytest.raises(UserError, match=r"other\.yaml, line 2: .* broken -> other -> broken"),
     ):
         plan(["experiment=broken"])
@@ -287,7 +287,7 @@ def test_the_file_itself_is_right(tmp_path: Path) -> None:
 def test_composing_in_python_says_the_same(tmp_path: Path) -> None:
     write(tmp_path, FILE.replace("claims:", "clams:"))
     with (
-        _loader(str(tmp_path)),
+        loader(str(tmp_path)),
         pytest.raises(UserError, match=r"broken\.yaml, line 10: clams: no such key"),
     ):
         plan(["experiment=broken"])
@@ -300,7 +300,7 @@ def test_what_the_user_types_is_checked(tmp_path: Path) -> None:
         ("only=[onne]", "experiment=broken: only: there is no arm 'onne'; did you mean one?"),
         ("tune.seed=4294967296", "tune.seed: must be less than 4294967296"),
     ):
-        with _loader(str(tmp_path)), pytest.raises(UserError) as raised:
+        with loader(str(tmp_path)), pytest.raises(UserError) as raised:
             plan(["experiment=broken", typed])
         assert words in str(raised.value)
 
@@ -319,7 +319,7 @@ def test_an_experiment_may_start_from_another(tmp_path: Path) -> None:
     child = path.with_name("other.yaml")
     child.write_text("# @package _global_\ndefaults: [broken, _self_]\narms: {three: two}\n")
     check(Catalogue(tmp_path).option("experiment", "other"))
-    with _loader(str(tmp_path)):
+    with loader(str(tmp_path)):
         (item,) = plan(["experiment=other"])
     assert item.header is not None
     assert item.header["arms"]["three"] == ["optimizer=lion"]
@@ -333,7 +333,7 @@ def test_the_readme_s_example_is_right(tmp_path: Path) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```yaml\n(# @package _global_\n.*?)```", readme, re.S)
     write(tmp_path, example)
-    with _loader(str(tmp_path)):
+    with loader(str(tmp_path)):
         (item,) = plan(["experiment=broken"])
     assert item.header is not None
     assert list(item.header["arms"]) == ["adamw", "lion", "lion_small", "lion_after"]

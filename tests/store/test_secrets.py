@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from hydra_plugins.suexp_launcher.local_launcher import LocalLauncher
-from suexp.config.compose import _loader, resolve
+from suexp.config.compose import resolve
+from suexp.config.hydra_internals import loader
 from suexp.errors import UserError
 from suexp.experiment.conduct import conduct
 from suexp.redaction import redacted, secret_in
@@ -68,7 +69,7 @@ def test_an_experiment_keeps_no_key(
     steps = ["trainer.max_steps=2", "trainer.val_check_interval=2", "trainer.log_every_n_steps=1"]
     command = [*TINY, *steps, f"out={out}", "logger=[csv,tensorboard,wandb]"]
     monkeypatch.chdir(tmp_path)
-    with _loader(conf):
+    with loader(conf):
         left = conduct(
             ["experiment=leaky", *command, "allow_targets=my_leak"], LocalLauncher(jobs=0)
         )

@@ -3,17 +3,16 @@
 import os
 import sys
 from collections.abc import Sequence
-from unittest.mock import patch
 
 import hydra
-import hydra._internal.hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from suexp.config.explain import explain
-from suexp.config.hydra_node import GuardedLoader
+from suexp.config.hydra_internals import watched
+from suexp.config.hydra_node import check_hydra
 from suexp.errors import UserError
 from suexp.folders import conf_dir
 
@@ -53,7 +52,7 @@ def hydra_main(argv: Sequence[str]) -> None:
         job
     )
     try:
-        with patch.object(hydra._internal.hydra, "ConfigLoaderImpl", GuardedLoader):
+        with watched(check_hydra):
             application()
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error, conf_dir(), argv)) from error

@@ -35,10 +35,11 @@ def run(argv: Sequence[str]) -> int:
     if unused:
         raise UserError(f"check {min(unused)}: only -m and --config-dir mean something here")
     command_line.precheck(line, Catalogue(line.config_dir))
-    from suexp.config.compose import _loader, resolve
+    from suexp.config.compose import resolve
+    from suexp.config.hydra_internals import loader
     from suexp.experiment.plan import plan
 
-    with _loader(line.config_dir):  # one start of Hydra for all runs
+    with loader(line.config_dir):  # one start of Hydra for all runs
         plans = plan(line.overrides)
         look_around([resolve(run.overrides).config for item in plans for run in item.runs()])
         for item in plans:

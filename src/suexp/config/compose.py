@@ -7,25 +7,19 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from hydra import initialize_config_dir
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers.oc import env
 
 from suexp.code.trust import allowed
+from suexp.config import hydra_internals
 from suexp.config.catalogue import EXPERIMENT_KEYS
 from suexp.config.check import check, check_combination
 from suexp.config.explain import explain
 from suexp.config.overrides import ALLOWS, key_of, parent_overrides, refuse_allowing
-from suexp.config.remembered import Remembered
 from suexp.errors import UserError
 from suexp.folders import conf_dir
 
@@ -56,23 +50,6 @@ def _environment(*words: Any, _root_: Any, _node_: Any) -> Any:
 OmegaConf.register_new_resolver("oc.env", _environment, replace=True)
 
 
-@contextmanager
-def _loader(config_dir: str | None) -> Iterator[Any]:
-    """Give Hydra's config loader: the running application's, or one of our own."""
-    if GlobalHydra.instance().is_initialized():
-        yield GlobalHydra.instance().config_loader()
-        return
-    with initialize_config_dir(str(conf_dir()), job_name="suexp", version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
-        if config_dir:
-            path = f"file://{Path(config_dir).absolute()}"
-            # Hydra wants its schemas to stay last, and has read the search path already.
-            search_path = loader.get_search_path()
-            search_path.prepend(provider="command-line", path=path, anchor="schema")
-            loader.repository.initialize_sources(search_path)  # type: ignore[attr-defined]
-        yield loader
-
-
 def compose(overrides: Sequence[str] = (), config_dir: str | None = None) -> DictConfig:
     """Return the composed config, its interpolations live, as `suexp OVERRIDES` would use it.
 
@@ -93,17 +70,9 @@ def _compose(
     overrides: tuple[str, ...], config_dir: str | None = None, without: tuple[str, ...] = ()
 ) -> DictConfig:
     """Return the composed config; files of experiments lose the keys ``without``."""
-    with _told(overrides), _loader(config_dir) as loader:
-        own = loader.repository
-        bare = not any(key_of(item).startswith("hydra") for item in overrides)
-        loader.repository = Remembered(own, without, bare)
-        try:
-            # The experiment sweeper composes one run at a time, so the mode is always RUN here.
-            config: DictConfig = loader.load_configuration(
-                config_name="config", overrides=list(overrides), run_mode=RunMode.RUN
-            )
-        finally:
-            loader.repository = own
+    bare = not any(key_of(item).startswith("hydra") for item in overrides)
+    with _told(overrides):
+        config = hydra_internals.load(overrides, config_dir, without, bare)
     if config.get("allow_targets") and not any(map(ALLOWS.match, overrides)):
         raise UserError(
             f"allow_targets={config.allow_targets} stands in a file, where it does not count; "
@@ -158,8 +127,7 @@ def _composed(
     cfg, choices = _chosen(tuple(item for item in overrides if item not in values), config_dir)
     cfg = pickle.loads(pickle.dumps(cfg))  # faster than a deep copy
     with _told(overrides):
-        parsed = OverridesParser.create().parse_overrides(values)
-        ConfigLoaderImpl._apply_overrides_to_config(parsed, cfg)
+        hydra_internals.apply(values, cfg)
     return cfg, choices, cfg.seed
 
 

@@ -6,7 +6,6 @@ A run's own nodes are checked by `suexp.code.trust`; these are built before ther
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -18,23 +17,6 @@ from suexp.errors import UserError
 _PLUGINS = ("hydra_plugins", "hydra._internal.core_plugins", "logging.StreamHandler")
 _BUILT = ("launcher", "sweeper", "callbacks", "hydra_logging", "job_logging")
 _NAMES = ("_target_", "()", "class")  # of instantiate, and of logging.config.dictConfig
-
-
-class GuardedLoader(ConfigLoaderImpl):
-    """Hydra's loader; it refuses a config whose ``hydra`` node names foreign code."""
-
-    def load_configuration(
-        self, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any
-    ) -> DictConfig:
-        """Compose, and check what Hydra is about to build.
-
-        Raises:
-            UserError: the key and the class, and how to allow it.
-        """
-        config = super().load_configuration(config_name, overrides, *args, **kwargs)
-        if not getattr(self.repository, "bare", False):  # a run's config: Hydra builds nothing
-            check_hydra(config, overrides)
-        return config
 
 
 def check_hydra(config: DictConfig, overrides: Sequence[str]) -> None:

@@ -5,19 +5,19 @@ import itertools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from suexp.config.catalogue import EXPERIMENT_KEYS
+from suexp.config import hydra_internals
+from suexp.config.catalogue import EXPERIMENT_KEYS, Catalogue, Option
 from suexp.config.compose import _compose, resolve
 from suexp.config.explain import explain
 from suexp.config.overrides import key_of, refuse_allowing
 from suexp.errors import UserError
-from suexp.experiment.schema import read
+from suexp.experiment.schema import check, read
 from suexp.folders import conf_dir
 from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
@@ -133,9 +133,9 @@ def plan(arguments: Sequence[str]) -> list[Plan]:
         UserError: an override that an arm fixes, an unknown arm, a bad claim, a bad config.
     """
     try:
-        parsed = OverridesParser.create().parse_overrides(list(arguments))
+        parsed = hydra_internals.parse(arguments)
         fixed = [item for item in parsed if item.get_key_element() != "seed"]
-        batches = BasicSweeper.split_arguments(fixed, max_batch_size=None)[0]
+        batches = hydra_internals.combinations(fixed)
         seeds = [
             int(value)
             for item in parsed
@@ -156,6 +156,9 @@ def plan(arguments: Sequence[str]) -> list[Plan]:
 
 
 def _plan(overrides: tuple[str, ...], seeds: tuple[int, ...]) -> Plan:
+    for item in overrides:
+        if key_of(item) == "experiment":
+            _check_file(item.partition("=")[2], tuple(hydra_internals.folders()))
     cfg = _compose(overrides)
     slug = cfg.hydra.runtime.choices.get("experiment")
     typed = [item for item in overrides if key_of(item) != "experiment"]
@@ -172,6 +175,20 @@ def _plan(overrides: tuple[str, ...], seeds: tuple[int, ...]) -> Plan:
     header = _header(slug, cfg, cfg.scale.name)
     _refuse_fixed(user, header)
     return Plan(user=user, header=header, seeds=seeds or tuple(header["seeds"]), **common)
+
+
+def _check_file(slug: str, folders: tuple[Path, ...]) -> None:
+    """Refuse an experiment's file that is wrong, before Hydra reads it."""
+    base = next(folder for folder in folders if (folder / "config.yaml").is_file())
+    catalogue = Catalogue(next((folder for folder in folders if folder != base), None), base)
+    path = catalogue.groups.get("experiment", {}).get(slug)
+    if path is not None:  # else Hydra says that there is none
+        _checked(catalogue.option("experiment", slug), path.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _checked(option: Option, _: int) -> None:
+    check(option)
 
 
 def _header(slug: str, cfg: Any, scale: str) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import (
     ChoiceSweep,
     IntervalSweep,
@@ -19,6 +18,7 @@ from hydra.core.override_parser.types import (
 )
 from hydra.errors import HydraException
 
+from suexp.config import hydra_internals
 from suexp.config.compose import compose, resolve
 from suexp.config.explain import explain
 from suexp.config.overrides import key_of
@@ -166,7 +166,7 @@ def parse(arguments: Sequence[str], loader: Any = None) -> Search:
         UserError: what cannot be read, or means nothing as a search space.
     """
     try:
-        parsed = OverridesParser.create(loader).parse_overrides(list(arguments))
+        parsed = hydra_internals.parse(arguments, loader)
         fixed, space = [], {}
         for item in parsed:
             key = item.get_key_element()
