@@ -132,7 +132,7 @@ def test_other_types_of_numbers(tmp_path: Path) -> None:
     ("change", "line"),
     [
         ({"val_fraction": 0.0}, r"data.val_fraction must lie in \(0, 1\), not 0.0"),
-        ({"batch_size": 0}, "data.batch_size 0"),
+        ({"batch_size": 0}, "data.batch_size must be at least 1, not 0"),
         ({"labels": "l", "test_images": "t"}, "data.test_labels is missing"),
     ],
 )
