@@ -6,7 +6,7 @@ from typing import Any
 from suexp.cli import argv as command_line
 from suexp.cli.terminal import counted, show_rows, show_text
 from suexp.code.local_files import local_files
-from suexp.code.trust import within
+from suexp.code.trust import check_classes, within
 from suexp.config.catalogue import Catalogue
 from suexp.errors import UserError
 
@@ -84,10 +84,8 @@ def _nodes(node: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _import(key: str, target: str, allow: Sequence[str]) -> None:
-    from suexp.code.instantiate import _check_homes
-
     try:
-        _check_homes({key: {"_target_": target}}, allow)
+        check_classes({"_target_": target}, allow, key)
     except UserError:
         raise
     except Exception as error:  # whatever a stranger's module does when it is imported

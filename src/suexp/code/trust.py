@@ -6,6 +6,7 @@ Classes of suexp's groups may be named by everyone; others only by the user's ow
 
 import ast
 import functools
+import pkgutil
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
@@ -38,6 +39,25 @@ def check_targets(node: Any, allow: Collection[str], path: str = "") -> None:
                 f"{where}: {target} is no component of suexp's; if you trust its code, say so "
                 f"yourself: allow_targets=[{module}]"
             )
+
+
+def check_classes(node: Any, allow: Collection[str], path: str = "") -> None:
+    """Refuse what `check_targets` does, and what an allowed package has only imported.
+
+    ``my_package.os.system`` is none of my_package's. The packages that are allowed are imported.
+
+    Raises:
+        UserError: the key, the class, and why it cannot be used.
+    """
+    check_targets(node, allow, path)
+    for where, target in targets(node, path):
+        if within(target, allow) and target not in allow:
+            try:
+                home = getattr(pkgutil.resolve_name(target), "__module__", None)
+            except (ImportError, AttributeError, ValueError) as error:
+                raise UserError(f"{where}: {target} cannot be imported: {error}") from error
+            if not within(str(home), allow):
+                raise UserError(f"{where}: {target} is {home}'s, which allow_targets does not name")
 
 
 def targets(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:

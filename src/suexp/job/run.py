@@ -61,8 +61,7 @@ def execute(
     check_targets(spec.config, spec.allow)
     run = Run(spec)
     if not _leads():  # a helper of the process that holds the run
-        parent = trained(Run(spec.parent)) if spec.parent else None
-        return _run(run, parent, run.threads(), lambda _: None, bar)
+        return _run(run, run.threads(), lambda _: None, bar)
     with run.lock(note):
         if not spec.rerun and _complete(run, weights, note):
             note(f"run {run.id} is finished already: {run.folder} (rerun=true runs it again)")
@@ -71,16 +70,14 @@ def execute(
             return summary
         if spec.rerun:
             run.clear()
-        parent = None
         if spec.parent:
             summary = execute(spec.parent, note, bar, weights=True)
             if not summary.finished:
                 raise UserError(f"the parent run {summary.id} failed: {summary.error}")
-            parent = trained(Run(spec.parent))
         run.forget_end()
         threads = run.threads() or spec.config["threads"] or torch.get_num_threads()
         run.start(threads)
-        return _run(run, parent, threads, note, bar)
+        return _run(run, threads, note, bar)
 
 
 def _leads() -> bool:
@@ -117,11 +114,10 @@ def _last_good(run: Run, note: Note) -> Path | None:
     return None
 
 
-def _run(
-    run: Run, parent: Task | None, threads: int | None, note: Note, bar: Bar | None
-) -> Summary:
+def _run(run: Run, threads: int | None, note: Note, bar: Bar | None) -> Summary:
     """Train, or estimate, and write the summary; the lock is held."""
     prepare()
+    parent = trained(Run(run.spec.parent)) if run.spec.parent else None
     config = run.config
     began, started = time.perf_counter(), datetime.now(UTC)
     threads_before = torch.get_num_threads()
