@@ -106,7 +106,9 @@ def test_sigterm_in_the_last_evaluation_stops_it(
         patch.setattr(Recorder, "on_validation_start", stop)
         with pytest.raises(Interrupted):
             execute(config)
-    assert (run.summary() or {})["status"] == "interrupted"
+    summary = run.summary()
+    assert summary is not None
+    assert summary.status == "interrupted"
     assert execute(config).status == "finished"
     whole = spec_of(tiny(tmp_path / "whole", *extra))
     execute(whole)
