@@ -9,10 +9,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-com
 COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint type docs bench smoke experiments build clean
+.PHONY: help run test test-fast lint type docs bench smoke experiments build clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/run.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -31,6 +31,9 @@ run: $(VENV)/run.stamp ## set up, and train the main job: a Performer language m
 
 test: $(VENV)/test.stamp ## set up, and run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+test-fast: $(VENV)/test.stamp ## the tests of less than a second each, for while you work
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup
 
 lint: $(VENV)/test.stamp ## formatting and lint
 	$(BIN)/ruff format --check .

@@ -55,6 +55,7 @@ def test_state_is_that_of_the_recurrent_network() -> None:
     assert state.sums.shape == (1, 2, 3, 5)  # whatever the length
 
 
+@pytest.mark.slow
 def test_gradient_and_its_gradient() -> None:
     attention = Linear(chunk_size=3)
     q, k, v = (torch.randn(1, 2, 7, 3, dtype=torch.float64, requires_grad=True) for _ in range(3))

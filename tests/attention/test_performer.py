@@ -271,6 +271,7 @@ def test_order_of_keys_does_not_matter() -> None:
 # Derivatives and precision.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_gradient_and_its_gradient(kernel: str) -> None:
     attention = Performer(4, 5, kernel, chunk_size=3).eval().double()

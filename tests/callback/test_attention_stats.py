@@ -168,6 +168,7 @@ def test_a_run_of_no_steps_is_measured(tmp_path: Path) -> None:
     assert metrics["val/attention_keys"] == pytest.approx(keys, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_an_encoder_and_a_decoder(tmp_path: Path) -> None:
     choice = ("task=seq2seq", "model=encoder_decoder", "mask=causal", "data.block_size=160")
     small = (

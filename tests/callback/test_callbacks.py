@@ -37,6 +37,7 @@ def test_adamw_moves_less(tmp_path: Path) -> None:
     assert 0.05 < metrics["train/update_rms"] < 1.1
 
 
+@pytest.mark.slow
 def test_weight_noise_raises_the_loss_and_leaves_the_weights(tmp_path: Path) -> None:
     noise = "callback=weight_noise"
     small, with_noise = run(tmp_path, noise, "callbacks.weight_noise.scale=0.01")

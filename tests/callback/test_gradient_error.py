@@ -80,6 +80,7 @@ def test_measuring_changes_nothing(tmp_path: Path) -> None:
         assert measured[name] == summary.metrics[name]
 
 
+@pytest.mark.slow
 def test_cost_of_each_method(tmp_path: Path) -> None:
     big = ("data.batch_size=128", "loss.similarity=dot", "model.num_layers=4")
     direct, _ = run(tmp_path, *big)

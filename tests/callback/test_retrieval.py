@@ -26,6 +26,7 @@ def run(tmp_path: Path, *overrides: str) -> tuple[dict[str, Any], dict[str, Any]
     return execute(config), config
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["transformer", "tta"])
 def test_ranks_are_those_of_the_trained_states(tmp_path: Path, model: str) -> None:
     task_of = {"transformer": (), "tta": ("task=autoencode_lm",)}
@@ -57,6 +58,7 @@ def test_ranks_are_those_of_the_trained_states(tmp_path: Path, model: str) -> No
     assert bare.metrics["val/loss"] == metrics["val/loss"]
 
 
+@pytest.mark.slow
 def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="pairs=1: at least 2"):
         Retrieval(PyDoc(), pairs=1)

@@ -41,6 +41,7 @@ def test_unequal_shares_part(tmp_path: Path) -> None:
     assert history[0]["val/untied_distance"] < 1e-6
 
 
+@pytest.mark.slow
 def test_looking_changes_nothing(tmp_path: Path) -> None:
     metrics, _ = run(tmp_path)
     config = spec_of(tiny(tmp_path, *ENLARGE, 'parent=["model.dim=16"]'))

@@ -123,6 +123,7 @@ SCALES = [(name, "paper") for name in options("experiment")] + [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("experiment", "scale"), SCALES)
 def test_every_experiment_composes_at_every_scale(experiment: str, scale: str) -> None:
     (item,) = plan([f"experiment={experiment}", f"scale={scale}"])

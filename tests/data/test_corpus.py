@@ -88,6 +88,7 @@ def test_no_source_is_one_line(library: Path) -> None:
         corpus.sources()
 
 
+@pytest.mark.slow
 def test_running_library() -> None:
     names = list(corpus.sources())
     assert names == sorted(names)

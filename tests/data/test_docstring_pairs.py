@@ -26,6 +26,7 @@ def test_pairs_are_unique_and_split_by_their_content() -> None:
         assert len(pairs) == pytest.approx(2838, rel=0.02)
 
 
+@pytest.mark.slow
 def test_batches_hold_both_texts() -> None:
     data = DocstringPairs(block_size=16)
     rows = data.splits()["validation"]

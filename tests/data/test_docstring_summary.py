@@ -20,6 +20,7 @@ def test_pairs_are_real_and_apart(data: DocstringSummary) -> None:
     assert doc is None or doc.text.startswith("shlex shlex.push_token\n")
 
 
+@pytest.mark.slow
 def test_the_language_models_text_holds_nothing_of_the_validation_pairs(
     data: DocstringSummary,
 ) -> None:
@@ -32,6 +33,7 @@ def test_the_language_models_text_holds_nothing_of_the_validation_pairs(
     assert not any(summary in words for summary in held_out)
 
 
+@pytest.mark.slow
 def test_both_kinds_share_the_tokenizer(data: DocstringSummary) -> None:
     other = DocstringSummary(kind="lm", block_size=64)
     assert data.fingerprint() != other.fingerprint()
@@ -39,6 +41,7 @@ def test_both_kinds_share_the_tokenizer(data: DocstringSummary) -> None:
     assert data.sizes == other.sizes == {"vocab_size": 2048}
 
 
+@pytest.mark.slow
 def test_a_batch_reads_back(data: DocstringSummary) -> None:
     rows = data.splits()["validation"].__getitems__(list(range(20)))
     batch = data.collate(rows)

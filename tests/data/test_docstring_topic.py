@@ -13,6 +13,7 @@ def data() -> DocstringTopic:
     return DocstringTopic()
 
 
+@pytest.mark.slow
 def test_nine_balanced_classes(data: DocstringTopic) -> None:
     assert data.label_names == sorted(AREAS)
     assert data.sizes == {"vocab_size": 2048, "num_classes": 9}

@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ def test_share_is_uniform_and_fixed() -> None:
     assert 0 <= shares[0] < shares[-1] < 1
 
 
+@pytest.mark.slow
 @given(st.sets(st.text(), max_size=50), st.floats(0.01, 0.99))
 def test_splits_are_disjoint_and_complete(texts: set[str], fraction: float) -> None:
     docs = documents(*sorted(texts))

@@ -146,6 +146,7 @@ def test_missing_files(in_tmp: Path) -> None:
                 ask(Files(**settings))
 
 
+@pytest.mark.slow
 def test_iflytek(shared_data: Path) -> None:
     folder = shared_data / "iflytek"
     data = Files(
@@ -178,6 +179,7 @@ def test_csl(shared_data: Path) -> None:
     assert 0 <= size - data.facts["splits"]["validation"]["bytes"] < 128
 
 
+@pytest.mark.slow
 def test_tinyshakespeare(shared_data: Path) -> None:
     path = shared_data / "tinyshakespeare" / "input.txt"
     data = Files(train=str(path), vocab_size=1024)
@@ -190,6 +192,7 @@ def test_tinyshakespeare(shared_data: Path) -> None:
     assert facts["validation"]["bytes"] / total == pytest.approx(0.1, abs=0.02)
 
 
+@pytest.mark.slow
 def test_oppo_xiaobu(shared_data: Path) -> None:
     path = str(shared_data / "oppo_xiaobu" / "dev.txt")
     settings: dict[str, Any] = {"format": "tsv", "header": False, "kind": "classification"}

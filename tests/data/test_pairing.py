@@ -82,6 +82,7 @@ def test_an_empty_text_keeps_one_token(in_tmp: Path) -> None:
     assert found["keep_b"].tolist() == [[True]]
 
 
+@pytest.mark.slow
 def test_real_pairs(shared_data: Path) -> None:
     folder = shared_data / "oppo_xiaobu"
     settings = {"format": "tsv", "header": False}

@@ -20,6 +20,7 @@ def batch(data: PyDoc, split: str, keys: list[int]) -> Tensor:
     return data.collate(data.splits()[split].__getitems__(keys))["tokens"]
 
 
+@pytest.mark.slow
 def test_real_english(pydoc: PyDoc) -> None:
     text = " ".join(doc.text for doc in pydoc.documents("train"))
     assert text.count(" the ") > 5000
@@ -39,6 +40,7 @@ def test_split_by_document(pydoc: PyDoc) -> None:
     assert size["validation"] / sum(size.values()) == pytest.approx(0.1, abs=0.03)
 
 
+@pytest.mark.slow
 def test_the_validation_split_does_not_depend_on_the_tokenizer(pydoc: PyDoc) -> None:
     plain = PyDoc(tokenizer="bytes")
     sizes = [data.facts["splits"]["validation"]["bytes"] for data in (pydoc, plain)]

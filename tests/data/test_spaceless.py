@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from suexp.data.spaceless import Spaceless
@@ -15,6 +16,7 @@ def test_splits_share_no_clause() -> None:
     assert all(text.replace(" ", "").isalpha() and text.islower() for text in everything)
 
 
+@pytest.mark.slow
 def test_rows_are_letters_and_where_the_spaces_were() -> None:
     data = Spaceless()
     assert data.label_names == ["B", "E", "I", "S"]

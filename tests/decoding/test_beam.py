@@ -59,6 +59,7 @@ def every(model, prompt: Tensor, longest: int) -> dict[tuple[int, ...], float]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0])
 def test_a_wide_beam_finds_the_best_of_all(length_penalty: float) -> None:
     model, prompt = build(vocab_size=4, init_gain=0.7).eval(), prompts(3, 4, 4)

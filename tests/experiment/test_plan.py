@@ -98,6 +98,7 @@ def test_the_user_wins_over_the_scale() -> None:
     assert item.command == "suexp experiment=lion scale=smoke model.dim=48 seed=5,7"
 
 
+@pytest.mark.slow
 def test_sweeps_of_the_user_multiply_experiments() -> None:
     plans = plan(["experiment=lion,points_in_sector", "scale=smoke"])
     assert [item.slug for item in plans] == ["lion", "points_in_sector"]
@@ -106,6 +107,7 @@ def test_sweeps_of_the_user_multiply_experiments() -> None:
     assert len({item.folder_name for item in plans}) == 2
 
 
+@pytest.mark.slow
 def test_a_plain_sweep_has_no_arms() -> None:
     plans = plan([*tiny(Path("o")), "attention=softmax,linear", "seed=0,1"])
     runs = [run for item in plans for run in item.runs()]
@@ -126,6 +128,7 @@ def test_a_misspelt_arm_is_named() -> None:
     )
 
 
+@pytest.mark.slow
 def test_every_run_is_composed_before_any_starts() -> None:
     assert "cannot be combined with" in refused("attention=softmax,performer", "position=alibi")
 

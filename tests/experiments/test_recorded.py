@@ -21,6 +21,7 @@ def same(experiment: str, recorded: list[str], stated: list[str]) -> bool:
     return one == other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_the_recorded_run_is_what_the_config_states(experiment: str) -> None:
     path = experiments_dir() / experiment / "results.json"
@@ -46,6 +47,7 @@ def test_the_recorded_run_is_what_the_config_states(experiment: str) -> None:
     assert len({run["commit"] for run in results["runs"]}) == 1
 
 
+@pytest.mark.slow
 def test_what_is_generated_is_up_to_date() -> None:
     command = [sys.executable, str(ROOT / "scripts" / "docs.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)

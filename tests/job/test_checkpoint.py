@@ -133,6 +133,7 @@ def test_sigterm_in_a_validation_waits_for_the_next_step(
     assert [path.stem for path in Run(config).checkpoints()] == ["step=4"]
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> None:
     extra = ["trainer.checkpoint_seconds=0"]
     config = spec_of(tiny(tmp_path / "damaged", *extra))
@@ -149,6 +150,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> Non
     assert all(torch.equal(expected[name], value) for name, value in weights(run).items())
 
 
+@pytest.mark.slow
 def test_at_most_two_checkpoints_stay(tmp_path: Path) -> None:
     config = spec_of(tiny(tmp_path, "trainer.checkpoint_seconds=0"))
     execute(config)

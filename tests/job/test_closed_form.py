@@ -26,6 +26,7 @@ def weights(run: Run) -> dict[str, torch.Tensor]:
     return state["state_dict"]
 
 
+@pytest.mark.slow
 def test_a_run_reads_every_row_once(tmp_path: Path) -> None:
     chosen = config(tmp_path)
     summary = execute(chosen, print)
@@ -42,6 +43,7 @@ def test_a_run_reads_every_row_once(tmp_path: Path) -> None:
         torch.testing.assert_close(value, second[name], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shrinkage", ["0.0", "ledoit_wolf"])
 @pytest.mark.parametrize("stop", [1, 4, 9])
 def test_stopped_and_resumed_equals_uninterrupted(
@@ -73,6 +75,7 @@ def test_stopped_and_resumed_equals_uninterrupted(
         assert torch.equal(value, resumed[name]), name
 
 
+@pytest.mark.slow
 def test_optimization_starts_from_the_weights(tmp_path: Path) -> None:
     parent = execute(config(tmp_path), print)
     child = spec_of(

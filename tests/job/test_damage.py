@@ -130,6 +130,7 @@ def lock_left_behind(run: Run) -> None:
     (run.folder / ".lock").write_text("12345")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("harm", "told"),
     [
@@ -172,6 +173,7 @@ def test_a_flipped_bit_of_a_tensor_is_seen(finished: Path, tmp_path: Path) -> No
     assert damage(tmp_path / "other.zip") is not None  # what torch says of it
 
 
+@pytest.mark.slow
 def test_a_run_whose_folder_is_deleted_says_so(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,6 +219,7 @@ def test_what_else_goes_wrong_in_training_keeps_its_name(
     assert (summary.status, summary.error.startswith(told)) == ("failed", True)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 @pytest.mark.parametrize(
     ("name", "after"),

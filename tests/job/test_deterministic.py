@@ -27,6 +27,7 @@ def run(out: Path, mode: str, *overrides: str) -> Summary:
     return execute(spec_of(tiny(out, *own)))
 
 
+@pytest.mark.slow
 def test_the_same_bits_either_way(tmp_path: Path) -> None:
     seen = []
     for mode, before in (("false", True), ("warn", False)):
@@ -42,6 +43,7 @@ def test_the_same_bits_either_way(tmp_path: Path) -> None:
     assert "val/loss" in on
 
 
+@pytest.mark.slow
 def test_an_operation_without_a_deterministic_form(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

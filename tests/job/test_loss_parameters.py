@@ -49,6 +49,7 @@ def weights(config: dict[str, Any]) -> dict[str, Tensor]:
     return state
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_tempered")
 def test_it_is_trained_counted_and_taken_over(tmp_path: Path) -> None:
     base = tiny(tmp_path)

@@ -11,6 +11,7 @@ from suexp.store.folder import Run
 from tests.support.tiny import tiny
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_found_again(tmp_path: Path) -> None:
     config = spec_of(tiny(tmp_path))
     first = execute(config)
@@ -22,6 +23,7 @@ def test_a_finished_run_is_found_again(tmp_path: Path) -> None:
     assert again.metrics["val/loss"] == first.metrics["val/loss"]
 
 
+@pytest.mark.slow
 def test_the_summary_says_where_it_comes_from(tmp_path: Path) -> None:
     summary = execute(spec_of(tiny(tmp_path)))
     assert summary.status == "finished"
@@ -35,6 +37,7 @@ def test_the_summary_says_where_it_comes_from(tmp_path: Path) -> None:
     assert summary.metrics["optimizer/state_bytes"] == 2 * 4 * cost["parameters"]
 
 
+@pytest.mark.slow
 def test_it_learns_and_beats_the_unigram_model(tmp_path: Path) -> None:
     config = spec_of(tiny(tmp_path, "trainer.max_steps=200", "optimizer.lr=1e-2"))
     metrics = execute(config).metrics
@@ -72,6 +75,7 @@ def test_a_constructor_that_refuses_is_one_line(tmp_path: Path) -> None:
     assert Run(config).summary() == summary
 
 
+@pytest.mark.slow
 def test_a_child_starts_from_its_parents_weights(tmp_path: Path) -> None:
     parent = tiny(tmp_path)
     child = spec_of([*parent, "trainer.max_steps=0", 'parent=["trainer.max_steps=20"]'])
@@ -84,6 +88,7 @@ def test_a_child_starts_from_its_parents_weights(tmp_path: Path) -> None:
     assert summary.metrics["val/loss"] == pytest.approx(expected.metrics["val/loss"], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_run_may_be_validated_before_its_first_step(tmp_path: Path) -> None:
     parent = 'parent=["model.norm_order=pre"]'
     without = spec_of(tiny(tmp_path, parent))
@@ -98,6 +103,7 @@ def test_a_run_may_be_validated_before_its_first_step(tmp_path: Path) -> None:
     assert losses[0] == losses[1]  # looking changes nothing
 
 
+@pytest.mark.slow
 def test_flops_count_the_parents_too(tmp_path: Path) -> None:
     child = spec_of(tiny(tmp_path, "trainer.max_steps=7", 'parent=["trainer.max_steps=20"]'))
     costs = execute(child).cost
@@ -107,6 +113,7 @@ def test_flops_count_the_parents_too(tmp_path: Path) -> None:
     assert again["flops"] == 6 * costs["flops_per_step"]
 
 
+@pytest.mark.slow
 def test_a_transform_reports_what_it_measured(tmp_path: Path) -> None:
     enlarge = ["transform=enlarge_width", "position=learned", "model.dim=32"]
     overrides = [*enlarge, "trainer.max_steps=2", 'parent=["model.dim=16"]']
@@ -114,6 +121,7 @@ def test_a_transform_reports_what_it_measured(tmp_path: Path) -> None:
     assert 0 < metrics["transform/max_logit_difference"] < 1e-5
 
 
+@pytest.mark.slow
 def test_swapping_attention_without_retraining(tmp_path: Path) -> None:
     convert = [
         "attention=performer",

@@ -152,6 +152,7 @@ def test_no_process_of_a_run_outlives_the_command(tmp_path: Path) -> None:
             os.kill(int(process), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_the_others_say_what_stopped_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,6 +164,7 @@ def test_the_others_say_what_stopped_them(
     assert capsys.readouterr().err.startswith("process 1: the loss is ")
 
 
+@pytest.mark.slow
 def test_only_the_first_process_writes_the_run_s_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

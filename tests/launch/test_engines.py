@@ -98,6 +98,7 @@ class Done:
         raise AssertionError("nobody asked for it")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("retries", [0, 2])
 def test_a_run_that_dies_again_and_again_leaves_the_others_alone(
     tmp_path: Path, retries: int
@@ -132,6 +133,7 @@ def test_the_command_with_an_engine(tmp_path: Path) -> None:
     assert len(list((tmp_path / "runs").glob("*/summary.json"))) == 2
 
 
+@pytest.mark.slow
 def test_a_saved_run_runs_where_it_is_called(tmp_path: Path) -> None:
     config = spec_of(tiny(tmp_path, "trainer.max_steps=2", "trainer.val_check_interval=2"))
     saved = save(config)

@@ -85,6 +85,7 @@ def record(run: Run) -> dict[int, dict[str, float]]:
     return {line.pop("step"): line for line in run.history()}
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_as_one_wandb_run(resumed: Run, read_back: Offline) -> None:
     assert read_back.run["run_id"] == resumed.id
     assert list(read_back.history) == list(range(1, 21))
@@ -92,6 +93,7 @@ def test_a_killed_run_goes_on_as_one_wandb_run(resumed: Run, read_back: Offline)
     assert read_back.exit_code == 0
 
 
+@pytest.mark.slow
 def test_wandb_knows_what_was_run(resumed: Run, read_back: Offline) -> None:
     run = read_back.run
     assert (run["project"], run["run_group"], run["job_type"]) == ("suexp", "lion", "adamw")
@@ -111,6 +113,7 @@ def test_wandb_knows_what_was_run(resumed: Run, read_back: Offline) -> None:
     assert run["git"]["commit"] == now["commit"]
 
 
+@pytest.mark.slow
 def test_wandb_gets_the_config_and_nothing_of_the_environment(
     resumed: Run, read_back: Offline
 ) -> None:
@@ -123,6 +126,7 @@ def test_wandb_gets_the_config_and_nothing_of_the_environment(
             assert b"planted" not in path.read_bytes(), path
 
 
+@pytest.mark.slow
 def test_wandb_s_summary_holds_final_metrics_and_costs(resumed: Run, read_back: Offline) -> None:
     summary = resumed.summary()
     assert summary is not None
@@ -135,6 +139,7 @@ def test_wandb_s_summary_holds_final_metrics_and_costs(resumed: Run, read_back: 
     }
 
 
+@pytest.mark.slow
 def test_csv_holds_what_the_record_holds(resumed: Run) -> None:
     with (resumed.folder / "metrics.csv").open() as file:
         rows = {int(row.pop("step")): row for row in csv.DictReader(file)}
@@ -145,6 +150,7 @@ def test_csv_holds_what_the_record_holds(resumed: Run) -> None:
     assert found == record(resumed)
 
 
+@pytest.mark.slow
 def test_tensorboard_holds_what_the_record_holds(resumed: Run) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

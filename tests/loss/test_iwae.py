@@ -47,6 +47,7 @@ def test_dreg_by_its_formula(num_samples: int) -> None:
             torch.testing.assert_close(a, b)
 
 
+@pytest.mark.slow
 def test_dreg_has_the_mean_of_iwae_and_less_noise() -> None:
     vae = model()
     x = torch.randn(1, 6, dtype=torch.float64).expand(200, 6)

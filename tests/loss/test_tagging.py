@@ -284,6 +284,7 @@ def test_forbidden_labels_and_long_rows_stay_finite(implementation: Any) -> None
     torch.testing.assert_close(gradient.sum(-1)[0], torch.ones(5000), atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 def test_gradients_and_their_gradients() -> None:
     f = torch.randn(2, 6, 3, dtype=torch.float64, requires_grad=True)
     g = torch.randn(3, 3, dtype=torch.float64, requires_grad=True)

@@ -59,6 +59,7 @@ def combinations(draw: st.DrawFn) -> tuple[list[tuple[Mask, Rule]], int, int]:
     return draw(st.lists(masks(m), min_size=1, max_size=4)), n, m
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(combinations())
 def test_combination_equals_the_loop(example: tuple[list[tuple[Mask, Rule]], int, int]) -> None:

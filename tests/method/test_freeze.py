@@ -48,6 +48,7 @@ def test_a_regular_expression_chooses():
     assert trained == {"hidden.0.weight", "hidden.0.bias", "classifier.weight", "classifier.bias"}
 
 
+@pytest.mark.slow
 def test_a_run_leaves_the_rest_as_it_was(tmp_path: Path) -> None:
     config = spec_of(
         [

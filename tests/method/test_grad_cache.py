@@ -222,6 +222,7 @@ def weights(config: dict[str, Any]) -> dict[str, Tensor]:
     return {name: value for name, value in state.items() if value.is_floating_point()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_a_run_in_chunks_is_the_run_in_whole(tmp_path: Path, precision: str) -> None:
     extra = [f"out={tmp_path}", f"trainer.precision={precision}"]
@@ -236,6 +237,7 @@ def test_a_run_in_chunks_is_the_run_in_whole(tmp_path: Path, precision: str) -> 
     assert float(direct["loss.log_scale"]) != pytest.approx(math.log(20), abs=1e-3)
 
 
+@pytest.mark.slow
 def test_the_logged_loss_is_the_loss(tmp_path: Path) -> None:
     extra = [f"out={tmp_path}", "trainer.max_steps=1"]
     losses = []
@@ -247,6 +249,7 @@ def test_the_logged_loss_is_the_loss(tmp_path: Path) -> None:
     assert losses[2] < 0.95 * losses[0]  # fewer candidates
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_bit_by_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

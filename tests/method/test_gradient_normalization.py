@@ -80,6 +80,7 @@ def test_without_biases_linear_is_plain() -> None:
     assert (plain(x) - linear(x)).abs().max() > 0.1
 
 
+@pytest.mark.slow
 def test_between_pieces_it_jumps() -> None:
     """A step of 3e-4 along a line: f moves like a continuous function, what is made of it not."""
     network = critic(2, dim=128)

@@ -38,6 +38,7 @@ def test_naive_accumulation_is_the_mean_of_the_chunks() -> None:
     assert error(found, expected) < 1e-12
 
 
+@pytest.mark.slow
 def test_a_per_sample_loss_is_accumulated_exactly(tmp_path: Path) -> None:
     digits = ["task=classification", "data=digits", "model=mlp", "model.dim=8", "trainer=cpu"]
     short = ["trainer.max_steps=4", "trainer.enable_progress_bar=false", f"out={tmp_path}"]

@@ -195,6 +195,7 @@ def test_shared_embeddings_are_the_predecessors_and_frozen() -> None:
 # 4. How often, and independently.
 
 
+@pytest.mark.slow
 def test_modules_are_drawn_independently_at_the_rate() -> None:
     method, count = Theseus(replacing_rate=0.3), 10_000
     draws = torch.stack([method.draw(step, 4, 1)[:, 0] for step in range(count)])
@@ -474,6 +475,7 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
         torch.testing.assert_close(two[name], weight, atol=2e-3, rtol=0, msg=name)
 
 
+@pytest.mark.slow
 def test_three_stages(tmp_path: Path) -> None:
     """Predecessor, compression, the successor alone: each a run that starts from the last."""
     compression = ",".join(
@@ -493,6 +495,7 @@ def test_three_stages(tmp_path: Path) -> None:
     assert 0 < compressed.metrics["val/accuracy"] < 1
 
 
+@pytest.mark.slow
 def test_real_texts_of_119_classes(tmp_path: Path, shared_data: Path) -> None:
     """The post's own data, from JSON lines."""
     folder = shared_data / "iflytek"

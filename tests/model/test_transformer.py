@@ -175,6 +175,7 @@ def traced_equals() -> None:
     torch.testing.assert_close(compiled(tokens()), model(tokens()))
 
 
+@pytest.mark.slow
 def test_traces_into_one_graph() -> None:
     apart(traced_equals)  # the run-time checks of annotations do not trace
 

@@ -64,6 +64,7 @@ def test_the_bias_of_one_sample_is_a_divergence(c: float, gap: float) -> None:
     assert off.mean().item() == pytest.approx(gap, abs=error + 5e-4)
 
 
+@pytest.mark.slow
 def test_the_bias_falls_as_one_over_m() -> None:
     model = ppca(c=1.3)
     assert model.relative_variance() / 2 == pytest.approx(0.537, abs=5e-4)
@@ -108,6 +109,7 @@ def test_the_prior_estimates_it_badly() -> None:
     assert by_prior.mean() < by_encoder.mean() - 1
 
 
+@pytest.mark.slow
 def test_any_decoder_against_an_integral() -> None:
     torch.manual_seed(1)
     model = VAE(3, Default(gain=2.0), latent_dim=1, hidden_dims=(16,), activation="tanh").double()

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -20,6 +21,7 @@ def work(rank: int, file: str, out: str) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes(tmp_path: Path) -> None:
     mp.spawn(work, (str(tmp_path / "store"), str(tmp_path)), nprocs=2)
     whole = torch.cat((torch.arange(6.0).view(3, 2), 10 + torch.arange(4.0).view(2, 2)))

@@ -12,6 +12,7 @@ transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.peer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dim", "heads", "layers"), [(768, 12, 12), (1024, 16, 24)])
 def test_bert_without_head(dim: int, heads: int, layers: int) -> None:
     n = 512

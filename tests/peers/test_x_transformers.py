@@ -65,6 +65,7 @@ def test_talking_heads(peer: Any, causal: bool) -> None:
     torch.testing.assert_close(ours(x, mask), theirs(x), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("heads", [4, 8, 12])
 def test_slopes_of_alibi(peer: Any, heads: int) -> None:
     theirs = peer.x_transformers.AlibiPositionalBias(heads=heads, total_heads=heads)(9, 9)

@@ -47,6 +47,7 @@ def drawn(tmp_path, results, figures):
     return {item["name"]: item for item in draw(figures, results, tmp_path / "runs", tmp_path)}
 
 
+@pytest.mark.slow
 def test_every_kind_is_drawn_as_sound_svg(tmp_path, results):
     for name, item in drawn(tmp_path, results, EVERY_KIND).items():
         assert item["file"] == f"figures/{name}.svg", item["caption"]
@@ -57,6 +58,7 @@ def test_every_kind_is_drawn_as_sound_svg(tmp_path, results):
         assert "nan" not in re.sub(r"[\w-]*nan[\w-]+", "", text.lower())
 
 
+@pytest.mark.slow
 def test_same_results_give_the_same_bytes(tmp_path, results):
     first = drawn(tmp_path, results, EVERY_KIND)
     bytes_of = {name: (tmp_path / item["file"]).read_bytes() for name, item in first.items()}
@@ -66,6 +68,7 @@ def test_same_results_give_the_same_bytes(tmp_path, results):
         assert b"2026" not in bytes_of[name]  # no date
 
 
+@pytest.mark.slow
 def test_a_users_matplotlib_settings_change_nothing(tmp_path, results):
     import matplotlib as mpl
 

@@ -66,11 +66,13 @@ def seen(request, folder, browser):
     return browser.evaluate(SEEN) | {"width": width}
 
 
+@pytest.mark.slow
 def test_the_page_itself_never_scrolls_sideways(seen):
     assert seen["inner"] == seen["width"]
     assert seen["scroll"] <= seen["inner"]
 
 
+@pytest.mark.slow
 def test_wide_tables_scroll_inside_their_box(seen):
     widths = [(inside, content) for inside, content in seen["scrollers"] if inside]
     assert all(inside <= seen["inner"] for inside, _ in widths)
@@ -78,6 +80,7 @@ def test_wide_tables_scroll_inside_their_box(seen):
         assert any(content > inside for inside, content in widths)
 
 
+@pytest.mark.slow
 def test_every_figure_is_seen(seen):
     assert len(seen["figures"]) == len(FIGURES)
     for (left, _, width, height), paths in zip(seen["figures"], seen["paths"], strict=True):
@@ -88,6 +91,7 @@ def test_every_figure_is_seen(seen):
         assert paths > 20
 
 
+@pytest.mark.slow
 def test_every_verdict_is_seen_with_word_mark_and_interval(seen):
     assert [(id_, verdict) for id_, verdict, *_ in seen["verdicts"]] == VERDICTS
     for *_, left, _, width, height in seen["verdicts"]:
@@ -99,6 +103,7 @@ def test_every_verdict_is_seen_with_word_mark_and_interval(seen):
     assert all(width > 4 for _, _, width, _ in seen["intervals"])
 
 
+@pytest.mark.slow
 def test_text_has_contrast(seen):
     """WCAG's AA for text, in light and dark alike."""
     assert seen["contrast"] >= 4.5

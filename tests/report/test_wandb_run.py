@@ -76,6 +76,7 @@ def report(sector: Path) -> Offline:
     return found
 
 
+@pytest.mark.slow
 def test_an_experiment_ends_in_a_report_run(sector: Path, report: Offline) -> None:
     results = json.loads((sector / "results.json").read_text())
     run = report.run
@@ -90,6 +91,7 @@ def test_an_experiment_ends_in_a_report_run(sector: Path, report: Offline) -> No
     assert report.exit_code == 0
 
 
+@pytest.mark.slow
 def test_the_report_run_holds_tables_and_figures(sector: Path, report: Offline) -> None:
     results = json.loads((sector / "results.json").read_text())
     (folder,) = sector.glob("wandb/offline-run-*")
@@ -105,6 +107,7 @@ def test_the_report_run_holds_tables_and_figures(sector: Path, report: Offline) 
     assert len(list(folder.glob("files/media/html/figures/*.html"))) == len(drawn)
 
 
+@pytest.mark.slow
 def test_runs_of_an_estimation_are_wandb_runs_too(sector: Path) -> None:
     results = json.loads((sector / "results.json").read_text())
     run = results["runs"][0]

@@ -62,6 +62,7 @@ def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     sys.modules.pop("my_leak", None)
 
 
+@pytest.mark.slow
 def test_an_experiment_keeps_no_key(
     conf: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,6 +77,7 @@ def study_of(out: Path) -> Any:
     return optuna.load_study(study_name=path.stem, storage=f"sqlite:///{path}")
 
 
+@pytest.mark.slow
 def test_a_bad_run_is_stopped_and_is_no_failure(pruned: tuple[Path, str]) -> None:
     out, _ = pruned
     good, bad = (Run(config_of(out, rate)) for rate in RATES)
@@ -96,6 +97,7 @@ def test_a_bad_run_is_stopped_and_is_no_failure(pruned: tuple[Path, str]) -> Non
     assert [{*trial.intermediate_values} for trial in trials] == [{10, 20, 30}, {10}]
 
 
+@pytest.mark.slow
 def test_a_pruned_run_goes_on_as_if_nothing_had_been(
     pruned: tuple[Path, str], tmp_path: Path
 ) -> None:
@@ -110,6 +112,7 @@ def test_a_pruned_run_goes_on_as_if_nothing_had_been(
     assert_equal(Run(config), Run(whole))
 
 
+@pytest.mark.slow
 def test_what_a_study_leaves_behind(pruned: tuple[Path, str]) -> None:
     out, said = pruned
     results = written(out)
@@ -137,6 +140,7 @@ def test_what_a_study_leaves_behind(pruned: tuple[Path, str]) -> None:
         assert f"<!-- {word} -->" in text
 
 
+@pytest.mark.slow
 def test_the_same_command_again_makes_nothing(pruned: tuple[Path, str]) -> None:
     out, said = pruned
     before = {path: path.read_bytes() for path in (out / "runs").rglob("*.json*")}
@@ -204,6 +208,7 @@ def test_killed_and_taken_up_a_study_ends_with_its_trials(
     assert len(written(tmp_path)["trials"]) == 6
 
 
+@pytest.mark.slow
 def test_a_study_out_of_reach_stops_no_training(tmp_path: Path) -> None:
     place = ("study.name=gone", "study.trial=0", f"study.storage='sqlite:///{tmp_path}/none.db'")
     said: list[str] = []
@@ -257,6 +262,7 @@ def values(out: Path) -> list[float]:
     return [trial.params["optimizer.lr"] for trial in study_of(out).get_trials()]
 
 
+@pytest.mark.slow
 def test_batches_are_as_large_as_the_launcher(tmp_path: Path) -> None:
     launcher = Fake(loss, 4)
     assert search(tmp_path, launcher, n_trials=10) == 0
@@ -273,6 +279,7 @@ def test_batches_are_as_large_as_the_launcher(tmp_path: Path) -> None:
     assert values(other)[:10] == values(tmp_path)[:10]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("asked", "batches"),
     [
@@ -326,6 +333,7 @@ def test_a_trial_that_fails(tmp_path: Path, on_error: str, made: int) -> None:
     assert written(tmp_path)["best"]["parameters"] == {"optimizer.lr": "0.4" if made > 2 else "0.1"}
 
 
+@pytest.mark.slow
 def test_a_combination_that_cannot_work_fails_alone(tmp_path: Path) -> None:
     launcher = Fake(lambda _: {"val/loss": 1.0}, 2)
     space = ("attention=softmax,performer", "position=rope,alibi")
@@ -346,6 +354,7 @@ class Stopped(Fake):
         super().launch(batch, first)
 
 
+@pytest.mark.slow
 def test_trials_left_behind_are_told_or_begun_anew(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         search(tmp_path, Stopped(loss, 2))
@@ -405,6 +414,7 @@ def test_without_optuna_it_says_how_to_get_it(
         search(tmp_path, Fake(loss))
 
 
+@pytest.mark.slow
 def test_a_metric_that_no_run_has_can_be_mended(tmp_path: Path) -> None:
     launcher = Fake(loss)
     with pytest.raises(UserError, match="did you mean val/loss"):
@@ -420,6 +430,7 @@ def test_a_metric_that_no_run_has_can_be_mended(tmp_path: Path) -> None:
         search(tmp_path, launcher, study_name="mine")
 
 
+@pytest.mark.slow
 def test_another_output_folder_s_trials_are_left_alone(tmp_path: Path) -> None:
     """Two machines may share a database."""
     shared = {"storage": f"sqlite:///{tmp_path}/shared.db", "study_name": "ours", "n_trials": 4}

@@ -51,6 +51,7 @@ def task_and_batch(*overrides: str) -> tuple[Adversarial, dict[str, Tensor]]:
     return task, data.collate(data.splits()["train"].__getitems__(list(range(8))))
 
 
+@pytest.mark.slow
 def test_steps_are_the_generators(tmp_path: Path) -> None:
     summary = execute(config(tmp_path, "task.n_critic=4", "scheduler=linear"))
     assert summary.status == "finished", summary.error
@@ -239,6 +240,7 @@ def test_metrics_of_a_normalised_critic(tmp_path: Path) -> None:
     assert metrics["val/jumps"] >= 1
 
 
+@pytest.mark.slow
 def test_bfloat16_trains(tmp_path: Path) -> None:
     for method in ("gradient_normalization", "wgan_gp", "spectral_norm"):
         summary = execute(config(tmp_path, f"method={method}", "trainer.precision=bf16-mixed"))
@@ -269,6 +271,7 @@ def test_images_leave_a_picture(tmp_path: Path) -> None:
     assert "samples" not in tables
 
 
+@pytest.mark.slow
 def test_refusals(tmp_path: Path) -> None:
     task, batch = task_and_batch("task.n_critic=3")
     with pytest.raises(UserError, match=r"batch of 8 rows cannot be parted among task.n_critic=3"):

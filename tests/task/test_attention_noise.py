@@ -16,6 +16,7 @@ from suexp.task.attention_noise import AttentionNoise
 Estimate = Callable[..., dict[str, float]]
 
 
+@pytest.mark.slow
 def test_the_delta_method_holds_for_many_keys(estimate: Estimate) -> None:
     """The spec's prototype had a ratio of 0.956 at 256 keys and 0.975 at 1024."""
     metrics = estimate(AttentionNoise(value_slope=0.0, seq_lens=[256, 1024]), 2000, 500)
@@ -25,6 +26,7 @@ def test_the_delta_method_holds_for_many_keys(estimate: Estimate) -> None:
     assert metrics["test/effective_n1024"] == pytest.approx(1024 / math.e, rel=0.05)
 
 
+@pytest.mark.slow
 def test_the_error_falls_as_the_square_root_of_the_keys(estimate: Estimate) -> None:
     task = AttentionNoise(seq_lens=[64, 256, 1024, 4096])
     estimate(task, 200, 100)
@@ -33,6 +35,7 @@ def test_the_error_falls_as_the_square_root_of_the_keys(estimate: Estimate) -> N
     assert -0.55 < np.polyfit(*logs, 1)[0] < -0.4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", ["normal", "uniform"])
 def test_a_clean_denominator_has_the_error_of_its_formula(law: Any, estimate: Estimate) -> None:
     task = AttentionNoise(law, denominator="clean", value_slope=0.0, seq_lens=[64, 1024])

@@ -34,6 +34,7 @@ def table(summary: Summary, name: str) -> list[dict[str, Any]]:
     return [row for row in map(json.loads, lines) if row["table"] == name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["elbo", "iwae"])
 def test_trains_and_evaluates(tmp_path: Path, loss: str) -> None:
     summary = run(tmp_path, *TRAIN, *SMALL, f"loss={loss}", "task.compare_prior=true")
@@ -51,6 +52,7 @@ def test_trains_and_evaluates(tmp_path: Path, loss: str) -> None:
     assert "val/bias_encoder_m1" not in metrics
 
 
+@pytest.mark.slow
 def test_chunks_and_batches_do_not_matter_much(tmp_path: Path) -> None:
     """Other chunks are other draws of the same estimate."""
     base = run(tmp_path, *TRAIN, *SMALL).metrics
@@ -58,6 +60,7 @@ def test_chunks_and_batches_do_not_matter_much(tmp_path: Path) -> None:
     assert chunked["val/log_prob"] == pytest.approx(base["val/log_prob"], rel=0.01)
 
 
+@pytest.mark.slow
 def test_evaluation_leaves_training_alone(tmp_path: Path) -> None:
     """Its draws come from generators of their own."""
     often = run(tmp_path, *TRAIN, *SMALL, "trainer.val_check_interval=1").metrics
@@ -68,6 +71,7 @@ def test_evaluation_leaves_training_alone(tmp_path: Path) -> None:
 PPCA = ["task=density_fit", "model=ppca", *DIGITS, "task.eval_num_samples=[1,4,16]"]
 
 
+@pytest.mark.slow
 def test_ppca_knows_its_density(tmp_path: Path) -> None:
     for proposal in ("posterior", "encoder"):
         metrics = run(tmp_path, *PPCA, f"task.proposal={proposal}").metrics
@@ -87,6 +91,7 @@ def test_bias_of_a_wide_and_of_the_priors_proposal(tmp_path: Path) -> None:
     assert wide[2]["gap"] == -metrics["val/bias_encoder_m16"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["gaussian", "gmm"])
 def test_other_fits(tmp_path: Path, model: str) -> None:
     extra = ["model.num_components=3"] if model == "gmm" else []
@@ -95,6 +100,7 @@ def test_other_fits(tmp_path: Path, model: str) -> None:
     assert "val/log_prob_encoder_m1" not in summary.metrics
 
 
+@pytest.mark.slow
 def test_fit_does_not_depend_on_batches(tmp_path: Path) -> None:
     found = [
         run(tmp_path, *PPCA, f"data.batch_size={size}").metrics["val/log_prob"]
@@ -109,6 +115,7 @@ def test_continuous_data_have_no_bits(tmp_path: Path) -> None:
     assert math.isfinite(metrics["val/log_prob"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "line"),
     [

@@ -115,6 +115,7 @@ def test_a_layer_without_attention_is_linear_in_the_length():
     assert counts[2] / counts[0] == 64
 
 
+@pytest.mark.slow
 def test_counts_of_base(estimate):
     dim, heads, expected = 768, 12, (1536, 4608)
     wide = Linear(feature_multiplier=4, num_heads=heads, head_dim=64)
@@ -131,6 +132,7 @@ def test_counts_of_base(estimate):
     assert not [name for name in final if "seconds" in name or "saved" in name]
 
 
+@pytest.mark.slow
 def test_measures_every_part(estimate):
     task = cost(rounds=2)
     final = estimate(task, samples=2, batch_size=1)
@@ -163,6 +165,7 @@ def test_a_lack_of_memory_is_told_from_other_errors():
             method("broken", 16)
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_a_result(estimate):
     task = cost({"big": Killed(), "sdpa": Softmax()}, lengths=[8, 16, 32])
     final = estimate(task, 1, 1)
@@ -172,6 +175,7 @@ def test_what_does_not_fit_is_a_result(estimate):
     assert [row["n"] for row in task.tables["cost"] if row["oom"]] == [16, 32]
 
 
+@pytest.mark.slow
 def test_the_process_has_its_own_allocator():
     child = Child(Worker())
     assert child.call("settings", list(MALLOC)) == list(MALLOC.values())
@@ -231,6 +235,7 @@ def test_refuses_combinations(choice, message):
         resolve(["task=cost", choice])
 
 
+@pytest.mark.slow
 def test_runs_from_the_command_line(tmp_path: Path):
     arguments = ["task=cost", "attention=performer", "model.dim=16", "task.lengths=[8,16]"]
     arguments += ["data.num_samples=2", "data.batch_size=1", "task.least_seconds=0", "threads=1"]

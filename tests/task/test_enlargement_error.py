@@ -19,6 +19,7 @@ def metrics() -> dict[str, float]:
     return task.summarise(task.draw(1, task.generator(0)))
 
 
+@pytest.mark.slow
 def test_every_cell_is_lossless(metrics: dict[str, float]) -> None:
     assert 0 < metrics["max_logit_difference"] <= 1e-12
     assert metrics["difference_pre_right"] <= 1e-12
@@ -33,6 +34,7 @@ RANGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["pre", "post"])
 @pytest.mark.parametrize("variant", RANGES)
 def test_wrong_rules(metrics: dict[str, float], variant: str, order: str) -> None:
@@ -40,6 +42,7 @@ def test_wrong_rules(metrics: dict[str, float], variant: str, order: str) -> Non
     assert low < metrics[f"difference_{order}_{variant}"] < high
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("d", "pairs", "single"), [(16, 0.40, 0.63), (32, 0.33, 0.58), (64, 0.28, 0.56)]
 )
@@ -56,6 +59,7 @@ def test_logits_of_the_networks_have_a_deviation_of_about_1() -> None:
         assert 0.7 < logits.std() < 1.4
 
 
+@pytest.mark.slow
 def test_runs_and_records_rows(tmp_path: Path) -> None:
     overrides = ["task=enlargement_error", *SMALL, f"out={tmp_path}", "trainer=cpu"]
     config = spec_of([*overrides, "trainer.enable_progress_bar=false", "threads=1"])

@@ -70,6 +70,7 @@ def test_regularised_norms_are_biased_low(estimate):
     assert ratios == pytest.approx([0.95, 0.80, 0.55], abs=0.015)
 
 
+@pytest.mark.slow
 def test_positive_features_win_where_queries_and_keys_are_large_only(estimate):
     shape = {"num_features": [16], "norms": [0.5], "length": 64, "sigmas": [0.3, 0.5, 1.0]}
     errors = {}

@@ -98,6 +98,7 @@ def test_pairs_that_do_not_match_are_no_partners() -> None:
     assert expected != task.objective(batch)
 
 
+@pytest.mark.slow
 def test_trains_and_reports(tmp_path: Path) -> None:
     overrides = [*SMALL, "trainer.max_steps=3", "trainer.val_check_interval=2", f"out={tmp_path}"]
     summary = execute(spec_of(overrides))
@@ -108,6 +109,7 @@ def test_trains_and_reports(tmp_path: Path) -> None:
     assert metrics["val/loss"] > 0
 
 
+@pytest.mark.slow
 def test_figures_are_those_of_the_whole_split(tmp_path: Path) -> None:
     found = []
     for size in (50, 700):
@@ -118,6 +120,7 @@ def test_figures_are_those_of_the_whole_split(tmp_path: Path) -> None:
         assert found[0][name] == pytest.approx(found[1][name], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_labelled_pairs_of_a_file(tmp_path: Path, shared_data: Path) -> None:
     file = shared_data / "oppo_xiaobu" / "dev.txt"
     overrides: list[Any] = [

@@ -56,6 +56,7 @@ def test_a_classifier_is_judged_by_its_normaliser(tmp_path: Path) -> None:
     assert (z.argmax(-1) != 7).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -72,6 +73,7 @@ def test_language_models_train_and_write(tmp_path: Path, overrides: list[str]) -
     assert 0 < summary.metrics["val/loss"] < 10
 
 
+@pytest.mark.slow
 def test_a_run_of_digits(tmp_path: Path) -> None:
     summary = execute(spec_of([*DIGITS, *TAYLOR, f"out={tmp_path}"]), print)
     assert summary.status == "finished", summary.error

@@ -184,6 +184,7 @@ def test_half_balls(estimate):
     assert (right["test/theory_valid"], wrong["test/theory_valid"]) == (1, 0)
 
 
+@pytest.mark.slow
 def test_intervals_cover_as_often_as_they_say(estimate):
     covered = []
     for seed in range(40):

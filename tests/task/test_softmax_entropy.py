@@ -23,6 +23,7 @@ def metrics() -> dict[str, float]:
     return measured()[0]
 
 
+@pytest.mark.slow
 def test_concentrated_attention_dilutes_unless_its_scale_grows(metrics: dict[str, float]) -> None:
     """The figures of the spec's prototype, of other draws."""
     for family, constant, square_root, log in (
@@ -34,6 +35,7 @@ def test_concentrated_attention_dilutes_unless_its_scale_grows(metrics: dict[str
         assert metrics[f"slope_{family}_log"] == pytest.approx(log, abs=0.04)
 
 
+@pytest.mark.slow
 def test_flat_attention_dilutes_under_every_scale(metrics: dict[str, float]) -> None:
     assert metrics["slope_sphere_untrained_constant"] == pytest.approx(0.99, abs=0.02)
     assert metrics["slope_sphere_untrained_log"] == pytest.approx(0.85, abs=0.02)
@@ -43,12 +45,14 @@ def test_flat_attention_dilutes_under_every_scale(metrics: dict[str, float]) -> 
     assert metrics["slope_needle_log"] == pytest.approx(0.67, abs=0.02)
 
 
+@pytest.mark.slow
 def test_the_natural_logarithm_is_too_sharp(metrics: dict[str, float]) -> None:
     assert metrics["jacobian_natural_log"] < 0.3 * metrics["jacobian_log"]
     assert metrics["jacobian_log"] == pytest.approx(0.26, abs=0.02)
     assert metrics["jacobian_constant"] == pytest.approx(0.24, abs=0.02)
 
 
+@pytest.mark.slow
 def test_the_bound_holds_for_all_scores(metrics: dict[str, float]) -> None:
     assert metrics["bound_violations"] == 0
 

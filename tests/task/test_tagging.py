@@ -57,6 +57,7 @@ def test_every_model_trains_with_every_loss(model: str, loss: str) -> None:
             assert parameter.grad.isfinite().all()
 
 
+@pytest.mark.slow
 def test_a_run_learns_and_reports_every_decoding(tmp_path: Path) -> None:
     overrides = ["loss=memm", "loss.bidirectional=true", "loss.constraints=sbie"]
     config = spec_of([*SMALL, *overrides, "task.timed_steps=2", "task.timed_lengths=[8,16]",
@@ -109,6 +110,7 @@ def test_the_frame_of_a_tokenizer_is_not_judged(in_tmp: Path) -> None:
     task.objective(batch).backward()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["crf", "memm"])
 def test_transitions_are_trained_and_go_on_from_a_parent(tmp_path: Path, loss: str) -> None:
     base = [*SMALL, f"loss={loss}", f"out={tmp_path}"]
@@ -126,6 +128,7 @@ def test_transitions_are_trained_and_go_on_from_a_parent(tmp_path: Path, loss: s
     assert torch.equal(states[0][name], states[1][name])
 
 
+@pytest.mark.slow
 def test_resume_is_bit_equal(tmp_path: Path) -> None:
     from suexp.job.checkpoint import Interrupted
 

@@ -454,6 +454,7 @@ def test_refused_when_the_config_is_composed(choice: str) -> None:
         resolve(["transform=enlarge_width", choice, 'parent=["model.dim=64"]'])
 
 
+@pytest.mark.slow
 def test_runs_of_three_generations(tmp_path: Path) -> None:
     first = r"parent=[\"model.dim=16\",\"trainer.max_steps=20\"]"
     middle = f'parent=["model.dim=32","transform=enlarge_width","{first}"]'

@@ -82,6 +82,7 @@ def test_a_classifier_keeps_its_own_head(parent: Any) -> None:
     assert torch.equal(made.position.embedding.weight[:6], parent.position.embedding.weight)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_extended_is_refused_in_one_line(parent: Any) -> None:
     extend = ExtendPositions()
     for name in ("rope", "alibi", "sinusoidal"):
