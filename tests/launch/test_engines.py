@@ -80,9 +80,9 @@ def test_a_killed_worker_s_run_is_taken_over(
     assert killed
     assert "it goes on from its last checkpoint" in capsys.readouterr().err
     for job, wanted in zip(returns, expected, strict=True):
-        assert job.return_value["status"] == "finished"
+        assert job.return_value.status == "finished"
         for name in ("train/loss", "val/loss"):
-            assert job.return_value["metrics"][name] == wanted["metrics"][name]
+            assert job.return_value.metrics[name] == wanted.metrics[name]
 
 
 class Done:

@@ -442,7 +442,7 @@ def test_killed_and_restarted_equals_uninterrupted(tmp_path: Path) -> None:
         spec_of([*DIGITS, *STAGED, *extra, f"out={tmp_path / name}"])
         for name in ("killed", "whole")
     ]
-    execute(configs[0]["parent"])
+    execute(configs[0].parent)
     run = Run(configs[0])
     stop_at(17, run, start(configs[0]), signal.SIGKILL)
     assert not run.finished
@@ -467,7 +467,7 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     runs = [spec_of(overrides) for overrides in (common, several)]
     assert execute(runs[0]).status == "finished"
     assert two_processes(runs[1]).status == "finished"
-    assert Run(runs[0]["parent"]).id == Run(runs[1]["parent"]).id
+    assert Run(runs[0].parent).id == Run(runs[1].parent).id
     one, two = (
         torch.load(Run(config).checkpoints()[0], weights_only=True)["state_dict"] for config in runs
     )
