@@ -153,7 +153,6 @@ def test_padding_changes_nothing(config: dict[str, Any]) -> None:
     close(logits[:1], model(text[:1]))
 
 
-@pytest.mark.slow
 @EVERY
 def test_state_dict_round_trip(config: dict[str, Any]) -> None:
     model, other, file = build(config).eval(), build(config, seed=1).eval(), io.BytesIO()
