@@ -3,6 +3,7 @@
 import copy
 import importlib
 import io
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from suexp.attention.base import Attention
 from suexp.mask import Bidirectional, Causal, ExcludeSelf, Padding, Prefix, Window
 from suexp.mask.base import Mask
 from tests.attention.reference import by_definition
-from tests.support.processes import apart
+from tests.support.processes import one_apart
 
 CONF = Path(__file__).parents[2] / "conf" / "attention"
 SIZES = {"${model.key_dim}": 8, "${model.dim}": 24, "${model.num_heads}": 3, "${seed}": 0}
@@ -243,6 +244,7 @@ def test_without_gradients_it_computes_the_same(attention: Attention, mask: Mask
 
 
 def compiled_equals(option: str) -> None:
+    torch.compiler.reset()
     torch.manual_seed(0)
     attention = build(option).eval()
     compiled = torch.compile(attention, backend="aot_eager", fullgraph=True)
@@ -261,10 +263,18 @@ def compiled_equals(option: str) -> None:
     torch.testing.assert_close(*outs)
 
 
+@pytest.fixture(scope="module")
+def unchecked() -> Iterator[Callable[..., None]]:
+    """The compiler cannot read functions that check their types."""
+    with one_apart() as call:
+        yield call
+
+
 @pytest.mark.slow
+@pytest.mark.xdist_group("compiler")  # one worker imports it
 @pytest.mark.parametrize("option", OPTIONS)
-def test_compiled_it_computes_the_same(option: str) -> None:
-    apart(compiled_equals, option)  # the compiler cannot read functions that check their types
+def test_compiled_it_computes_the_same(option: str, unchecked: Callable[..., None]) -> None:
+    unchecked(compiled_equals, option)
 
 
 def test_heads_in_the_shells_memory_order(attention: Attention) -> None:

@@ -2,12 +2,13 @@
 
 import json
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from suexp.folders import conf_dir
-from tests.support.processes import apart
+from tests.support.processes import one_apart
 
 EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
 
@@ -17,22 +18,33 @@ def conduct(arguments: list[str]) -> int:
     from hydra_plugins.suexp_launcher.local_launcher import LocalLauncher
     from suexp.experiment.conduct import conduct
 
-    warnings.simplefilter("error")
-    warnings.filterwarnings("ignore", "method=grad_cache with replay_rng=false")  # an arm does so
-    warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")  # Lightning's own
-    return conduct(arguments, LocalLauncher(0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # An arm does so.
+        warnings.filterwarnings("ignore", "method=grad_cache with replay_rng=false")
+        warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")  # Lightning's own
+        return conduct(arguments, LocalLauncher(0))
+
+
+@pytest.fixture(scope="module")
+def call() -> Iterator[Callable[..., int]]:
+    """What the first experiment imports and composes, the others find."""
+    with one_apart() as call:
+        yield call
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_runs_whole_at_smoke_scale(experiment: str, tmp_path: Path) -> None:
+def test_runs_whole_at_smoke_scale(
+    experiment: str, call: Callable[..., int], tmp_path: Path
+) -> None:
     arguments = [
         f"experiment={experiment}",
         "scale=smoke",
         f"out={tmp_path}",
         "trainer.enable_progress_bar=false",
     ]
-    unfinished = apart(conduct, arguments)
+    unfinished = call(conduct, arguments)
     folder = tmp_path / experiment / "smoke"
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     assert [run["error"] for run in results["runs"] if run["status"] != "finished"] == []

@@ -4,8 +4,10 @@ import multiprocessing
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -21,8 +23,29 @@ FORKS.set_forkserver_preload(preload(spec_of([])))
 
 def apart(function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function in a process of its own, where annotations are not checked."""
-    with ProcessPoolExecutor(1, FORKS) as pool:
-        return pool.submit(function, *arguments).result()
+    with one_apart() as call:
+        return call(function, *arguments)
+
+
+@contextmanager
+def one_apart() -> Iterator[Callable[..., Any]]:
+    """Give what calls functions in one such process, where each finds what the others imported.
+
+    After one that brought the process down the next has a new one.
+    """
+    pool = ProcessPoolExecutor(1, FORKS)
+
+    def call(function: Callable[..., Any], *arguments: Any) -> Any:
+        nonlocal pool
+        try:
+            return pool.submit(function, *arguments).result()
+        except BrokenProcessPool:
+            pool.shutdown()
+            pool = ProcessPoolExecutor(1, FORKS)
+            raise
+
+    yield call
+    pool.shutdown()
 
 
 def start(spec: RunSpec, **environment: str) -> BaseProcess:
