@@ -22,6 +22,8 @@ from suexp.store.spec import RunSpec
 from suexp.store.summary import Summary
 from tests.support.tiny import tiny
 
+pytestmark = pytest.mark.xdist_group("damage")  # one worker makes what its tests share
+
 STEPS = (
     "trainer.max_steps=6",
     "trainer.val_check_interval=3",

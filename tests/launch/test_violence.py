@@ -20,6 +20,8 @@ from suexp.store.folder import read_history
 from tests.support.tiny import EXPERIMENT, TINY
 from tests.support.violent import Moment, nursery
 
+pytestmark = pytest.mark.xdist_group("violence")  # one worker makes what its tests share
+
 # Random features, dropout, a parent that two runs share.
 ARMS = (
     EXPERIMENT

@@ -21,6 +21,8 @@ from suexp.store.provenance import provenance
 from tests.logger.offline import Offline, offline
 from tests.support.tiny import tiny
 
+pytestmark = pytest.mark.xdist_group("loggers")  # one worker makes what its tests share
+
 
 def finished(overrides: list[str]) -> Run:
     config = spec_of(overrides)

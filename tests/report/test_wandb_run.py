@@ -10,6 +10,8 @@ from suexp.folders import experiments_dir
 from suexp.report.wandb_run import arms_table, claims_table, identity, record
 from tests.logger.offline import Offline, offline
 
+pytestmark = pytest.mark.xdist_group("wandb_run")  # one worker makes what its tests share
+
 
 def lion() -> dict[str, Any]:
     return json.loads((experiments_dir() / "lion" / "results.json").read_text())

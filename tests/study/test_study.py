@@ -28,6 +28,8 @@ from suexp.study.study import Settings, conduct
 from tests.job.test_checkpoint import assert_equal
 from tests.support.tiny import tiny
 
+pytestmark = pytest.mark.xdist_group("study")  # one worker makes what its tests share
+
 optuna = pytest.importorskip("optuna")
 States = optuna.trial.TrialState
 

@@ -10,6 +10,8 @@ from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
 from suexp.task.enlargement_error import EnlargementError, network
 
+pytestmark = pytest.mark.xdist_group("enlargement_error")  # one worker makes what its tests share
+
 SMALL = ("data.num_samples=2", "data.batch_size=1", "task.factors=[2]", "task.activations=[gelu]")
 
 

@@ -7,6 +7,8 @@ from scipy.stats import entropy as scipys
 
 from suexp.task.softmax_entropy import SoftmaxEntropy, entropy_of, jacobian_norm, spherical_rate
 
+pytestmark = pytest.mark.xdist_group("softmax_entropy")  # one worker makes what its tests share
+
 
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
