@@ -158,7 +158,7 @@ def test_a_failed_arm_does_not_stop_the_others(
 
     shutil.copytree(conf_dir(), conf)
     (conf / "experiment" / "tiny.yaml").write_text(ARMS)
-    for module in ("config.compose", "experiment.plan"):
+    for module in ("config.compose", "config.hydra_internals", "experiment.plan"):
         monkeypatch.setattr(f"suexp.{module}.conf_dir", lambda: conf)
     out = tmp_path / "out"
     overrides = [item for item in tiny(out) if not item.startswith(("seed", "trainer.grad"))]

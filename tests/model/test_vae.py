@@ -152,6 +152,6 @@ def test_refused_when_composed(choices: list[str], line: str) -> None:
 
 def test_composes() -> None:
     config = spec_of([*NOISY, "loss=iwae"])
-    assert "attention" not in config
+    assert "attention" not in config.config
     assert config.config["loss"]["num_samples"] == 5
     resolve(["task=autoencoding", "model=bernoulli_vae", "data=idx", "data.pixels=binary"])

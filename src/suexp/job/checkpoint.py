@@ -190,12 +190,11 @@ class Checkpoints(Checkpoint):
         Raises:
             UserError: a callback keeps what no checkpoint takes.
         """
-        del trainer
         assert isinstance(pl_module, Recorded)
         lines = self.metrics.read_text(encoding="utf-8") if self.metrics.exists() else ""
         checkpoint["metrics"] = lines
         checkpoint["recorded"] = pl_module.recorded()
-        checkpoint["over"] = self._over
+        checkpoint["stopped_early"] = self._over and trainer.should_stop
         for name, state in checkpoint["callbacks"].items():
             _refuse_objects(name, state)
 
@@ -207,7 +206,7 @@ class Checkpoints(Checkpoint):
         if trainer.is_global_zero:
             write_atomic(self.metrics, checkpoint["metrics"])
         pl_module.restore(checkpoint["recorded"])
-        trainer.should_stop = checkpoint["over"]  # it may have stopped early
+        trainer.should_stop = checkpoint["stopped_early"]
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Let the strategy's hook, which comes after all others, save the finished weights.
@@ -288,7 +287,7 @@ class Checkpoints(Checkpoint):
 
 
 def _nothing() -> None:
-    """What is done instead."""
+    """Register no handlers."""
 
 
 def _refuse_objects(name: str, state: dict[str, Any]) -> None:
