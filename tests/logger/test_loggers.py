@@ -171,6 +171,7 @@ def test_tensorboard_holds_what_the_record_holds(resumed: Run) -> None:
     assert found == expected
 
 
+@pytest.mark.slow
 def test_wandb_online_without_a_key_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -128,6 +128,7 @@ def _hold(out: Path, ready: Any, seen: Any) -> None:
         seen.wait(60)
 
 
+@pytest.mark.slow
 def test_a_second_process_says_that_it_waits(tmp_path: Path) -> None:
     ready, seen = FORKS.Event(), FORKS.Event()
     process = FORKS.Process(target=_hold, args=(tmp_path, ready, seen))

@@ -49,6 +49,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]
     return write
 
 
+@pytest.mark.slow
 def test_an_edit_of_the_user_s_own_component_is_another_run(
     mine: Callable[..., None], tmp_path: Path
 ) -> None:
@@ -66,6 +67,7 @@ def test_an_edit_of_the_user_s_own_component_is_another_run(
     assert run_id(*own, config_dir=conf) == before
 
 
+@pytest.mark.slow
 def test_other_weights_under_the_same_name_are_another_run(tmp_path: Path) -> None:
     source = tmp_path / "bert"
     source.mkdir()
