@@ -176,13 +176,15 @@ def compare_sweep(folder: str, repeats: int, runs: int) -> dict[str, float]:
 def compare_found(folder: str, repeats: int, runs: int = 200) -> dict[str, float]:
     """Print and return the time of a command whose runs are all finished, beside one with one."""
     from suexp.experiment.plan import plan
+    from suexp.store.summary import Status, Summary
 
     one = [*SWEEP, f"out={Path(folder) / 'found'}", "seed=0"]
     lookup = [*one[:-1], "seed=" + ",".join(map(str, range(runs)))]
     for planned in plan(lookup)[0].runs():
         planned.run.folder.mkdir(parents=True, exist_ok=True)
-        planned.run.start()
-        planned.run.finish({"status": "finished", "error": None, "metrics": {"val/loss": 1.0}})
+        run = planned.run
+        run.start(threads=1)
+        run.finish(Summary(run.folder, run.id, Status.FINISHED, metrics={"val/loss": 1.0}))
     times = [(sweep_seconds(folder, *one), sweep_seconds(folder, *lookup)) for _ in range(repeats)]
     start, seconds = map(statistics.median, zip(*times, strict=True))
     print(

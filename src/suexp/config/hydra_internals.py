@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import hydra._internal.hydra
 from hydra import initialize_config_dir
@@ -160,5 +159,8 @@ def watched(look: Callable[[DictConfig, list[str]], None]) -> Iterator[None]:
                 look(config, overrides)
             return config
 
-    with patch.object(hydra._internal.hydra, "ConfigLoaderImpl", Watched):
+    hydra._internal.hydra.ConfigLoaderImpl = Watched  # type: ignore[attr-defined]
+    try:
         yield
+    finally:
+        hydra._internal.hydra.ConfigLoaderImpl = ConfigLoaderImpl  # type: ignore[attr-defined]

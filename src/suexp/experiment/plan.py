@@ -17,7 +17,6 @@ from suexp.config.compose import _compose, resolve
 from suexp.config.explain import explain
 from suexp.config.overrides import key_of, refuse_allowing
 from suexp.errors import UserError
-from suexp.experiment.schema import check, read
 from suexp.folders import conf_dir
 from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
@@ -188,11 +187,15 @@ def _check_file(slug: str, folders: tuple[Path, ...]) -> None:
 
 @functools.lru_cache(maxsize=64)
 def _checked(option: Option, _: int) -> None:
+    from suexp.experiment.schema import check  # pydantic takes a while to import
+
     check(option)
 
 
 def _header(slug: str, cfg: Any, scale: str) -> dict[str, Any]:
     """Return the experiment's own keys at this scale."""
+    from suexp.experiment.schema import read
+
     keys = {key: OmegaConf.to_container(cfg[key]) for key in EXPERIMENT_KEYS if cfg.get(key)}
     header = {"slug": slug, **read(slug, keys, scale)}
     tune = header["tune"] or {}
