@@ -175,3 +175,11 @@ def test_fingerprint_asks_nobody() -> None:
     ]
     found = {Hub(**(SETTINGS | change)).fingerprint() for change in changed}
     assert len(found | {base}) == len(changed) + 1
+
+
+def test_fingerprint_follows_a_folder_s_content(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text('{"text": "abc"}\n')
+    before = Hub(str(tmp_path)).fingerprint()
+    assert Hub(str(tmp_path)).fingerprint() == before
+    (tmp_path / "train.jsonl").write_text('{"text": "abd"}\n')
+    assert Hub(str(tmp_path)).fingerprint() != before

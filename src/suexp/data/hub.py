@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from suexp.contents import content_hash
 from suexp.data.document import Document, of_split
 from suexp.data.layout import KINDS
 from suexp.data.paths import staying_inside
@@ -120,13 +121,18 @@ class Hub(Text):
 
     def reads(self) -> list[Path]:
         """Return the folder, if the name is that of one here: `datasets` would take it."""
-        folder = Path(self.name or "")
-        return [*super().reads(), *([folder] if self.name and folder.is_dir() else [])]
+        return [*super().reads(), *([Path(str(self.name))] if self._is_here else [])]
+
+    @property
+    def _is_here(self) -> bool:
+        return self.name is not None and Path(self.name).is_dir()
 
     def source(self) -> Any:
-        """Return what names the data; the hub is not asked."""
+        """Return what names the data, and what such a folder holds here; the hub is not asked."""
         names = [self.name, self.config, self.revision]
-        return [*names, self.train, self.validation, self.test, self.kind, self.columns]
+        files = sorted(Path(str(self.name)).rglob("*")) if self._is_here else []
+        held = [(str(path), content_hash(path)) for path in files if path.is_file()]
+        return [*names, self.train, self.validation, self.test, self.kind, self.columns, held]
 
     def _read(self, split: str) -> Iterator[Document]:
         rows = self._loaded[split]
