@@ -58,14 +58,14 @@ def look_around(configs: Sequence[Mapping[str, Any]]) -> None:
     seen: set[str] = set()
     for config in configs:
         allow = config.get("allow_targets") or ()
+        for _ in local_files(config):
+            pass
         for key, node in _nodes(config, ""):
             if repr(node) in seen:
                 continue
             seen.add(repr(node))
             if within(node["_target_"], allow):
                 _import(key, node["_target_"], allow)
-            for _ in local_files(node, key):
-                pass
             if key.rpartition(".")[2] == "data":
                 from suexp.code.instantiate import instantiate
                 from suexp.data.base import Data
