@@ -8,7 +8,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suexp.experiment.settings import Mistake, Named, overrides, typed
+from suexp.config.overrides import typed
+from suexp.experiment.settings import Mistake, Named, overrides
 
 NAMES = {
     "two": Named(("let", "two"), {"model.num_layers": 2}),

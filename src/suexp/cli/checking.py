@@ -35,13 +35,15 @@ def run(argv: Sequence[str]) -> int:
     if unused:
         raise UserError(f"check {min(unused)}: only -m and --config-dir mean something here")
     command_line.precheck(line, Catalogue(line.config_dir))
-    from suexp.config.compose import resolve
+    from suexp.config.compose import resolve, whole
     from suexp.config.hydra_internals import loader
+    from suexp.config.hydra_node import check_hydra
     from suexp.experiment.plan import plan
 
     with loader(line.config_dir):  # one start of Hydra for all runs
         plans = plan(line.overrides)
         look_around([resolve(run.overrides).config for item in plans for run in item.runs()])
+        check_hydra(whole(line.overrides), line.overrides)
         for item in plans:
             show_plan(item)
     show_text("Everything composes and fits together; nothing was run.", "dim")

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers.oc import env
@@ -19,7 +21,8 @@ from suexp.config import hydra_internals
 from suexp.config.catalogue import EXPERIMENT_KEYS
 from suexp.config.check import check, check_combination
 from suexp.config.explain import explain
-from suexp.config.overrides import ALLOWS, key_of, parent_overrides, refuse_allowing
+from suexp.config.file_rights import TYPED, check_rights, refuse_typed
+from suexp.config.overrides import key_of, parent_overrides
 from suexp.errors import UserError
 from suexp.folders import conf_dir
 
@@ -50,6 +53,16 @@ def _environment(*words: Any, _root_: Any, _node_: Any) -> Any:
 OmegaConf.register_new_resolver("oc.env", _environment, replace=True)
 
 
+def _hydra(path: str, *, _root_: Any, _node_: Any) -> Any:
+    """Refuse what a run's config takes of Hydra's node, where variables and tokens may be typed."""
+    key = _node_._get_full_key(None)
+    if "allow_targets" in _root_ and not key.startswith("hydra.") and path[:8] != "runtime.":
+        raise UserError(
+            f"{key}: ${{hydra:{path}}}: a run's config does not read it; type the value"
+        )
+    return OmegaConf.select(HydraConfig.get(), path)  # type: ignore[arg-type]
+
+
 def compose(overrides: Sequence[str] = (), config_dir: str | None = None) -> DictConfig:
     """Return the composed config, its interpolations live, as `suexp OVERRIDES` would use it.
 
@@ -73,12 +86,18 @@ def _compose(
     bare = not any(key_of(item).startswith("hydra") for item in overrides)
     with _told(overrides):
         config = hydra_internals.load(overrides, config_dir, without, bare)
-    if config.get("allow_targets") and not any(map(ALLOWS.match, overrides)):
-        raise UserError(
-            f"allow_targets={config.allow_targets} stands in a file, where it does not count; "
-            "if you trust that code, say it yourself"
-        )
+        check_rights(config, overrides)
     return config
+
+
+def whole(overrides: Sequence[str]) -> DictConfig:
+    """Return what Hydra would start with, its own node and groups in it.
+
+    Raises:
+        UserError: they cannot be composed.
+    """
+    with _told(tuple(overrides)):
+        return hydra_internals.load(overrides, None, (), bare=False, run_mode=RunMode.MULTIRUN)
 
 
 @contextmanager
@@ -174,7 +193,8 @@ def _resolve(overrides: tuple[str, ...], config_dir: str | None) -> Resolved:
         config["seed"] = seed
     if config.get("parent"):
         parent = parent_overrides(config["parent"])
-        refuse_allowing("parent", parent)
+        own_word = any(key_of(item) == "parent" for item in overrides)
+        refuse_typed("parent", parent, {*TYPED} - {"out" if own_word else ""})
         # What the child sets within a group that the parent chooses anew belongs to its own choice.
         named = {key_of(item) for item in parent}
         anew = {"parent", "transform", "method", *named}
@@ -194,6 +214,7 @@ def _resolved(
     """Return the resolved, checked config, pickled, and the choices; the parent stays a command."""
     cfg, chosen, own = _composed(overrides, config_dir)
     choices = dict(chosen)
+    OmegaConf.register_new_resolver("hydra", _hydra, replace=True)  # Hydra's start sets its own
     with _SEEDING:
         cfg.seed = own if seed is None else seed
         try:

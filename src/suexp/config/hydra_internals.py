@@ -4,6 +4,7 @@ Tests in tests/config/test_hydra_internals.py name each part that is leant on.
 """
 
 import dataclasses
+import functools
 import pickle
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from hydra import initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository, IConfigRepository
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.utils import create_config_search_path
 from hydra.core.default_element import GroupDefault
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
@@ -82,6 +84,38 @@ def _of_hydra(default: Any) -> bool:
     return (group or "").lstrip("/").split("/")[0] == "hydra"
 
 
+class _Alone(Remembered):
+    """Hydra's repository, of which config.yaml names no option but Hydra's own."""
+
+    def load_config(self, config_path: str) -> Any:
+        """Return the parsed file, or None where there is none."""
+        found = self._read(config_path)
+        if config_path == "config":
+            kept = [d for d in found.defaults_list if _of_hydra(d) or d.is_self()]
+            found = dataclasses.replace(found, defaults_list=kept)
+        return found
+
+
+@functools.lru_cache(maxsize=16)
+def typed_node(overrides: tuple[str, ...], base: Path) -> DictConfig:
+    """Return Hydra's own node as config.yaml and what is typed make it, with no other file.
+
+    Args:
+        overrides: what is typed.
+        base: suexp's conf/.
+
+    Raises:
+        HydraException: an option of Hydra's that stands in a file.
+    """
+    found = ConfigLoaderImpl(create_config_search_path(str(base)))
+    found.repository = _Alone(found.repository, ())
+    items = parse(overrides)
+    typed = [str(item.input_line) for item in items if item.is_hydra_override()]
+    node: DictConfig = found.load_configuration("config", typed, RunMode.RUN).hydra
+    node.overrides.task = [item.input_line for item in items if not item.is_hydra_override()]
+    return node
+
+
 @contextmanager
 def loader(config_dir: str | None = None) -> Iterator[Any]:
     """Give Hydra's config loader: the running application's, or one of our own.
@@ -111,16 +145,20 @@ def folders() -> list[Path]:
 
 
 def load(
-    overrides: Sequence[str], config_dir: str | None, without: Collection[str], bare: bool
+    overrides: Sequence[str],
+    config_dir: str | None,
+    without: Collection[str],
+    bare: bool,
+    run_mode: RunMode = RunMode.RUN,
 ) -> DictConfig:
     """Return the composed config, Hydra's own node in it; see `Remembered`."""
     with loader(config_dir) as found:
         own = found.repository
         found.repository = Remembered(own, without, bare)
         try:
-            # The experiment sweeper composes one run at a time, so the mode is always RUN here.
+            # The experiment sweeper composes one run at a time, so the mode is mostly RUN here.
             config: DictConfig = found.load_configuration(
-                config_name="config", overrides=list(overrides), run_mode=RunMode.RUN
+                config_name="config", overrides=list(overrides), run_mode=run_mode
             )
         finally:
             found.repository = own
@@ -155,7 +193,7 @@ def watched(look: Callable[[DictConfig, list[str]], None]) -> Iterator[None]:
             self, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any
         ) -> DictConfig:
             config = super().load_configuration(config_name, overrides, *args, **kwargs)
-            if not getattr(self.repository, "bare", False):  # a run's config: nothing is built
+            if not isinstance(self.repository, Remembered):  # a run's config: nothing is built
                 look(config, overrides)
             return config
 

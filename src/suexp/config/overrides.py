@@ -2,21 +2,15 @@
 
 import re
 import shlex
-from collections.abc import Sequence
-
-from suexp.errors import UserError
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
 
 # The override that only the user may give: see suexp.code.trust.
 ALLOWS = re.compile(r"\+{0,2}allow_targets=")
-
-
-def refuse_allowing(where: str, overrides: Sequence[str]) -> None:
-    """Refuse overrides, not typed by the user, that allow packages (see `suexp.code.trust`)."""
-    for item in overrides:
-        if key_of(item).split(".")[0] == "allow_targets":
-            raise UserError(
-                f"{where}: {item} does not count there; if you trust it, say it yourself"
-            )
+_WORD = re.compile(r"[\w/+.*@?|-]+", re.ASCII)
+_REFERENCE = re.compile(r"\$\{[^{}]*\}")
+_OWN_WORDS = ("true", "false", "null")
 
 
 def parent_overrides(parent: str | list[str]) -> list[str]:
@@ -32,3 +26,27 @@ def key_of(override: str) -> str:
 def quoted(value: str) -> str:
     """Quote for Hydra: backslashes count only before a quote, where they are doubled."""
     return '"' + re.sub(r'(\\*)("|$)', lambda m: m[1] * 2 + (m[2] and '\\"'), value) + '"'
+
+
+def typed(value: Any) -> str:
+    """Return a value as one would type it for Hydra to read this very value."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list):
+        return f"[{','.join(map(typed, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{key}:{typed(item)}' for key, item in value.items())}}}"
+    if isinstance(value, float):
+        return min(repr(value), f"{Decimal(repr(value)):e}", key=len)  # 1e-3, but 0.01
+    if not isinstance(value, str):
+        return str(value)
+    plain = _WORD.fullmatch(value) and value.lower() not in _OWN_WORDS and not _number(value)
+    return value if plain or _REFERENCE.fullmatch(value) else quoted(value)
+
+
+def _number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -15,7 +15,8 @@ from suexp.config import hydra_internals
 from suexp.config.catalogue import EXPERIMENT_KEYS, Catalogue, Option
 from suexp.config.compose import _compose, resolve
 from suexp.config.explain import explain
-from suexp.config.overrides import key_of, refuse_allowing
+from suexp.config.file_rights import refuse_typed
+from suexp.config.overrides import key_of
 from suexp.errors import UserError
 from suexp.folders import conf_dir
 from suexp.launch.spec import spec_of
@@ -201,7 +202,7 @@ def _header(slug: str, cfg: Any, scale: str) -> dict[str, Any]:
     tune = header["tune"] or {}
     tuned = (setting(tune, value) for values in tune.get("grid", {}).values() for value in values)
     for overrides in (*header["arms"].values(), header["overrides"], *tuned):
-        refuse_allowing(f"experiment={slug}", overrides)
+        refuse_typed(f"experiment={slug}", overrides)
     return header
 
 

@@ -8,17 +8,13 @@ two                                        a name: of settings in `let`, or of a
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal
 from typing import Any, NamedTuple
 
-from suexp.config.overrides import quoted
+from suexp.config.overrides import quoted, typed
 from suexp.near import near
 
 _KEY = re.compile(r"\+{0,2}[\w./@-]+", re.ASCII)
 _LEFT_OUT = re.compile(r"~[\w./@-]+", re.ASCII)
-_WORD = re.compile(r"[\w/+.*@?|-]+", re.ASCII)
-_REFERENCE = re.compile(r"\$\{[^{}]*\}")
-_OWN_WORDS = ("true", "false", "null")
 
 Keys = tuple[str | int, ...]
 
@@ -101,30 +97,6 @@ def _set(
             yield from _set(f"{key}.{inner}", below, names, (*keys, str(inner)), trail)
     else:
         yield f"{key}={typed(value)}"
-
-
-def typed(value: Any) -> str:
-    """Return a value as one would type it for Hydra to read this very value."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, list):
-        return f"[{','.join(map(typed, value))}]"
-    if isinstance(value, Mapping):
-        return f"{{{','.join(f'{key}:{typed(item)}' for key, item in value.items())}}}"
-    if isinstance(value, float):
-        return min(repr(value), f"{Decimal(repr(value)):e}", key=len)  # 1e-3, but 0.01
-    if not isinstance(value, str):
-        return str(value)
-    plain = _WORD.fullmatch(value) and value.lower() not in _OWN_WORDS and not _number(value)
-    return value if plain or _REFERENCE.fullmatch(value) else quoted(value)
-
-
-def _number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def shown(value: Any) -> str:

@@ -1,0 +1,74 @@
+"""What files may say: how a run is made, and neither whose code it is nor where it writes.
+
+An option, an experiment and a saved config may be a stranger's. The command line is the user's own.
+"""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from suexp.config.hydra_internals import parse
+from suexp.config.overrides import ALLOWS, key_of, parent_overrides
+from suexp.config.yaml_file import load_yaml
+from suexp.errors import UserError
+from suexp.folders import conf_dir
+
+# Keys that the command line sets, or the study that it began, and no file.
+TYPED = ("allow_targets", "hydra", "out", "study")
+
+
+def check_rights(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Refuse what only the user may say and a file does.
+
+    Args:
+        config: the composed config.
+        overrides: what the user has typed.
+
+    Raises:
+        UserError: a file allows packages, writes outside of the current directory, or reports to a
+            study.
+    """
+    said = {key_of(item).split(".")[0] for item in overrides}
+    if config.get("allow_targets") and not any(map(ALLOWS.match, overrides)):
+        raise UserError(
+            f"allow_targets={config.allow_targets} stands in a file, where it does not count; "
+            "if you trust that code, say it yourself"
+        )
+    if "study" not in said and any((config.get("study") or {}).values()):
+        raise UserError("study: stands in a file; a run reports to the study that began it")
+    if not isinstance(config.out, str):
+        raise UserError(f"out={config.out}: name a folder, out=DIR")
+    if "out" not in said and not _below(Path(config.out)):
+        raise UserError(
+            f"out: {config.out} stands in a file and lies outside of the current directory; "
+            f"if you mean it, type it yourself: out={config.out}"
+        )
+
+
+def refuse_typed(where: str, overrides: Sequence[str], keys: Collection[str] = TYPED) -> None:
+    """Refuse overrides of a file that only the user may type, those of its parents too.
+
+    Args:
+        where: what the overrides belong to.
+        overrides: the file's.
+        keys: those of `TYPED` that count.
+
+    Raises:
+        UserError: the first one.
+    """
+    for item in overrides:
+        key = key_of(item).replace("/", ".").split(".")[0]
+        if key in keys:
+            raise UserError(
+                f"{where}: {item} does not count there; if you trust it, say it yourself"
+            )
+        if key == "parent" and (value := parse([item])[0].value()):
+            refuse_typed(where, parent_overrides(value), keys)  # type: ignore[arg-type]
+
+
+def _below(folder: Path) -> bool:
+    """Tell whether a folder lies below the current one; where suexp's own default leads, it may."""
+    if folder.resolve().is_relative_to(Path.cwd().resolve()):
+        return True
+    return str(folder) == load_yaml(conf_dir() / "config.yaml")["out"]
