@@ -1,5 +1,6 @@
 """Keys of the environment and passwords reach no file of a run, and no screen."""
 
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -8,11 +9,16 @@ from pathlib import Path
 import pytest
 
 from hydra_plugins.suexp_launcher.local_launcher import LocalLauncher
+from suexp import cli
 from suexp.config.compose import resolve
 from suexp.config.hydra_internals import loader
 from suexp.errors import UserError
 from suexp.experiment.conduct import conduct
+from suexp.experiment.plan import plan
+from suexp.folders import experiments_dir
 from suexp.redaction import redacted, secret_in
+from suexp.report.pages import load_results, write_report
+from suexp.study import study
 from tests.support.tiny import TINY
 
 PLANTED = {
@@ -103,12 +109,74 @@ def test_a_config_does_not_read_the_environment(conf: str) -> None:
     [
         (f"run.arm={PLANTED['HF_TOKEN']}", "run.arm holds HF_TOKEN"),
         ("+model.note='s3://me:word@host/x'", "model.note holds a password"),
+        ("+model.note='https://host/x?token=abcd1234'", "model.note holds a token"),
+        ("+model.password=hunter2", "model.password holds a password"),
+        (f"+model.words={{{PLANTED['HF_TOKEN']}: 1}}", "model.words.<HF_TOKEN> holds HF_TOKEN"),
+        ("+model.note='${hydra:job.env_set}'", "a run's config does not read it"),
     ],
 )
 def test_a_typed_key_or_password_is_refused(override: str, message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         resolve([override])
     assert PLANTED["HF_TOKEN"] not in str(caught.value)
+
+
+def test_an_experiment_says_no_key_in_words(tmp_path: Path) -> None:
+    token = "hf_abcdefghijklmnopQRSTuvwxyz012345AB"
+    places = {
+        "title": (WHOLE.replace("Whole", token), "post.title"),
+        "arm": (WHOLE.replace("a: {}", f"{token}: {{}}"), "arms.<token>"),
+        "claim": (
+            f"{WHOLE}claims: {{C: {{text: {token}, test: 'val/loss[a] < 1'}}}}\n",
+            "claims.C.text",
+        ),
+        "caption": (
+            f"{WHOLE}figures: {{f: {{kind: bar, y: val/loss, caption: {token}}}}}\n",
+            "figures.f.caption",
+        ),
+        "base": (f"{WHOLE}base: {{+model.note: {token}}}\n", "base.0"),
+    }
+    for name, (text, _) in places.items():
+        path = tmp_path / "experiment" / f"{name}.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    with loader(str(tmp_path)):
+        for name, (_, place) in places.items():
+            with pytest.raises(UserError) as caught:
+                plan([f"experiment={name}"])
+            assert str(caught.value).startswith(f"experiment={name}: {place} holds a token")
+
+
+def test_a_report_of_others_results_keeps_no_key(tmp_path: Path) -> None:
+    token = "hf_abcdefghijklmnopQRSTuvwxyz012345AB"
+    results = json.loads((experiments_dir() / "lion" / "results.json").read_text("utf-8"))
+    results["post"]["title"] = f"A {token}"
+    results["arms"][token] = []
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    write_report(load_results(tmp_path), tmp_path)
+    for name in ("report.md", "report.html"):
+        text = (tmp_path / name).read_text("utf-8")
+        assert token not in text
+        assert "A &lt;token&gt;" in text
+
+
+def test_a_study_searches_no_key() -> None:
+    word = "+model.note=choice('https://host/x?token=abcd1234',b)"
+    with pytest.raises(UserError, match=r"^the study's argument 1 holds a token"):
+        study.conduct(["seed=0", word], None, None)  # type: ignore[arg-type]
+
+
+def test_a_fault_of_ours_shows_no_key(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(argv: list[str]) -> int:
+        raise RuntimeError(f"{argv} {PLANTED['HF_TOKEN']}")
+
+    monkeypatch.setattr(cli, "_dispatch", fail)
+    assert cli.main([]) == 1
+    shown = capsys.readouterr().err
+    assert shown.endswith("RuntimeError: [] <HF_TOKEN>\n")
+    assert PLANTED["HF_TOKEN"] not in shown
 
 
 def test_what_counts_as_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # `suexp list | head`: the reader has seen enough. Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception:  # a fault of ours, whose message may quote what was read
+        import traceback
+
+        from suexp.redaction import redacted
+
+        print(redacted(traceback.format_exc()), end="", file=sys.stderr)
+        return 1
 
 
 def _dispatch(argv: list[str]) -> int:

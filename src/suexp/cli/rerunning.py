@@ -9,6 +9,7 @@ from typing import Any
 
 from suexp.cli.terminal import parser, show_rows, show_text
 from suexp.code.trust import allowed, check_targets, trusting
+from suexp.config.check import check_secrets
 from suexp.errors import UserError
 from suexp.report.wording import number
 from suexp.store.identity import Identity
@@ -45,6 +46,7 @@ def run(argv: Sequence[str]) -> int:
     old = find(given.run, given.out)
     into = given.into or old.folder.parents[1] / "reruns"
     check_targets(old.config, allow)
+    check_secrets(old.config, f"rerun {old.id}: ")
     from suexp.job.run import execute
     from suexp.launch.progress import Progress
     from suexp.store.provenance import provenance

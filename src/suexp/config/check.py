@@ -18,7 +18,7 @@ from suexp.config.fits import mismatch
 from suexp.errors import UserError
 from suexp.folders import conf_dir
 from suexp.near import near
-from suexp.redaction import secret_in
+from suexp.redaction import secrets_in
 
 # Of Hydra's instantiate, allowed in every node.
 _HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
@@ -36,7 +36,7 @@ def check(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
     """
     own = {key: value for key, value in config.items() if key != "parent"}
     check_targets(own, config.get("allow_targets", ()))
-    _check_secrets(own)
+    check_secrets(own)
     check_combination(config, choices)
     for path, node in _nodes(config):
         declared = _declared(path, choices)
@@ -91,25 +91,18 @@ def _nodes(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from walk(value, str(key))
 
 
-def _check_secrets(config: Mapping[str, Any]) -> None:
-    """Refuse keys and passwords: the run's folder and its dashboards keep the config."""
-    texts = dict(_texts(config))
-    if secret_in("\n".join(texts.values())):  # hardly ever: the place is looked for afterwards
-        for path, text in texts.items():
-            if secret := secret_in(text):
-                raise UserError(f"{path} holds {secret}, which every copy of the config would keep")
+def check_secrets(node: Any, where: str = "") -> None:
+    """Refuse keys and passwords: files, reports and dashboards keep what is said of a run.
 
+    Args:
+        node: a config or a part of it, as plain containers.
+        where: what it belongs to.
 
-def _texts(node: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Give every text of a config with its key."""
-    if isinstance(node, Mapping):
-        for key, value in node.items():
-            yield from _texts(value, f"{path}.{key}" if path else str(key))
-    elif isinstance(node, list):
-        for place, value in enumerate(node):
-            yield from _texts(value, f"{path}.{place}")
-    elif isinstance(node, str):
-        yield path, node
+    Raises:
+        UserError: the first one's place; it is not shown itself.
+    """
+    for path, secret in secrets_in(node):
+        raise UserError(f"{where}{path} holds {secret}, which every copy of the config would keep")
 
 
 @functools.cache

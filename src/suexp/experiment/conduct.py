@@ -9,6 +9,7 @@ from suexp.errors import writing
 from suexp.experiment.plan import Plan, Planned, choose, plan
 from suexp.judge.claims import check_metrics
 from suexp.launch.processes import tell
+from suexp.redaction import without_secrets
 from suexp.store.folder import write_atomic
 
 
@@ -59,7 +60,7 @@ def _experiment(item: Plan, launcher: Any) -> int:
 
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            results = collect(item, folder)
+            results = without_secrets(collect(item, folder))
         results["created"] = datetime.now(UTC).isoformat(timespec="seconds")
         write_atomic(folder / "results.json", json.dumps(results, indent=1, ensure_ascii=False))
         write_report(results, folder)

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from suexp.config import hydra_internals
 from suexp.config.catalogue import EXPERIMENT_KEYS, Catalogue, Option
+from suexp.config.check import check_secrets
 from suexp.config.compose import _compose, resolve
 from suexp.config.explain import explain
 from suexp.config.file_rights import refuse_typed
@@ -203,6 +204,7 @@ def _header(slug: str, cfg: Any, scale: str) -> dict[str, Any]:
     tuned = (setting(tune, value) for values in tune.get("grid", {}).values() for value in values)
     for overrides in (*header["arms"].values(), header["overrides"], *tuned):
         refuse_typed(f"experiment={slug}", overrides)
+    check_secrets(header, f"experiment={slug}: ")
     return header
 
 

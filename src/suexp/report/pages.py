@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from suexp.errors import UserError
+from suexp.redaction import without_secrets
 from suexp.report import wording as readable
 from suexp.report.inline_svg import EXCHANGED, inline_svg
 from suexp.report.view import MARKS, Table, View, view
@@ -51,7 +52,7 @@ def load_results(directory: Path) -> dict[str, Any]:
     real = directory / "real_data.json"
     if real.is_file():
         results["real_data"] = _load(real, "restore or delete it")
-    return results
+    return without_secrets(results)
 
 
 def _load(path: Path, remedy: str) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from suexp.judge.claims import VERDICTS
+from suexp.redaction import without_secrets
 from suexp.report.pages import POLICY, Link, Place, html_page, html_template, source
 from suexp.report.view import View, view
 from suexp.store.folder import write_atomic
@@ -87,10 +88,11 @@ def write_site(entries: Sequence[Entry], folder: Path) -> Path:
 
 def _unrun(entry: Entry) -> dict[str, Any]:
     """Return an experiment's results before there are any."""
-    claims = entry.content.get("claims") or {}
+    content = without_secrets(entry.content)
+    claims = content.get("claims") or {}
     return {
         "experiment": entry.slug,
-        "post": entry.content.get("post"),
+        "post": content.get("post"),
         "scale": "laptop",
         "arms": {},
         "runs": [],

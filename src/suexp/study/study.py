@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
+from suexp.config.check import check_secrets
 from suexp.config.overrides import quoted
 from suexp.errors import UserError
 from suexp.job.trial import Trial, optuna, pruner
@@ -290,6 +291,7 @@ def conduct(arguments: Sequence[str], launcher: Any, settings: Settings, loader:
         UserError: what cannot be searched, a config that cannot work, a storage out of reach.
     """
     optuna()
+    check_secrets(arguments, "the study's argument ")
     search = parse(arguments, loader)
     if settings.sampler == "grid":
         next(search.grid())
