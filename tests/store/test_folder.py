@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from suexp.errors import UserError
+from suexp.launch.saved_config import save
 from suexp.logger.jsonl import Jsonl
-from suexp.store.folder import RECORDS, Run, read_history
+from suexp.store.folder import RECORDS, Run, read_history, write_atomic
+from suexp.store.query import Stored
 from suexp.store.spec import RunSpec
 from suexp.store.summary import Status, Summary
 from tests.support.processes import FORKS
@@ -154,3 +156,33 @@ def test_an_unwritable_folder_is_one_line(tmp_path: Path) -> None:
         run_of(tmp_path / "file").lock(),
     ):
         pass
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "file").write_text("mine")
+    for name in ("metrics.jsonl", "config.yaml", ".lock", "checkpoints"):
+        run = run_of(tmp_path / name)
+        run.folder.mkdir(parents=True)
+        (run.folder / name).symlink_to(own if name == "checkpoints" else own / "file")
+        with (
+            pytest.raises(UserError, match="is a link, and suexp makes none; remove it"),
+            run.lock(),
+        ):
+            pass
+        with pytest.raises(UserError, match="is a link"):
+            save(run.spec)
+    run = run_of(tmp_path)
+    run.folder.parent.mkdir(parents=True)
+    run.folder.symlink_to(own)  # rerun=true would empty it
+    with pytest.raises(UserError, match=f"{run.id} is a link"), run.lock():
+        pass
+    Stored(run.folder).remove()
+    assert not run.folder.exists()
+    (tmp_path / "report.md.part").symlink_to(own / "file")
+    (tmp_path / "report.md").symlink_to(own / "file")
+    write_atomic(tmp_path / "report.md", "new")
+    assert (tmp_path / "report.md").read_text() == "new"
+    assert [path.name for path in own.iterdir()] == ["file"]
+    assert (own / "file").read_text() == "mine"

@@ -44,7 +44,7 @@ def run(argv: Sequence[str]) -> int:
     given = arguments.parse_args(argv)
     allow = allowing(given.allow)
     old = find(given.run, given.out)
-    into = given.into or old.folder.parents[1] / "reruns"
+    into = given.into or old.folder.parents[:2][-1] / "reruns"
     check_targets(old.config, allow)
     check_secrets(old.config, f"rerun {old.id}: ")
     from suexp.job.run import execute

@@ -10,7 +10,7 @@ from suexp.experiment.plan import Plan, Planned, choose, plan
 from suexp.judge.claims import check_metrics
 from suexp.launch.processes import tell
 from suexp.redaction import without_secrets
-from suexp.store.folder import write_atomic
+from suexp.store.folder import refuse_links, write_atomic
 
 
 def conduct(arguments: Sequence[str], launcher: Any) -> int:
@@ -60,6 +60,7 @@ def _experiment(item: Plan, launcher: Any) -> int:
 
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
+            refuse_links(folder)
             results = without_secrets(collect(item, folder))
         results["created"] = datetime.now(UTC).isoformat(timespec="seconds")
         write_atomic(folder / "results.json", json.dumps(results, indent=1, ensure_ascii=False))

@@ -153,4 +153,5 @@ def saved(path: Path, inches: tuple[float, float]) -> Iterator["Figure"]:
         canvas = Figure(figsize=inches, layout=layout, facecolor=PAPER)
         FigureCanvasSVG(canvas)
         yield canvas
+        path.unlink(missing_ok=True)  # a link, which would be written through
         canvas.savefig(path, format="svg", metadata={"Date": None, "Creator": "suexp"})

@@ -10,7 +10,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from suexp.errors import Unwritable, writing
+from suexp.errors import Unwritable, UserError, writing
 from suexp.store.spec import RunSpec, as_yaml
 from suexp.store.summary import NAME, Summary
 
@@ -38,9 +38,11 @@ class Run:
 
         Raises:
             Unwritable: the output folder cannot be written.
+            UserError: it, or what it holds, is a link that leads elsewhere.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            refuse_links(self.folder)
             lock = FileLock(self.folder / ".lock")
             try:
                 lock.acquire(timeout=0)
@@ -158,6 +160,17 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
             yield found
 
 
+def refuse_links(folder: Path) -> None:
+    """Refuse a folder of ours that is a link, or that holds one; it would be written through.
+
+    Raises:
+        UserError: the link; an output folder that was unpacked may hold any.
+    """
+    for path in (folder, *folder.iterdir()):
+        if path.is_symlink():
+            raise UserError(f"{path} is a link, and suexp makes none; remove it: unlink {path}")
+
+
 def write_atomic(path: Path, text: str) -> None:
     """Write a file whole or not at all.
 
@@ -171,6 +184,8 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Write bytes as `write_atomic` does text."""
     temporary = path.with_name(path.name + ".part")
     with writing(path):
+        if temporary.is_symlink():  # one that was put there would have another file overwritten
+            temporary.unlink()
         try:
             temporary.write_bytes(content)
             temporary.replace(path)

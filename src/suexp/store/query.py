@@ -123,11 +123,14 @@ class Stored:
         return node
 
     def remove(self) -> None:
-        """Delete the folder.
+        """Delete the folder; of a link, the link.
 
         Raises:
             UserError: a process is running it.
         """
+        if self.folder.is_symlink():
+            self.folder.unlink()  # what it leads to is no run of this store
+            return
         lock = FileLock(self.folder / ".lock")
         try:
             lock.acquire(timeout=0)
