@@ -24,7 +24,8 @@ from suexp.job.run import execute
 from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
 from suexp.store.summary import Status, Summary
-from suexp.study.study import Settings, conduct
+from suexp.study.search import parse
+from suexp.study.study import Settings, Study, conduct
 from tests.job.test_checkpoint import assert_equal
 from tests.support.tiny import tiny
 
@@ -35,6 +36,7 @@ States = optuna.trial.TrialState
 
 STEPS = ("trainer.max_steps=30", "trainer.val_check_interval=10")
 RATES = (0.03, 1e-6)
+RATE = "optimizer.lr=tag(log,interval(1e-3,1e-1))"
 GRID = (
     "-m",
     "hydra/sweeper=optuna",
@@ -163,14 +165,14 @@ def test_killed_and_taken_up_a_study_ends_with_its_trials(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Two at a time; all processes are killed while some trials have ended and some run."""
-    search = (
+    asked = (
         *("-m", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=6", "hydra.sweeper.pruner=none"),
-        "optimizer.lr=tag(log,interval(1e-3,1e-1))",
+        RATE,
         *tiny(tmp_path, *STEPS, "trainer.checkpoint_seconds=0"),
     )
     program = "import sys; from suexp.cli import main; sys.exit(main())"
     process = subprocess.Popen(
-        [sys.executable, "-c", program, *search, "hydra.launcher.jobs=2"], start_new_session=True
+        [sys.executable, "-c", program, *asked, "hydra.launcher.jobs=2"], start_new_session=True
     )
 
     def ended() -> set[Path]:
@@ -184,25 +186,24 @@ def test_killed_and_taken_up_a_study_ends_with_its_trials(
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     study = study_of(tmp_path)
-    left = [trial.params for trial in study.get_trials() if trial.state == States.RUNNING]
-    assert left
+    assert any(trial.state == States.RUNNING for trial in study.get_trials())
     kept = {path: path.read_bytes() for path in ended()}
     cut = {path.name for path in under_way()}
     assert cut
     capfd.readouterr()
 
-    assert quietly(*search, "hydra.launcher.jobs=0")[0] == 0
+    assert quietly(*asked, "hydra.launcher.jobs=0")[0] == 0
     said = capfd.readouterr().err
     assert all(re.search(rf"run {run} goes on from step=\d+", said) for run in cut)
     assert {path: path.read_bytes() for path in kept} == kept  # none is run twice
-    trials = study.get_trials()
-    complete = [trial for trial in trials if trial.state == States.COMPLETE]
+    complete = study.get_trials()
+    assert {trial.state for trial in complete} == {States.COMPLETE}
     assert len(complete) == len(ended()) == 6
     assert len({trial.user_attrs["run"] for trial in complete}) == 6
-    done = [trial.params for trial in complete]
-    assert all(params in done for params in left)  # none is lost
-    anew = {trial.user_attrs.get("continues") for trial in trials} - {None}
-    assert {trial.number for trial in trials if trial.state != States.COMPLETE} == anew
+    # The trials are those of a study that nobody has killed.
+    undisturbed = tmp_path / "undisturbed"
+    search(undisturbed, Fake(loss, 2), RATE, *STEPS)
+    assert values(undisturbed) == [trial.params["optimizer.lr"] for trial in complete]
     for trial in complete:
         assert {*trial.intermediate_values} == {10, 20, 30}
         run = json.loads((tmp_path / "runs" / trial.user_attrs["run"] / "summary.json").read_text())
@@ -357,25 +358,71 @@ class Stopped(Fake):
 
 
 @pytest.mark.slow
-def test_trials_left_behind_are_told_or_begun_anew(tmp_path: Path) -> None:
+def test_trials_left_behind_are_told_or_made(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         search(tmp_path, Stopped(loss, 2))
     states = [row["state"] for row in written(tmp_path)["trials"]]
     assert states == ["finished", "finished", "unfinished", "unfinished"]
     launcher = Fake(loss, 2)
     assert search(tmp_path, launcher) == 0
-    trials = study_of(tmp_path).get_trials()
-    # The third had ended when nobody listened; the fifth is the fourth once more.
-    assert [t.state.name[0] for t in trials] == list("CCCFCCC")
-    assert trials[4].params == trials[3].params
-    assert trials[4].user_attrs["continues"] == 3
-    assert launcher.batches == [2, 1]
-    assert [
-        row["number"] for row in written(tmp_path)["trials"] if row["state"] != "finished"
-    ] == []
-    # A process that died in the midst of that leaves no more than one copy.
-    assert search(tmp_path, launcher) == 0
-    assert len(study_of(tmp_path).get_trials()) == 7
+    assert launcher.batches == [1, 2]  # the third trial had ended when nobody listened
+    assert [row["state"] for row in written(tmp_path)["trials"]] == ["finished"] * 6
+    assert search(tmp_path / "undisturbed", Fake(loss, 2)) == 0
+    assert values(tmp_path) == values(tmp_path / "undisturbed")
+
+
+class Killed(BaseException):
+    """As the end of a process, which nothing can catch."""
+
+
+def asked_for(out: Path, monkeypatch: pytest.MonkeyPatch, lives: int | None, sampler: str) -> int:
+    """Drive a study until it has written ``lives`` times to its storage, or ends; count the writes.
+
+    Its trials are worth what their values say at once.
+    """
+    keys = {"study_name": None, "n_trials": 14, "metric": "val/loss", "direction": "minimize"}
+    keys |= {"sampler": sampler, "seed": 0, "n_jobs": None, "pruner": "none", "storage": None}
+    whole = "model.dim=range(1,8)" if sampler == "grid" else "model.dim=range(1,99)"
+    space = parse(("norm=rms,layer", whole, *["optimizer.lr=interval(0,1)"][sampler == "grid" :]))
+    study = Study(space, Settings(**keys, startup_trials=5, warmup_steps=0), out, "killed")
+    writes = 0
+
+    def written(write: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any, **named: Any) -> Any:
+            nonlocal writes
+            if writes == lives:
+                raise Killed
+            writes += 1
+            return write(*arguments, **named)
+
+        return counted
+
+    with study.held():
+        study.open()
+        monkeypatch.setattr(study.optuna, "add_trial", written(study.optuna.add_trial))
+        while trials := study.batch(3, study.total()):
+            for trial in trials:
+                value = trial.params["model.dim"] + len(trial.params["norm"])
+                written(study.optuna.tell)(trial.number, value)
+    return writes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sampler", ["tpe", "grid"])  # the first ten of tpe are random
+def test_killed_at_every_write_a_study_asks_for_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampler: str
+) -> None:
+    once, often = tmp_path / "once", tmp_path / "often"
+    assert asked_for(once, monkeypatch, None, sampler) == 2 * 14
+    for _ in range(2 * 14 - 1):
+        with pytest.raises(Killed):
+            asked_for(often, monkeypatch, 1, sampler)
+    assert asked_for(often, monkeypatch, 1, sampler) == 1
+    found = [[trial.params for trial in study_of(out).get_trials()] for out in (once, often)]
+    assert found[0] == found[1]
+    assert len({tuple(params.values()) for params in found[0]}) == 14
+    if sampler == "grid":
+        assert [params["model.dim"] for params in found[0]] == [*range(1, 8)] * 2
 
 
 REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {

@@ -3,14 +3,12 @@
 import itertools
 import math
 import re
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from filelock import FileLock, Timeout
 
 from suexp.config.check import check_secrets
@@ -23,6 +21,7 @@ from suexp.near import near
 from suexp.redaction import secret_in
 from suexp.store.folder import Run
 from suexp.store.summary import Status, Summary
+from suexp.study.proposals import proposals
 from suexp.study.search import Search, parse
 
 TPE_RANDOM = 10  # so many of TPE's first trials are random in Optuna, so a batch loses nothing
@@ -170,64 +169,51 @@ class Study:
         return self.search.asked(metric=self.settings.metric, direction=self.settings.direction)
 
     def trials(self) -> list[Any]:
-        """Return Optuna's trials that count: neither waiting nor begun anew by another."""
+        """Return Optuna's trials."""
         trials = self.optuna.get_trials(deepcopy=False)
-        anew = {trial.user_attrs.get("continues") for trial in trials}
-        return [t for t in trials if t.state.name != "WAITING" and t.number not in anew]
+        return [trial for trial in trials if trial.state.name != "WAITING"]
 
-    def take_up(self) -> None:
-        """Report runs that finished while no study was alive; restart the other open trials."""
-        states = optuna().trial.TrialState
-        for trial in self.optuna.get_trials(deepcopy=False):
-            if trial.state != states.RUNNING or not self._ours(trial):
-                continue
-            run = self._run(trial)
-            if run is not None and run.finished and not run.config["rerun"]:
-                self.tell(trial.number, run)
-                continue
-            known = {t.user_attrs.get("continues") for t in self.optuna.get_trials(deepcopy=False)}
-            if trial.number not in known:
-                self.optuna.enqueue_trial(trial.params, {"continues": trial.number})
-            self.optuna.tell(trial.number, state=states.FAIL)
+    def batch(self, width: int, total: int) -> list[Any]:
+        """Return the next trials, none at the end; first those that a killed process left open.
 
-    def _run(self, trial: Any) -> Run | None:
-        """Return a trial's run, or None where it was cut off too early to have one."""
-        if {*trial.params} != {*self.search.space}:
-            return None
-        try:
-            return Run(spec_of(self.search.overrides(trial.params)))
-        except UserError:
-            return None
+        A batch is asked for as a whole before anything is told of it. So what was left open is the
+        beginning of a batch, which is completed, unless something was told since: then it is what
+        remains of one. The trials are those of a study that nobody has killed.
+        """
+        trials = self.trials()
+        left = self._open(trials)
+        begun = left[0].datetime_start if left else None
+        if begun and any(t.datetime_complete and t.datetime_complete > begun for t in trials):
+            return left
+        self.ask(min(width - len(left), total - len(trials)))
+        return self._open(self.trials())
 
-    def _ours(self, trial: Any) -> bool:
-        """Whether it was begun from this output folder; another one's may be under way."""
+    def _open(self, trials: list[Any]) -> list[Any]:
+        """Return those begun from this output folder; another one's may be under way."""
         nobody = str(self.out) if self.settings.storage is None else None
-        return bool(trial.user_attrs.get("out", nobody) == str(self.out))
+        running = [trial for trial in trials if trial.state.name == "RUNNING"]
+        return [t for t in running if t.user_attrs.get("out", nobody) == str(self.out)]
 
-    def ask(self, count: int) -> list[Any]:
-        """Return the next trials; what they are depends on the seed and the trials so far only."""
+    def ask(self, count: int) -> None:
+        """Begin so many trials, each at once with its values and its output folder."""
         library = optuna()
-        made = len(self.optuna.get_trials(deepcopy=False))
-        seed = int(np.random.SeedSequence([self.settings.seed, made]).generate_state(1)[0])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # some of its arguments are new
-            if self.settings.sampler == "tpe":
-                # Trials under way count as bad ones, so that a batch spreads out.
-                self.optuna.sampler = library.samplers.TPESampler(seed=seed, constant_liar=True)
-            else:
-                self.optuna.sampler = library.samplers.RandomSampler(seed=seed)
-            space = {key: item.distribution() for key, item in self.search.space.items()}
-            trials = [self.optuna.ask(space) for _ in range(count)]
-        for trial in trials:
-            trial.set_user_attr("out", str(self.out))
-        return trials
+        asked = self.settings.sampler, self.settings.seed
+        points = proposals(self.optuna, self.search, *asked)
+        space = {key: item.distribution() for key, item in self.search.space.items()}
+        for point in itertools.islice(points, max(count, 0)):
+            trial = library.create_trial(
+                state=library.trial.TrialState.RUNNING,
+                params=point,
+                distributions=space,
+                user_attrs={"out": str(self.out)},
+            )
+            self.optuna.add_trial(trial)
 
-    def enqueue_grid(self) -> int:
-        """Put the grid's points into the queue; return how many trials there are to make."""
-        points = list(itertools.islice(self.search.grid(), self.settings.n_trials))
-        for point in points:
-            self.optuna.enqueue_trial(point, skip_if_exists=True)
-        return len(points)
+    def total(self) -> int:
+        """Return how many trials there are to make."""
+        if self.settings.sampler != "grid":
+            return self.settings.n_trials
+        return sum(1 for _ in itertools.islice(self.search.grid(), self.settings.n_trials))
 
     def place(self, trial: Any) -> tuple[str, ...]:
         """Return the overrides that tell a run where it reports to."""
@@ -269,9 +255,15 @@ class Study:
         best = self.optuna.best_trial
         return f", best {self.settings.metric} {best.value:.4g} (trial {best.number})"
 
+    def note(self, number: int, **facts: str) -> None:
+        """Write something down about a trial."""
+        trial = Trial(self.optuna, number).trial
+        for name, fact in facts.items():
+            trial.set_user_attr(name, fact)
+
     def fail(self, number: int, reason: str) -> bool:
         """Tell that nothing came out of a trial."""
-        Trial(self.optuna, number).trial.set_user_attr("error", reason)
+        self.note(number, error=reason)
         self.optuna.tell(number, state=optuna().trial.TrialState.FAIL)
         return False
 
@@ -303,12 +295,11 @@ def conduct(arguments: Sequence[str], launcher: Any, settings: Settings, loader:
     with study.held(), study.reached():
         study.open()
         try:
-            study.take_up()
-            total = settings.n_trials if settings.sampler != "grid" else study.enqueue_grid()
-            while (due := total - len(study.trials())) > 0:
-                if not _batch(study, launcher, min(due, width)):
+            total = study.total()
+            while trials := study.batch(width, total):
+                if not _make(study, launcher, trials):
                     break
-                tell(f"{name}: {total - due + min(due, width)} of {total} trials{study.best()}")
+                tell(f"{name}: {len(study.trials())} of {total} trials{study.best()}")
         finally:
             from suexp.study.report import write
 
@@ -316,13 +307,13 @@ def conduct(arguments: Sequence[str], launcher: Any, settings: Settings, loader:
     return failed
 
 
-def _batch(study: Study, launcher: Any, count: int) -> bool:
-    """Make the next trials; return whether to go on."""
+def _make(study: Study, launcher: Any, trials: list[Any]) -> bool:
+    """Make a batch of trials, told from the store where it has them; return whether to go on."""
     begun: list[tuple[int, Run]] = []
     jobs: dict[str, tuple[str, ...]] = {}
     good = True
     on_error = "continue"
-    for trial in study.ask(count):
+    for trial in trials:
         overrides = study.search.overrides(trial.params)
         try:
             run = Run(spec_of(overrides))
@@ -330,7 +321,7 @@ def _batch(study: Study, launcher: Any, count: int) -> bool:
             tell(f"trial {trial.number} ({' '.join(overrides)}): {error}")
             good = study.fail(trial.number, str(error))
             continue
-        trial.set_user_attr("run", run.id)
+        study.note(trial.number, run=run.id)
         on_error = run.config["on_error"]
         begun.append((trial.number, run))
         if run.config["rerun"] or not run.finished:
