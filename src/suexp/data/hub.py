@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from suexp.code.local_files import local_path
 from suexp.contents import content_hash
 from suexp.data.document import Document, of_split
 from suexp.data.layout import KINDS
@@ -105,7 +106,8 @@ class Hub(Text):
             truncate=truncate,
             vocab=vocab,
         )
-        self.name, self.config, self.revision = name, config, revision
+        self.name = None if name is None else str(local_path("data.name", name))
+        self.config, self.revision = config, revision
         self.train, self.validation, self.test = train, validation, test
         self.columns = columns_of(kind, columns)
         self.optional = optional_columns(kind, self.columns)

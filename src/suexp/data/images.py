@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from suexp.code.local_files import local_path
 from suexp.contents import content_hash
 from suexp.data._pictures import Pictures
 from suexp.data.cache import cached
 from suexp.data.document import share
-from suexp.data.paths import found_files, staying_inside
+from suexp.data.paths import found_files, only_files, staying_inside
 from suexp.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
@@ -63,12 +64,12 @@ class Images(Pictures):
         patterns = [given] if isinstance(given, str) else given or []
         found: list[Path] = []
         for pattern in patterns:
-            folder = Path(pattern).expanduser()
+            folder = local_path(f"data.{name}", pattern)
             if folder.is_dir():
                 inside = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
                 if not inside:
                     raise UserError(f"data.{name}: {pattern} holds no {', '.join(SUFFIXES)} file")
-                found += staying_inside(f"data.{name}", folder, inside)
+                found += staying_inside(f"data.{name}", folder, only_files(f"data.{name}", inside))
             else:
                 found += found_files(f"data.{name}", pattern)
         if not found:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from suexp.code.local_files import local_path
 from suexp.data.tokenizer import Tokenizer, library
 from suexp.errors import UserError
 
@@ -80,7 +81,7 @@ def vocab_file(vocab: str) -> Path:
     Raises:
         UserError: there is none.
     """
-    path = Path(vocab).expanduser()
+    path = local_path("data.vocab", vocab)
     file = path / "vocab.txt" if path.is_dir() else path
     if not file.is_file():
         raise UserError(f"data.vocab: no file {file}; name a checkpoint's vocab.txt")

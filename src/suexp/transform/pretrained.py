@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from suexp.code.local_files import looks_local
+from suexp.code.local_files import local_path, looks_local
 from suexp.errors import UserError
 from suexp.transform._names import NAMES, SETTINGS
 from suexp.transform.base import Transform
@@ -105,7 +105,7 @@ class Pretrained(Transform):
 
 
 def _folder(source: str, revision: str | None) -> Path:
-    folder = Path(source).expanduser()
+    folder = local_path("transform.source", source)
     if folder.is_dir():
         return folder
     if looks_local(source):
