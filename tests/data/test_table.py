@@ -100,7 +100,7 @@ def test_labels_that_are_numbers_keep_their_order(tmp_path):
         ("a,label\ninf,x", {}, ":2: column 'a' holds 'inf', not a number"),
         ("a,b\n1,x", {}, r":2: no column 'label' among a, b; name what there is with data\.label"),
         ("a,label\n1,x", {"features": ["c"]}, r"no column 'c' among a, label; .* data\.features"),
-        ("a,label\n1,", {}, ":2: column 'label' holds '', not a word"),
+        ("a,label\n1,", {}, ":2: column 'label' is empty; fill it or remove the row"),
         ("a,label\n1,2,3", {}, ":2: 3 fields instead of 2"),
         ("", {}, "t.csv is empty"),
         ("a,label", {}, "data.train: no rows with features"),
@@ -131,3 +131,17 @@ def test_a_run(iris, tmp_path):
     summary = execute(spec_of(overrides), print)
     assert summary.status == "finished", summary.error
     assert summary.metrics["val/accuracy"] > 0.9
+
+
+def test_numbers_without_bound(tmp_path):
+    path = tmp_path / "t.jsonl"
+    huge = "1" + "0" * 400
+    path.write_text(f'{{"a": {huge}, "label": 1}}')
+    with pytest.raises(UserError, match=r":1: column 'a' holds 10+, not a number"):
+        Table(str(path)).splits()
+    labels = ["nan", "2", huge, "10", "inf", "b"]  # in an order that says nothing
+    rows = [f'{{"a": {i}, "label": "{label}"}}' for i, label in enumerate(labels)]
+    path.write_text("\n".join(rows))
+    data = Table(str(path), validation=str(path), whiten="none")
+    found = data.splits()["train"].__getitems__([*range(6)])
+    assert [row["label"] for row in found] == [5, 0, 2, 1, 4, 3]

@@ -47,8 +47,8 @@ def test_json_lines_with_tokens_and_tags(in_tmp: Path) -> None:
     assert data.label_names == ["B-PER", "O"]
     batch = data.collate(data.splits()["train"].__getitems__([0, 1]))
     assert batch["tags"].tolist() == [[0, 1], [1, -100]]
-    pq.write_table(pa.table({"tokens": [["a", "b"]], "tags": [["O", "O"]]}), "t.parquet")
-    assert tagged("t.parquet").label_names == ["O"]
+    pq.write_table(pa.table({"tokens": [["a", "b"]], "tags": [["O", "S"]]}), "t.parquet")
+    assert tagged("t.parquet").label_names == ["O", "S"]
 
 
 def test_long_texts_are_cut_or_refused(in_tmp: Path) -> None:
@@ -96,6 +96,8 @@ def test_bad_rows(in_tmp: Path, rows: list[Any], settings: dict[str, Any], messa
 
 def test_a_tag_that_training_has_not(in_tmp: Path) -> None:
     write("t.jsonl", {"tokens": ["a"], "tags": ["O"]})
+    with pytest.raises(UserError, match="all training rows have the label 'O'; there is nothing"):
+        tagged("t.jsonl").splits()
     write("v.jsonl", {"tokens": ["a"], "tags": ["O"]}, {"tokens": ["a"], "tags": ["B-ORG"]})
     with pytest.raises(UserError) as caught:
         tagged("t.jsonl", validation="v.jsonl").splits()
@@ -105,7 +107,7 @@ def test_a_tag_that_training_has_not(in_tmp: Path) -> None:
 
 
 def test_limited_text_keeps_tokens_and_tags_together(in_tmp: Path) -> None:
-    write("t.jsonl", *({"tokens": list("abcd"), "tags": ["O"] * 4} for _ in range(3)))
+    write("t.jsonl", *({"tokens": list("abcd"), "tags": list("BIEO")} for _ in range(3)))
     data = tagged("t.jsonl", max_bytes=10)
     assert len(data.splits()["train"]) == 2
 

@@ -82,3 +82,17 @@ def test_refusals(checkpoint: Path) -> None:
     (checkpoint / "other.txt").write_text("a\nb\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"other\.txt is no vocabulary of BERT: it has no \[PAD\]"):
         files(checkpoint, vocab=str(checkpoint / "other.txt")).splits()
+
+
+def test_a_vocabulary_is_read_line_by_line(checkpoint: Path) -> None:
+    """As transformers reads it: U+2028 is a token of the Chinese ones, not the end of a line."""
+    path = checkpoint / "vocab.txt"
+    path.write_text("\r\n".join([*VOCABULARY, "\u2028", "last"]) + "\r\n", encoding="utf-8")
+    data = files(checkpoint)
+    assert data.tokenizer_.encode("last") == [len(VOCABULARY) + 1]
+    path.write_text("\n".join([*VOCABULARY, "cat"]), encoding="utf-8")
+    with pytest.raises(UserError, match=r"vocab\.txt is no vocabulary of BERT: 'cat' stands there"):
+        files(checkpoint).splits()
+    path.write_bytes(b"[PAD]\n\xff\n")
+    with pytest.raises(UserError, match=r"vocab\.txt: not UTF-8 at byte 6 \(line 2\)"):
+        files(checkpoint).splits()

@@ -2,8 +2,11 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
+
+from suexp.errors import UserError
 
 # With this salt the embedded corpora's validation text comes close to the share that is asked for.
 SALT = "suexp"
@@ -43,6 +46,19 @@ def share(key: str, salt: str = SALT) -> float:
     """Return a number in [0, 1) that depends on the key alone: the same in every process."""
     digest = hashlib.blake2b(f"{salt}/{key}".encode(errors="surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
+
+
+def refuse_single(labels: Collection[Any]) -> None:
+    """Refuse training rows of one class only: whatever is learned is right.
+
+    Raises:
+        UserError: as said.
+    """
+    if len(labels) == 1:
+        raise UserError(
+            f"all training rows have the label {next(iter(labels))!r}; there is nothing to tell "
+            "apart without rows of a second one"
+        )
 
 
 def of_split(documents: Iterable[Document], split: str, val_fraction: float) -> Iterator[Document]:

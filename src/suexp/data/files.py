@@ -60,7 +60,8 @@ class Files(Text):
 
     Raises:
         ValueError: a value out of range.
-        UserError: a file that is missing, empty or broken, with the line; a missing column.
+        UserError: a file that is missing, empty or broken, with the line; a column that is missing
+            or there twice; an empty label, or the same one in all rows.
     """
 
     provides: ClassVar[set[str]] = {

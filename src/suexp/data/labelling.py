@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from suexp.data.document import Document
+from suexp.data.document import Document, refuse_single
 from suexp.data.layout import Layout, Splits, framed, padded
 from suexp.data.tokenizer import Tokenizer
 from suexp.errors import UserError
@@ -59,13 +59,14 @@ def vocabulary(documents: Iterable[Document]) -> list[Any]:
     """Return the labels, sorted.
 
     Raises:
-        UserError: no documents, or numbers among words.
+        UserError: no documents, a single label, or numbers among words.
     """
     labels = {doc.label for doc in documents}
     if not labels:
         raise UserError("the training split has no text; give it some")
     if len({type(label) for label in labels}) > 1:
         raise UserError("some labels are numbers and some are words; use one kind")
+    refuse_single(labels)
     return sorted(labels)
 
 

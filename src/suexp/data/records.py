@@ -1,15 +1,19 @@
 """Records of text, JSON lines, CSV, TSV and Parquet files, with the line in every complaint."""
 
+import codecs
 import csv
 import difflib
 import json
-import sys
-from collections.abc import Collection, Iterator
+import shlex
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from suexp.data import bounds
 from suexp.data.document import Document
 from suexp.data.layout import KINDS
+from suexp.data.packed import bomb, packing
 from suexp.errors import UserError
 
 FORMATS = {
@@ -26,6 +30,10 @@ FORMATS = {
 
 # What a record must have -> what it is called in the source.
 COLUMNS: dict[str, Any] = {name: name for name in ("text", "label", "other", "tokens", "tags")}
+
+PARQUET = b"PAR1"
+CR, ICONV = r"tr '\r' '\n'", "iconv -f {} -t UTF-8"
+UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 JOINT = "; "  # between the texts of a list
 
@@ -77,17 +85,20 @@ def records(
             raise UserError(
                 f"{path}: plain text has no column {missing[0]!r}; use JSON lines or TSV"
             )
-        yield from _text(path, unit)
-        return
-    if kind == "json":
+        found = _text(path, unit)
+        columns = {"text": "text"}
+    elif kind == "json":
         found = _json(path)
     elif kind == "parquet":
         found = _parquet(path, columns, optional)
     else:
         found = _csv(path, kind, header)
+    where = None
     for where, row in found:
-        present = columns_there(where, columns, list(row), optional)
+        present = columns_there(where, columns, row, optional)
         yield where, {name: row[column] for name, column in present.items()}
+    if where is None:
+        raise UserError(f"{path} holds no {'text' if kind == 'text' else 'row'}")
 
 
 def whole_records(path: Path, format: str | None, header: bool) -> Iterator[Record]:
@@ -159,11 +170,23 @@ def as_document(where: str, row: dict[str, Any], columns: dict[str, str]) -> Doc
         if name in row:
             _check_text(where, columns[name], row[name])
     label = row.get("label")
-    if "label" in row and (isinstance(label, bool) or not isinstance(label, str | int)):
-        raise UserError(
-            f"{where}: column {columns['label']!r} holds {_kind(label)}, not a word or an integer"
-        )
+    if "label" in row:
+        check_label(where, columns["label"], label)
     return Document(row["text"], row["text"], label, where, row.get("other"))
+
+
+def check_label(where: str, column: str, label: Any) -> None:
+    """Refuse a label that is neither a word nor an integer.
+
+    Raises:
+        UserError: as said; an empty cell is no word.
+    """
+    if isinstance(label, bool) or not isinstance(label, str | int):
+        raise UserError(
+            f"{where}: column {column!r} holds {_kind(label)}, not a word or an integer"
+        )
+    if isinstance(label, str) and not label.strip():
+        raise UserError(f"{where}: column {column!r} is empty; fill it or remove the row")
 
 
 def _texts(where: str, column: str, value: Any) -> tuple[str, ...]:
@@ -193,63 +216,147 @@ def _kind(value: Any) -> str:
 def missing_column(where: str, column: str, columns: dict[str, str], there: list[str]) -> str:
     """Return the complaint that a source has no such column, with the near match."""
     name = next(name for name, value in columns.items() if value == column)
-    near = difflib.get_close_matches(column, there, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(column, there[:1000], n=1, cutoff=0.5)
     hint = (
         f"did you mean data.columns.{name}={near[0]}?"
         if near
         else f"name one with data.columns.{name}=COLUMN"
     )
-    return f"{where}: no column {column!r} among {', '.join(there)}; {hint}"
+    return f"{where}: no column {column!r} among {few(there)}; {hint}"
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield number and text of each line, its end included."""
-    offset = 0
+def few(names: Iterable[str]) -> str:
+    """Return names in a row, the first twelve of many."""
+    names = list(names)
+    return f"{', '.join(names[:12])}{', ...' if len(names) > 12 else ''}"
+
+
+def _refuse_twice(where: str, names: list[str]) -> None:
+    """Refuse names of which one would hide the other.
+
+    Raises:
+        UserError: two are equal.
+    """
+    if len({*names}) < len(names):
+        name = Counter(names).most_common(1)[0][0]
+        raise UserError(f"{where}: two columns have the name {name!r}; rename one of them")
+
+
+def lines_of(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield number and text of each line, its end included.
+
+    Raises:
+        UserError: what is no text in UTF-8, or a line that is too long to be held.
+    """
+    offset = number = 0
     with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
+        while line := file.readline(bounds.LINE + 1):
+            number += 1
+            if number == 1:
+                _refuse_packed(path, line[:8])
+            if b"\0" in line:
+                raise UserError(f"{path}:{number}: holds a NUL byte, so it is no text in UTF-8")
+            if len(line) > bounds.LINE:
+                raise too_long(f"{path}:{number}", "line")
+            if number == 1 and b"\r" in line[:-1] and not line.endswith(b"\n"):
+                raise UserError(f"{path}: lines that end with CR alone; {_converted(path, CR)}")
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
                 raise UserError(
                     f"{path}: not UTF-8 at byte {offset + error.start} (line {number}); "
-                    "convert it, for example with iconv"
+                    f"{_converted(path, ICONV.format(_likely(line)))}"
                 ) from error
             offset += len(line)
             yield number, text
 
 
+def _refuse_packed(path: Path, start: bytes) -> None:
+    if start.startswith(UTF16):
+        raise UserError(f"{path}: UTF-16, not UTF-8; {_converted(path, ICONV.format('UTF-16'))}")
+    name = shlex.quote(str(path))
+    if found := packing(start):
+        raise UserError(f"{path} is {found[0]}, no text; unpack it with {found[1]} {name}")
+    if start.startswith(PARQUET):
+        raise UserError(f"{path} is Parquet, no text; set data.format=parquet")
+
+
+def _likely(line: bytes) -> str:
+    """Return an encoding that a line may have."""
+    try:
+        line.decode("gb18030")
+    except UnicodeDecodeError:
+        return "LATIN1"
+    return "GB18030"
+
+
+def _converted(path: Path, command: str) -> str:
+    new = path.with_name(f"{path.stem}.utf8{path.suffix}")
+    names = " > ".join(shlex.quote(str(name)) for name in (path, new))
+    return f"convert it, perhaps with {command} < {names}"
+
+
+def too_long(where: str, what: str) -> UserError:
+    """Return the complaint that something is longer than what is held at once."""
+    return UserError(f"{where}: a {what} of over {bounds.size(bounds.LINE)}; cut it up")
+
+
 def _text(path: Path, unit: str) -> Iterator[Record]:
-    start, kept = 1, list[str]()
-    for number, line in _lines(path):
+    start, kept, size = 1, list[str](), 0
+    for number, line in lines_of(path):
         line = line.rstrip("\r\n")
         ends = unit == "line" or (unit == "paragraph" and not line.strip())
         if line.strip() or (kept and not ends):
             start = number if not kept else start
             kept.append(line)
+            size += len(line) + 1
+            if size > bounds.LINE:
+                raise too_long(f"{path}:{start}", unit)
         if ends and kept:
             yield f"{path}:{start}", {"text": "\n".join(kept)}
-            kept = []
+            kept, size = [], 0
     if kept:
         yield f"{path}:{start}", {"text": "\n".join(kept)}
 
 
+class _Twice(Exception):
+    """A JSON object has two values of one name."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        raise _Twice(Counter(name for name, _ in pairs).most_common(1)[0][0])
+    return row
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_object)
+
+
 def _json(path: Path) -> Iterator[Record]:
-    for number, line in _lines(path):
+    for number, line in lines_of(path):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = _JSON.decode(line)
         except json.JSONDecodeError as error:
             raise UserError(f"{path}:{number}: not a JSON object: {error.msg}") from error
+        except (ValueError, RecursionError) as error:  # a number or a nesting that is too long
+            reason = str(error).partition(";")[0]
+            raise UserError(f"{path}:{number}: not a JSON object to read: {reason}") from error
+        except _Twice as error:
+            raise UserError(
+                f"{path}:{number}: two values have the name {error.args[0]!r}; rename one of them"
+            ) from error
         if not isinstance(row, dict):
             raise UserError(f"{path}:{number}: not a JSON object but {type(row).__name__}")
         yield f"{path}:{number}", row
 
 
 def _csv(path: Path, kind: str, header: bool) -> Iterator[Record]:
-    csv.field_size_limit(sys.maxsize)
+    csv.field_size_limit(bounds.LINE)
     # Tables with tabs are written without quotes as a rule; a stray quote would swallow lines.
-    lines = (text for _, text in _lines(path))
+    lines = (text for _, text in lines_of(path))
     if kind == "tsv":
         reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     else:
@@ -261,6 +368,7 @@ def _csv(path: Path, kind: str, header: bool) -> Iterator[Record]:
                 continue
             if names is None:
                 names = row if header else [str(i) for i in range(len(row))]
+                _refuse_twice(f"{path}:{reader.line_num}", names)
                 if header:
                     continue
             if len(row) != len(names):
@@ -273,24 +381,59 @@ def _csv(path: Path, kind: str, header: bool) -> Iterator[Record]:
 
 
 def _parquet(path: Path, columns: dict[str, str], optional: Collection[str]) -> Iterator[Record]:
-    file = _open_parquet(path)
+    import pyarrow as pa
+
+    file = open_parquet(path)
     present = columns_there(str(path), columns, file.schema_arrow.names, optional)
-    number = 0
-    for batch in file.iter_batches(batch_size=4096, columns=list(present.values())):
-        for row in batch.to_pylist():
-            yield f"{path} row {number}", row
-            number += 1
+    most, number = bounds.unpacked(path), 0
+    try:
+        for batch in file.iter_batches(batch_size=4096, columns=list(present.values())):
+            most -= sum(map(_written_out, batch.columns))
+            if most < 0:
+                raise bomb(path)
+            for row in batch.to_pylist():
+                yield f"{path} row {number}", row
+                number += 1
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path} row {number}: cannot be read: {_first_line(error)}") from error
+
+
+def _written_out(column: Any) -> int:
+    """Return the bytes of a column in which texts that repeat are written out each time."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_dictionary(column.type):
+        return int(column.nbytes)
+    return pc.sum(pc.binary_length(column.dictionary).take(column.indices)).as_py() or 0
 
 
 def _parquet_columns(path: Path) -> list[str]:
-    return list(_open_parquet(path).schema_arrow.names)
+    return list(open_parquet(path).schema_arrow.names)
 
 
-def _open_parquet(path: Path) -> Any:
+def open_parquet(path: Path) -> Any:
+    """Open a file; texts that repeat are kept once, as in the file.
+
+    Raises:
+        UserError: it is none, has two columns of one name, or unpacks to too much.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(path)
-    except pa.ArrowInvalid as error:
+        schema = pq.read_schema(path)
+        texts = [field.name for field in schema if pa.types.is_string(field.type)]
+        file = pq.ParquetFile(path, read_dictionary=texts)
+    except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: not a Parquet file") from error
+    _refuse_twice(str(path), schema.names)
+    groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
+    values = sum(g.column(i).num_values for g in groups for i in range(g.num_columns))
+    if max(values, sum(g.total_byte_size for g in groups)) > bounds.unpacked(path):
+        raise bomb(path)
+    return file
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

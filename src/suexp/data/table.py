@@ -2,12 +2,14 @@
 
 import json
 import math
+from array import array
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from suexp.contents import content_hash
+from suexp.data.document import refuse_single
 from suexp.data.paths import Paths, found_files
-from suexp.data.records import format_of, whole_records
+from suexp.data.records import check_label, few, format_of, whole_records
 from suexp.data.vectors import Vectors, Whitening, stratified
 from suexp.errors import UserError
 
@@ -92,6 +94,7 @@ class Table(Vectors):
 
         rows, names = self._read("train", self.features)
         labels = sorted({label for _, label, _ in rows}, key=_in_order)
+        refuse_single(labels)
         number = {label: i for i, label in enumerate(labels)}
         self._facts = {"features": names, "labels": labels}
 
@@ -130,15 +133,13 @@ class Table(Vectors):
                     if name not in row:
                         what = "label" if name == self.label else "features"
                         raise UserError(
-                            f"{where}: no column {name!r} among {', '.join(row)}; "
+                            f"{where}: no column {name!r} among {few(row)}; "
                             f"name what there is with data.{what}"
                         )
                 label = row[self.label]
-                if isinstance(label, bool) or not isinstance(label, str | int) or label == "":
-                    raise UserError(
-                        f"{where}: column {self.label!r} holds {label!r}, not a word or an integer"
-                    )
-                out.append((where, label, [_number(where, name, row[name]) for name in names]))
+                check_label(where, self.label, label)
+                numbers = (_number(where, name, row[name]) for name in names)
+                out.append((where, label, array("d", numbers)))
         if not out or not names:
             raise UserError(f"data.{split}: no rows with features in {self.files[split]}")
         return out, names
@@ -169,7 +170,7 @@ class Table(Vectors):
 def _number(where: str, name: str, cell: Any) -> float:
     try:
         value = float(cell)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         value = math.nan
     if not math.isfinite(value):
         raise UserError(
@@ -182,6 +183,7 @@ def _number(where: str, name: str, cell: Any) -> float:
 def _in_order(label: str | int) -> tuple[bool, float, str]:
     """Numbers in their order, also where a CSV has them as text; then words."""
     try:
-        return False, float(label), str(label)
-    except ValueError:
-        return True, 0.0, str(label)
+        value = float(label)
+    except (ValueError, OverflowError):
+        value = math.nan
+    return (False, value, str(label)) if math.isfinite(value) else (True, 0.0, str(label))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from suexp.data.document import Document
+from suexp.data.document import Document, refuse_single
 from suexp.data.layout import Layout, Splits, padded
 from suexp.data.tokenizer import Tokenizer
 from suexp.errors import UserError
@@ -50,6 +50,7 @@ class Tagged(Layout):
             if not rows:
                 raise UserError(f"the {split} split has no text; give it some")
             splits[split] = {"documents": rows, "rows": rows}
+        refuse_single(names)
         return {"splits": splits, "labels": names}
 
     def collate(self, rows: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> "dict[str, Tensor]":

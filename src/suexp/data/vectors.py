@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
+from suexp.data import bounds
 from suexp.data.base import Data
 from suexp.data.cache import cached
 from suexp.errors import UserError, at_least
@@ -70,7 +71,7 @@ class Vectors(Data):
                 raise UserError(f"the {name} split has no rows")
         mean, basis = whitening(*tables["train"], self.whiten)
         for name, (x, label) in tables.items():
-            white = x if basis is None else (x - mean) @ basis
+            white = whitened(x, mean, basis)
             table = {"x": white.astype(np.float32), "label": label.astype(np.int64)}
             write_rows(folder / f"{name}.arrow", [table])
 
@@ -86,7 +87,7 @@ class Vectors(Data):
 
 
 def whitening(x: Any, label: Any, how: Whitening) -> tuple[Any, Any]:
-    r"""Return $\mu$ and the matrix B for which $(x - \mu) B$ is white; none: no B.
+    r"""Return $\mu$ and the matrix B for which $(x - \mu) B$ is white, or its diagonal; none: no B.
 
     B rescales the features and then turns them, so that it does not matter in what units they are.
     """
@@ -104,10 +105,22 @@ def whitening(x: Any, label: Any, how: Whitening) -> tuple[Any, Any]:
     # A column of one number has a variance of rounding errors.
     scale = np.where(variance > (1e-12 * mean) ** 2, _root(variance, 0.0), 0.0)
     if how == "standard":
-        return mean, np.diag(scale)
+        return mean, scale
+    if len(scale) > bounds.COLUMNS:
+        raise UserError(
+            f"data.whiten={how} of {len(scale)} columns needs a matrix of "
+            f"{bounds.size(8 * len(scale) ** 2)}; use data.whiten=standard"
+        )
     scaled = centred * scale
     values, vectors = np.linalg.eigh(scaled.T @ scaled / len(x))
     return mean, scale[:, None] * vectors * _root(values, TINY)
+
+
+def whitened(x: Any, mean: Any, basis: Any) -> Any:
+    r"""Return $(x - \mu) B$; see `whitening`."""
+    if basis is None:
+        return x
+    return (x - mean) * basis if basis.ndim == 1 else (x - mean) @ basis
 
 
 def _root(variance: Any, share: float) -> Any:

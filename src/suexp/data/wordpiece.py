@@ -1,6 +1,7 @@
 """BERT's tokens, from the vocab.txt of a checkpoint."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suexp.code.local_files import local_path
+from suexp.data import bounds
+from suexp.data.records import lines_of, too_long
 from suexp.data.tokenizer import Tokenizer, library
 from suexp.errors import UserError
 
@@ -46,9 +49,14 @@ class WordPieceTokenizer(Tokenizer):
             UserError: a file that is missing or no vocabulary of BERT.
         """
         file = vocab_file(vocab)
-        tokens = file.read_text(encoding="utf-8").splitlines()
+        if file.stat().st_size > bounds.LINE:
+            raise too_long(str(file), "vocabulary")
+        tokens = [line.rstrip("\r\n") for _, line in lines_of(file)]
         if missing := [name for name in SPECIAL if name not in tokens]:
             raise UserError(f"{file} is no vocabulary of BERT: it has no {missing[0]}")
+        if len({*tokens}) < len(tokens):
+            token = Counter(tokens).most_common(1)[0][0]
+            raise UserError(f"{file} is no vocabulary of BERT: {token!r} stands there twice")
         tokenizers = library()
         table = {token: number for number, token in enumerate(tokens)}
         model = tokenizers.models.WordPiece(table, unk_token="[UNK]")
