@@ -9,6 +9,7 @@ import torch
 
 from suexp.data.idx import Idx, read_idx
 from suexp.errors import UserError
+from tests.support.refusal import MiB, gzipped, said
 
 
 def write(path: Path, array: np.ndarray, kind: int = 8, pack: bool = False) -> str:
@@ -113,7 +114,7 @@ def test_fingerprint_is_of_contents_and_rows(tmp_path: Path, pixels: np.ndarray)
         (b"\x89PNG\r\n", "is not an IDX file: it begins with 89504e47"),
         (b"\0\0\x08\x03\0\0", "cannot be read"),
         (b"\0\0\x08\x01\0\0\0\x05abc", "is damaged: its header says 5 numbers, 3 follow"),
-        (b"\0\0\x08\x01\0\0\0\x01abc", "is damaged: its header says 1 numbers, 3 follow"),
+        (b"\0\0\x08\x01\0\0\0\x01abc", "is damaged: its header says 1 numbers, more follow"),
         (gzip.compress(b"\0\0\x08\x01\0\0\0\x05abcde", mtime=0)[:-9], "cannot be read"),
     ],
 )
@@ -168,3 +169,36 @@ def test_mnist(shared_data: Path) -> None:
     validation = columns(data, "validation")
     assert torch.bincount(validation["label"], minlength=10).min() > 60
     assert validation["x"].mean().item() == pytest.approx(0.13, abs=0.01)
+
+
+def idx(shape: tuple[int, ...], content: bytes = b"", kind: int = 8) -> bytes:
+    return bytes([0, 0, kind, len(shape)]) + struct.pack(f">{len(shape)}I", *shape) + content
+
+
+def test_an_idx_file_is_read_as_far_as_its_header_says(in_tmp: Path, small: None) -> None:
+    Path("many").write_bytes(idx((2,) * 255))
+    assert said(lambda: Idx("many").splits()) == ("many is damaged: its header says 255 dimensions")
+    Path("huge").write_bytes(idx((2**32 - 1,) * 3, b"abc"))
+    assert said(lambda: Idx("huge").splits()).endswith("too many for a file of 19 bytes")
+    more = gzipped("more.gz", idx((60, 28, 28)), 20)
+    assert said(lambda: read_idx(more)) == (
+        "more.gz is damaged: its header says 60 x 28 x 28 numbers, more follow"
+    )
+    bomb = gzipped("bomb.gz", idx((20 * MiB // 784, 28, 28)), 20)
+    assert "numbers, too many for a file of" in said(lambda: read_idx(bomb))
+    Path("broken.gz").write_bytes(gzip.compress(idx((60, 28, 28)), mtime=0)[:20] + b"broken")
+    assert "broken.gz cannot be read: " in said(lambda: read_idx(Path("broken.gz")))
+
+
+def test_idx_labels_are_classes(in_tmp: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 2, 2)).astype("u1")
+    Path("i").write_bytes(idx(pixels.shape, pixels.tobytes()))
+    for last, kind, letter in ((2**31 - 1, 12, ">i4"), (-1, 9, "i1")):
+        labels = np.array([0] * 59 + [last]).astype(letter)
+        Path("l").write_bytes(idx((60,), labels.tobytes(), kind))
+        assert "classes are numbered from 0, here up to 9999" in said(
+            lambda: Idx("i", "l").splits()
+        )
+        assert "classes are numbered from 0" in said(lambda: Idx("i", "l").sizes)
+    Path("l").write_bytes(idx((60,), bytes(60)))
+    assert "all training rows have the label 0" in said(lambda: Idx("i", "l").splits())

@@ -3,18 +3,22 @@
 import gzip
 import math
 import struct
+import zlib
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from suexp.contents import content_hash
+from suexp.data import bounds
 from suexp.data.base import Data
 from suexp.data.cache import cached
-from suexp.data.document import share
+from suexp.data.document import refuse_single, share
 from suexp.data.paths import found_files
 from suexp.errors import UserError, at_least
 
 # Third byte of the file -> NumPy's name of the numbers, which are big-endian.
 TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+DIMENSIONS = 8  # at most; NumPy has 64
+CLASSES = 10_000  # a larger label is a number of something else, unless there are as many rows
 CHUNK = 4096  # rows held as floats at once
 
 
@@ -109,6 +113,14 @@ class Idx(Data):
             raise UserError(f"data.{name}: {self._path(name)} holds no labels")
         if len(labels) != rows:
             raise UserError(f"data.{name} has {len(labels)} labels for {rows} images")
+        most = max(rows, CLASSES)
+        if rows and not 0 <= labels.min() <= labels.max() < most:
+            raise UserError(
+                f"data.{name}: {self._path(name)} has labels from {labels.min()} to "
+                f"{labels.max()}; classes are numbered from 0, here up to {most - 1}"
+            )
+        if name == "labels":
+            refuse_single({*labels.tolist()})
         return labels.astype("int64")
 
     @property
@@ -199,7 +211,8 @@ class Idx(Data):
         """Number of pixels; with labels also the number of classes, the largest label plus one."""
         sizes = {"input_dim": math.prod(self.shape)}
         if "labels" in self.files:
-            sizes["num_classes"] = int(read_idx(self._path("labels")).max()) + 1
+            rows = header(self._path("images"))[1][0]
+            sizes["num_classes"] = int(self._labels("labels", rows).max()) + 1
         return sizes
 
     def depends_on(self) -> Any:
@@ -231,13 +244,15 @@ def header(path: Path) -> tuple[str, tuple[int, ...]]:
                 raise UserError(
                     f"{path} is not an IDX file: it begins with {start.hex() or 'nothing'}"
                 )
+            if start[3] > DIMENSIONS:
+                raise UserError(f"{path} is damaged: its header says {start[3]} dimensions")
             return TYPES[start[2]], struct.unpack(f">{start[3]}I", file.read(4 * start[3]))
-    except (OSError, EOFError, struct.error, ValueError) as error:
+    except (OSError, EOFError, struct.error, ValueError, zlib.error) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
 
 
 def read_idx(path: Path) -> Any:
-    """Return the array of an IDX file.
+    """Return the array of an IDX file; no more is read than its header says.
 
     Raises:
         UserError: the file is damaged, cut short or too long.
@@ -245,15 +260,18 @@ def read_idx(path: Path) -> Any:
     import numpy as np
 
     kind, shape = header(path)
+    start, width = 4 + 4 * len(shape), np.dtype(kind).itemsize
+    wanted = width * math.prod(shape)
+    said = f"{path} is damaged: its header says {' x '.join(map(str, shape))} numbers"
+    if wanted > bounds.unpacked(path):
+        raise UserError(f"{said}, too many for a file of {bounds.size(path.stat().st_size)}")
     try:
         with _opened(path) as file:
-            content = file.read()[4 + 4 * len(shape) :]
-    except (OSError, EOFError, ValueError) as error:
+            file.seek(start)
+            content = file.read(wanted)
+            more = file.read(1)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
-    numbers = np.frombuffer(content, kind, count=len(content) // np.dtype(kind).itemsize)
-    if numbers.size != math.prod(shape) or len(content) % np.dtype(kind).itemsize:
-        raise UserError(
-            f"{path} is damaged: its header says {' x '.join(map(str, shape))} numbers, "
-            f"{numbers.size} follow"
-        )
-    return numbers.reshape(shape)
+    if more or len(content) < wanted:
+        raise UserError(f"{said}, {'more' if more else len(content) // width} follow")
+    return np.frombuffer(content, kind).reshape(shape)
