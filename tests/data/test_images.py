@@ -1,3 +1,5 @@
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -6,8 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
+from suexp.data import bounds
 from suexp.data.images import Images
 from suexp.errors import UserError
+from tests.support.refusal import said
 
 
 def fill(folder: Path, count: int = 40, size: tuple[int, int] = (5, 4)) -> np.ndarray:
@@ -95,3 +99,67 @@ def test_a_split_is_never_empty(tmp_path: Path) -> None:
 def test_out_of_range(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"data.{next(iter(settings))}"):
         Images(**settings)
+
+
+def png(width: int, height: int) -> bytes:
+    """Return the head of a picture, which has no pixels."""
+    head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    body = b"IDAT" + zlib.compress(b"")
+    parts = [
+        struct.pack(">I", len(p) - 4) + p + struct.pack(">I", zlib.crc32(p)) for p in (head, body)
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def test_pictures_are_measured_before_they_are_read(
+    in_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for width, expected in (
+        (30_000, "has over 10^8 pixels; make it smaller: mogrify -resize 64x64! NAME"),
+        (10_000, "is 10000 x 10000 pixels; make it smaller: mogrify -resize 64x64! NAME"),
+        (5_000, "is 5000 x 5000 pixels; make it smaller: mogrify -resize 64x64! NAME"),
+    ):
+        Path("a.png").write_bytes(png(width, width))
+        assert said(lambda: Images("*.png").splits()).startswith(f"a.png {expected}")
+    for name in ("a.png", "b.png"):
+        Image.new("L", (16, 16)).save(name)
+    monkeypatch.setattr(bounds, "PICTURES", 500)
+    assert "2 pictures of 16 x 16 pixels are more than the 500 bytes" in said(
+        lambda: Images("*.png").splits()
+    )
+
+
+def pixels(name: str, **settings: Any) -> np.ndarray:
+    """Return what becomes of a picture, as bytes."""
+    return Images(name, **settings)._read(Path(name))
+
+
+def test_sixteen_bits_are_scaled(in_tmp: Path) -> None:
+    values = np.array([[0, 128, 129, 257, 32768, 65535]], dtype=np.uint16)
+    Image.fromarray(values).save("a.png")
+    assert pixels("a.png").tolist() == [[0, 0, 1, 1, 128, 255]]
+    assert pixels("a.png", colour=True)[0, :, 2].tolist() == [0, 0, 1, 1, 128, 255]
+
+
+def test_a_camera_s_orientation_counts(in_tmp: Path) -> None:
+    picture = Image.fromarray(np.array([[0, 10, 20], [30, 40, 50]], dtype=np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    picture.save("a.png", exif=exif)
+    data = Images("a.png")
+    assert data.shape == (3, 2)
+    assert pixels("a.png").tolist() == [[30, 0], [40, 10], [50, 20]]
+
+
+def test_what_one_picture_does_not_show(in_tmp: Path) -> None:
+    clear = np.full((2, 2, 4), 255, dtype=np.uint8)
+    Image.fromarray(clear).save("a.png")
+    assert pixels("a.png").tolist() == [[255, 255], [255, 255]]
+    clear[0, 0, 3] = 254
+    Image.fromarray(clear).save("b.png")
+    assert "b.png is transparent in places; give it a back" in said(lambda: pixels("b.png"))
+    frames = [Image.new("L", (2, 2), value) for value in (0, 255)]
+    frames[0].save("c.gif", save_all=True, append_images=frames[1:])
+    assert "c.gif is an animation" in said(lambda: pixels("c.gif"))
+    Path("d.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    assert "d.png cannot be read as an image" in said(lambda: pixels("d.png"))

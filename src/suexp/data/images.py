@@ -1,10 +1,15 @@
 """Pictures of your own, from image files."""
 
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from suexp.code.local_files import local_path
 from suexp.contents import content_hash
+from suexp.data import bounds
 from suexp.data._pictures import Pictures
 from suexp.data.cache import cached
 from suexp.data.document import share
@@ -14,11 +19,16 @@ from suexp.errors import UserError
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 
 
+SMALLER = "mogrify -resize 64x64! NAME"  # ImageMagick's
+OPAQUE = "give it a background: mogrify -background white -alpha remove -alpha off NAME"
+
+
 class Images(Pictures):
     r"""Local image files of one size as vectors: $x = pixels / 255$.
 
     A batch holds ``x`` (B, height * width) or, in colour, (B, height * width * 3), float32. Files
-    are held out by a hash of their pixels, so that equal ones stay together.
+    are held out by a hash of their pixels, so that equal ones stay together. Numbers of 16 bits
+    are rounded to 8, $p = [p_{16} / 257]$, and a picture is turned as its camera says.
 
     Reference: https://www.w3.org/TR/png-3/; read by Pillow, https://pillow.readthedocs.io.
 
@@ -36,7 +46,8 @@ class Images(Pictures):
 
     Raises:
         ValueError: a value out of range.
-        UserError: no file, one that cannot be read, or one of another size than the first.
+        UserError: no file, one that cannot be read, one of another size than the first or too
+            large, an animation, or a transparent picture.
     """
 
     provides: ClassVar[set[str]] = {"vectors", "images", "discrete if pixels=gray"}
@@ -82,20 +93,42 @@ class Images(Pictures):
 
     def _read(self, path: Path) -> Any:
         import numpy as np
-        from PIL import Image
+        from PIL import Image, ImageOps
 
         try:
-            with Image.open(path) as picture:
+            with _opened(path) as picture:
+                if math.prod(picture.size) > bounds.PIXELS:
+                    size = " x ".join(map(str, picture.size))
+                    raise UserError(f"{path} is {size} pixels; make it smaller: {SMALLER}")
+                if getattr(picture, "is_animated", False):
+                    raise UserError(f"{path} is an animation; save its pictures one by one")
+                if picture.has_transparency_data and _alpha(picture) < 255:
+                    raise UserError(f"{path} is transparent in places; {OPAQUE}")
+                picture = ImageOps.exif_transpose(picture)
+                if picture.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
+                    eight = np.rint(np.asarray(picture) / 257).astype("u1")
+                    picture = Image.fromarray(eight)
                 return np.asarray(picture.convert("RGB" if self.colour else "L"))
-        except (OSError, SyntaxError, ValueError) as error:
-            raise UserError(f"{path} cannot be read as an image: {error}") from error
+        except UserError:
+            raise
+        except Image.DecompressionBombError as error:
+            raise UserError(f"{path} has over 10^8 pixels; make it smaller: {SMALLER}") from error
+        except Exception as error:  # of a dozen classes, over several lines
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(f"{path} cannot be read as an image: {reason}") from error
 
     def _rows(self, name: str, size: tuple[int, int]) -> Any:
         """Return all pictures, (rows, width) bytes."""
         import numpy as np
 
         rows = []
-        for path in self._paths(name):
+        paths = self._paths(name)
+        if len(paths) * math.prod(size) * (3 if self.colour else 1) > bounds.PICTURES:
+            raise UserError(
+                f"data.{name}: {len(paths)} pictures of {size[0]} x {size[1]} pixels are more than "
+                f"the {bounds.size(bounds.PICTURES)} that are held; make them smaller: {SMALLER}"
+            )
+        for path in paths:
             picture = self._read(path)
             height, width = picture.shape[:2]
             if (width, height) != size:
@@ -160,3 +193,19 @@ class Images(Pictures):
             "split": [self.val_fraction, self.split_seed],
             "pixels": [self.pixels, self.range, self.colour],
         }
+
+
+def _alpha(picture: Any) -> int:
+    """Return the least opacity of a pixel, of 255."""
+    return int(picture.convert("RGBA").getchannel("A").getextrema()[0])
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a picture of one of the formats; its pixels are not read yet."""
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own bound is lower
+        with Image.open(path, formats=("PNG", "JPEG", "BMP", "GIF", "WEBP")) as picture:
+            yield picture
