@@ -15,12 +15,14 @@ from suexp.code.local_files import local_path
 from suexp.contents import content_hash
 from suexp.data.document import Document, of_split
 from suexp.data.layout import KINDS
-from suexp.data.paths import staying_inside
+from suexp.data.packed import refuse_bomb
+from suexp.data.paths import only_files, staying_inside
 from suexp.data.records import (
     COLUMNS,
     as_document,
     columns_of,
     columns_there,
+    open_parquet,
     optional_columns,
 )
 from suexp.data.text import Text, one_of
@@ -159,7 +161,7 @@ class Hub(Text):
         if self.name is None:
             raise UserError("data.name is not set; name a data set, or use data=pydoc")
         names = dict.fromkeys(filter(None, (self.train, self.validation, self.test)))
-        if reachable():
+        if self._is_here or reachable():
             return {split: self._load(split) for split in names}
         try:
             with offline():
@@ -185,13 +187,18 @@ class Hub(Text):
             told = load_dataset_builder(self.name, self.config, revision=self.revision)
             files = itertools.chain.from_iterable((told.config.data_files or {}).values())
             here = [Path(file) for file in files if "://" not in str(file)]
-            staying_inside("data.name", Path(str(self.name)), here)
+            staying_inside("data.name", Path(str(self.name)), only_files("data.name", here))
+            for file in here:
+                refuse_bomb(file)
+                if file.suffix == ".parquet":
+                    open_parquet(file)
             return load_dataset(self.name, self.config, split=split, revision=self.revision)
         except UserError:
             raise
         except Exception as error:  # of a dozen classes, over several lines
             reason = " ".join(str(error).split())
-            raise UserError(f"{self.name} could not be loaded from the hub: {reason}") from error
+            source = "as a folder" if self._is_here else "from the hub"
+            raise UserError(f"{self.name} could not be loaded {source}: {reason}") from error
 
 
 def reachable() -> bool:
