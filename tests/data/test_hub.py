@@ -83,6 +83,22 @@ def test_bad_names_are_one_line(online: list[Any]) -> None:
         Hub().splits()
 
 
+def test_a_class_that_nobody_could_tell_is_none(
+    online: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SNLI has -1 where the annotators disagreed."""
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"])}
+    )
+    rows = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [1, -1]}, features=features)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: rows)
+    data = Hub("some/texts", kind="classification")
+    documents = data.documents("train")
+    assert next(iter(documents)).label == 1
+    with pytest.raises(UserError, match=r"some/texts \(train\) row 1: has no label; save the rows"):
+        next(iter(documents))
+
+
 @pytest.mark.parametrize("kind", ["lm", "classification"])
 def test_no_network_says_so_at_once(monkeypatch: pytest.MonkeyPatch, kind: Any) -> None:
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)

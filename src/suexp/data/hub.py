@@ -146,10 +146,16 @@ class Hub(Text):
         names = None  # of tags that are numbers
         if "tags" in present:
             names = getattr(getattr(rows.features[present["tags"]], "feature", None), "names", None)
+        classes = "label" in present and hasattr(rows.features[present["label"]], "names")
         number = 0
         for table in rows.iter(batch_size=1000):
             for row in table.to_pylist():
                 record = {name: row[column] for name, column in present.items()}
+                if classes and record["label"] == -1:  # a class that nobody could tell
+                    raise UserError(
+                        f"{where} row {number}: has no label; save the rows that have one as JSON "
+                        "lines, and use data=files"
+                    )
                 if names:
                     record["tags"] = [names[tag] for tag in record["tags"]]
                 yield as_document(f"{where} row {number}", record, self.columns)
