@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from suexp import contents
-from suexp.contents import content_hash, remembered
+from suexp.contents import cache_dir, content_hash, remembered
+from suexp.errors import UserError
 
 
 @pytest.fixture
@@ -56,3 +57,9 @@ def test_without_a_cache_nothing_is_lost(file: Path, monkeypatch: pytest.MonkeyP
 def test_the_hash_is_sha256_of_the_bytes(file: Path) -> None:
     assert content_hash(file).startswith("ba7816bf8f01cfea414140de5dae2223")
     assert time.time_ns() > file.stat().st_mtime_ns
+
+
+def test_without_a_home_a_folder_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUEXP_CACHE", "~nobody-of-that-name/cache")
+    with pytest.raises(UserError, match=r"no home folder .* choose one with SUEXP_CACHE=DIR"):
+        cache_dir()

@@ -8,15 +8,26 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from suexp.errors import UserError
+
 # A file written within the same tick of the clock as it was read looks unchanged; trust older ones.
 SETTLED_NS = 2 * 10**9
 
 
 def cache_dir() -> Path:
-    """Return the folder for what can be made again: $SUEXP_CACHE, else the user's cache folder."""
-    if own := os.environ.get("SUEXP_CACHE"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "suexp"
+    """Return the folder for what can be made again: $SUEXP_CACHE, else the user's cache folder.
+
+    Raises:
+        UserError: who runs this has no home, in a container for example.
+    """
+    try:
+        if own := os.environ.get("SUEXP_CACHE"):
+            return Path(own).expanduser()
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "suexp"
+    except RuntimeError as error:
+        raise UserError(
+            "there is no home folder for prepared data; choose one with SUEXP_CACHE=DIR"
+        ) from error
 
 
 def content_hash(path: Path) -> str:
