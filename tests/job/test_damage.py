@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from suexp.errors import Unwritable, UserError
+from suexp.job.build import trained
 from suexp.job.checkpoint import damage
 from suexp.job.recorder import Recorder
 from suexp.job.run import execute
@@ -173,6 +174,49 @@ def test_a_flipped_bit_of_a_tensor_is_seen(finished: Path, tmp_path: Path) -> No
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as file:
         file.writestr("a", "b")
     assert damage(tmp_path / "other.zip") is not None  # what torch says of it
+
+
+def test_only_a_run_s_own_names_are_checkpoints(finished: Path, tmp_path: Path) -> None:
+    """A file manager's copy, an editor's backup: they stay where they are."""
+    run = copied(finished, tmp_path)
+    newest, *rest = run.checkpoints()
+    strange = [
+        newest.with_name(name)
+        for name in ("step=30 (copy).ckpt", "step=.ckpt", "step=-1.ckpt", "step=07.ckpt", "x.ckpt")
+    ]
+    for path in strange:
+        shutil.copy(newest, path)
+    newest.with_name("step=99.ckpt").mkdir()
+    assert run.checkpoints() == [newest, *rest]
+    newest.unlink()
+    (run.folder / "summary.json").unlink()
+    said: list[str] = []
+    assert execute(run.spec, said.append).status == "finished"
+    assert any(f"goes on from {rest[0].stem}" in line for line in said)
+    assert all(path.exists() for path in strange)
+
+
+def test_packed_parts_and_weights_that_are_no_numbers_are_damage(
+    finished: Path, tmp_path: Path
+) -> None:
+    """What is packed may grow without bound; torch itself never packs."""
+    run = copied(finished, tmp_path)
+    newest = run.checkpoints()[0]
+    state = torch.load(newest, weights_only=True)
+    name = next(iter(state["state_dict"]))
+    with (
+        zipfile.ZipFile(newest) as plain,
+        zipfile.ZipFile(tmp_path / "packed", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for part in plain.namelist():
+            packed.writestr(part, plain.read(part))
+    (tmp_path / "packed").replace(newest)
+    assert damage(newest) == "its parts are packed, which torch's own never are"
+    state["state_dict"][name].fill_(torch.nan)
+    torch.save(state, newest)
+    assert damage(newest) == f"{name} holds nan"
+    with pytest.raises(UserError, match=f"{re.escape(name)} holds nan, so nothing can start from"):
+        trained(run)
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from suexp.errors import UserError
 from suexp.store.folder import Run
 from suexp.task.base import Task
 from suexp.task.recorded import Recorded
+from suexp.tensors import first_with
 from suexp.transform.base import Transform, mismatch
 from suexp.transform.copy import Copy
 
@@ -47,8 +48,11 @@ def build(config: dict[str, Any], data: Data) -> Recorded:
 def trained(run: Run) -> Task:
     """Return the task of a finished run with its weights."""
     task = build(run.config, instantiate(run.config["data"], run.spec.allow))
-    state = torch.load(run.checkpoints()[0], weights_only=True, map_location="cpu")
-    task.load_state_dict(state["state_dict"])
+    path = run.checkpoints()[0]
+    state = torch.load(path, weights_only=True, map_location="cpu")["state_dict"]
+    if name := first_with(torch.isnan, state):
+        raise UserError(f"{path}: {name} holds nan, so nothing can start from the run's weights")
+    task.load_state_dict(state)
     assert isinstance(task, Task)
     return task
 

@@ -22,8 +22,9 @@ from pytorch_lightning.callbacks import Callback, Checkpoint
 from suexp.errors import UserError, writing
 from suexp.job.batches import EpochSampler
 from suexp.job.recorder import NotFinite
-from suexp.store.folder import write_atomic, write_whole
+from suexp.store.folder import checkpoints_in, write_atomic, write_whole
 from suexp.task.recorded import Recorded
+from suexp.tensors import MORE_THAN_WEIGHTS, first_with, is_archive
 
 
 class Position(Callback):
@@ -106,13 +107,17 @@ class WholeFiles(TorchCheckpointIO):
 def damage(path: Path) -> str | None:
     """Return what is wrong with a checkpoint; torch itself looks at no checksum."""
     try:
+        if not is_archive(path):
+            return "it is cut short"
         with zipfile.ZipFile(path) as file:
             record = file.testzip()
         if record is not None:
             return f"the checksum of {record} does not match"
-        torch.load(path, weights_only=True, map_location="cpu", mmap=True)
+        state = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
+        if name := first_with(torch.isnan, state["state_dict"]):
+            return f"{name} holds nan"
     except pickle.UnpicklingError:
-        return "it holds more than weights and state, of which nothing was run"
+        return f"it {MORE_THAN_WEIGHTS}"
     except Exception as error:  # a ZIP of something else, say; torch has many words for it
         return str(error).partition("\n")[0]
     return None
@@ -176,9 +181,8 @@ class Checkpoints(Checkpoint):
         trainer.strategy.checkpoint_io = WholeFiles()
         trainer.save_checkpoint(path)
         if trainer.is_global_zero:
-            steps = sorted(int(p.stem.removeprefix("step=")) for p in self.folder.glob("*.ckpt"))
-            for step in steps[:-2]:
-                (self.folder / f"step={step}.ckpt").unlink()
+            for old in checkpoints_in(self.folder)[2:]:
+                old.unlink()
         self._saved_at = time.monotonic()
         return path
 
@@ -282,8 +286,7 @@ class Checkpoints(Checkpoint):
         """Name the last good checkpoint of a run whose loss is no number."""
         del trainer, pl_module
         if isinstance(exception, NotFinite):
-            last = max(self.folder.glob("*.ckpt"), key=lambda p: p.stat().st_mtime, default=None)
-            exception.add_checkpoint(last)
+            exception.add_checkpoint(next(iter(checkpoints_in(self.folder)), None))
 
 
 def _nothing() -> None:

@@ -1,6 +1,7 @@
 """The run store: one folder a run, named by the run's id."""
 
 import json
+import re
 import shutil
 import zlib
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from suexp.store.summary import NAME, Summary
 
 # What a result is taken from, or explained by.
 RECORDS = ("config.yaml", "begun.json", "metrics.jsonl", "table.jsonl")
+CHECKPOINT = re.compile(r"step=(0|[1-9][0-9]{0,17})\.ckpt")
 
 
 class Run:
@@ -118,8 +120,7 @@ class Run:
 
     def checkpoints(self) -> list[Path]:
         """Return the checkpoints, newest first."""
-        found = (self.folder / "checkpoints").glob("step=*.ckpt")
-        return sorted(found, key=lambda path: int(path.stem.removeprefix("step=")), reverse=True)
+        return checkpoints_in(self.folder / "checkpoints")
 
     def history(self) -> list[dict[str, Any]]:
         """Return the metrics by step, ascending."""
@@ -137,6 +138,13 @@ class Run:
         for row in _lines(self.folder / "table.jsonl"):
             tables.setdefault(row.pop("table"), []).append(row)
         return tables
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """Return the checkpoints of a folder, newest first; other files there are not a run's own."""
+    found = {path: CHECKPOINT.fullmatch(path.name) for path in folder.glob("step=*.ckpt")}
+    steps = {path: int(name[1]) for path, name in found.items() if name and path.is_file()}
+    return sorted(steps, key=steps.__getitem__, reverse=True)
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
