@@ -224,6 +224,7 @@ def test_a_checkpoint_of_bert_is_tested_with_noise(tmp_path: Path) -> None:
         *("model.dim=16", "model.num_heads=2", "model.norm_order=post", "model.bias=true"),
         *("model.head=mlm", "model.num_segments=2", "model.embedding_norm=true"),
         *("transform=pretrained", f"transform.source={folder}", "trainer.max_steps=0"),
+        "transform.differs=[attention]",
         *(f"out={tmp_path}", "trainer=cpu", "trainer.enable_progress_bar=false", "threads=1"),
     ]
     noisy = ["attention=noisy_softmax", "attention.when=test", "attention.noise_std=2"]

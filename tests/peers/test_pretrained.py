@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from suexp.attention import Softmax
+from suexp.attention import EntropyInvariant, Softmax
 from suexp.errors import UserError
 from suexp.init import Default
 from suexp.mask import Bidirectional, Causal
@@ -27,6 +27,15 @@ BERT = {
     "intermediate_size": 64,
     "max_position_embeddings": 20,
     "type_vocab_size": 2,
+}
+GPT2 = {
+    "vocab_size": 50,
+    "n_positions": 20,
+    "n_embd": 16,
+    "n_layer": 3,
+    "n_head": 2,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
 }
 
 
@@ -113,11 +122,7 @@ def test_bert_alone_gives_the_hidden_states(tmp_path: Path) -> None:
 
 @torch.no_grad()
 def test_gpt2(tmp_path: Path) -> None:
-    special = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
-    config = peer.GPT2Config(
-        vocab_size=50, n_positions=20, n_embd=16, n_layer=3, n_head=2, **special
-    )
-    model = peer.GPT2LMHeadModel(config)
+    model = peer.GPT2LMHeadModel(peer.GPT2Config(**GPT2))
     child = ours(
         norm=Layer(16),
         mask=Causal(),
@@ -153,19 +158,109 @@ def test_old_names_and_torch_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"num_layers": 2}, r"has blocks\.2\..*the model has not; .*model\.num_layers=3"),
-        ({"num_layers": 4}, r"has no blocks\.3\..*model\.num_layers=3"),
-        ({"dim": 32, "norm": Layer(32), "position": Learned(12, 32)}, r"shape .*model\.dim=16"),
-        ({"position": Learned(30, 16)}, r"position\.embedding\.weight has shape \(20, 16\)"),
-        ({"vocab_size": 60}, r"embedding\.weight has shape \(50, 16\).*vocabulary=50"),
-        ({"embedding_norm": False}, r"has embedding_norm.*model\.embedding_norm=true"),
+        (
+            {"num_layers": 2},
+            r"num_hidden_layers is 3, model\.num_layers 2; set model\.num_layers=3$",
+        ),
+        ({"num_layers": 4}, r"set model\.num_layers=3$"),
+        ({"dim": 32, "norm": Layer(32), "position": Learned(12, 32)}, r"set model\.dim=16 "),
+        ({"position": Learned(30, 16)}, r"max_position_embeddings is 20, position\.max_length 30"),
+        ({"vocab_size": 60}, r"vocab_size is 50, the data's vocabulary 60$"),
+        ({"embedding_norm": False}, r"model\.embedding_norm=true, the model false; set "),
+        ({"mask": Causal()}, r"is_decoder is false, mask causal; set mask=bidirectional; if it is"),
+        ({"num_heads": 4}, r"num_attention_heads is 2, model\.num_heads 4; .*differs=\[model\.num"),
+        ({"ffn": "relu"}, r"hidden_act is gelu, model\.ffn relu; set model\.ffn=gelu"),
+        ({"norm": Layer(16)}, r"layer_norm_eps is 1e-12, norm\.eps 1e-05; set norm\.eps=1e-12"),
+        ({"num_segments": 0}, r"type_vocab_size is 2, model\.num_segments 0; set model\.num_segm"),
+        (
+            {"attention": EntropyInvariant()},
+            r"attention=softmax, the model entropy_inv.*; set attention=softmax",
+        ),
     ],
 )
 def test_another_architecture(tmp_path: Path, changes: dict[str, Any], line: str) -> None:
     source = saved(peer.BertModel(peer.BertConfig(**BERT)), tmp_path)
     with pytest.raises(UserError, match=line) as caught:
-        Pretrained(source)(None, ours(num_outputs=2, **changes))
+        Pretrained(source)(None, ours(num_outputs=2, **{"norm": Layer(16, eps=1e-12), **changes}))
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_meant_to_differ_is_named(tmp_path: Path) -> None:
+    source = saved(peer.BertModel(peer.BertConfig(**BERT)), tmp_path)
+    child = ours(num_outputs=2, mask=Causal(), ffn="relu")
+    with pytest.raises(UserError, match=r"transform\.differs=\[model\.ffn\]$"):
+        Pretrained(source, differs=["mask"])(None, child)
+    Pretrained(source, differs=["mask", "hidden_act"])(None, child)  # a field, or our setting
+    with pytest.raises(UserError, match=r"does not fit the model: it has no blocks\.3"):
+        Pretrained(source, differs=["model.num_layers"])(None, ours(num_outputs=2, num_layers=4))
+
+
+@pytest.mark.parametrize("said", [True, False])
+@torch.no_grad()
+def test_an_output_layer_of_its_own(tmp_path: Path, said: bool) -> None:
+    """The table that is not tied, and its bias; also where config.json says that they are tied."""
+    model = peer.BertForMaskedLM(peer.BertConfig(**BERT, tie_word_embeddings=False))
+    source, rows = saved(model, tmp_path), batch()
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "tie_word_embeddings": said}))
+    expected = theirs(peer.BertForMaskedLM.from_pretrained(tmp_path).eval(), rows).logits
+    child = ours(head="mlm", tie_embeddings=False)
+    Pretrained(source)(None, child)
+    assert not torch.equal(child.output.weight, child.embedding.weight)
+    torch.testing.assert_close(child(**rows)[0], expected[0], atol=1e-5, rtol=1e-5)
+    with pytest.raises(UserError, match=r"; set model\.tie_embeddings=false"):
+        Pretrained(source)(None, ours(head="mlm"))
+    Pretrained(source)(None, ours(num_outputs=2))  # of which a classifier takes nothing
+
+
+@torch.no_grad()
+def test_an_output_layer_of_gpt2_s_own(tmp_path: Path) -> None:
+    model = peer.GPT2LMHeadModel(peer.GPT2Config(**GPT2, tie_word_embeddings=False))
+    source, tokens = saved(model, tmp_path), batch()["tokens"]
+    settings = {"norm": Layer(16), "mask": Causal(), "norm_order": "pre", "ffn": "gelu_tanh"}
+    settings |= {"num_segments": 0, "embedding_norm": False}
+    child = ours(**settings, tie_embeddings=False)
+    Pretrained(source)(None, child)
+    torch.testing.assert_close(child(tokens), model(tokens).logits, atol=1e-5, rtol=1e-5)
+    with pytest.raises(UserError, match=r"; set model\.tie_embeddings=false"):
+        Pretrained(source)(None, ours(**settings))
+
+
+@torch.no_grad()
+def test_a_classifier_needs_what_it_was_trained_behind(tmp_path: Path) -> None:
+    model = peer.BertForSequenceClassification(peer.BertConfig(**BERT, num_labels=4))
+    source = saved(model, tmp_path)
+    with pytest.raises(UserError, match=r"; set model\.pool=first model\.pooler=true"):
+        Pretrained(source)(None, ours(num_outputs=4))
+    Pretrained(source)(None, ours(num_outputs=3))
+    tagger = ours(num_labels=4)
+    drawn = tagger.classifier.weight.clone()
+    Pretrained(source)(None, tagger)  # of another task
+    assert torch.equal(tagger.classifier.weight, drawn)
+
+
+@torch.no_grad()
+def test_a_tagger(tmp_path: Path) -> None:
+    model = peer.BertForTokenClassification(peer.BertConfig(**BERT, num_labels=4))
+    child, rows = ours(num_labels=4), batch()
+    Pretrained(saved(model, tmp_path))(None, child)
+    keep = rows["keep"]
+    expected = theirs(model, rows).logits[keep]
+    torch.testing.assert_close(child(**rows)[keep], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_names_of_a_model_that_was_trained_in_parallel(tmp_path: Path) -> None:
+    model = peer.BertModel(peer.BertConfig(**BERT))
+    source = saved(model, tmp_path)
+    plain, parallel = ours(num_outputs=2), ours(num_outputs=2)
+    Pretrained(source)(None, plain)
+    (tmp_path / "model.safetensors").unlink()
+    state = {f"module.{name}": value for name, value in model.state_dict().items()}
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    Pretrained(source)(None, parallel)
+    assert torch.equal(
+        plain.blocks[2].attention.qkv.weight, parallel.blocks[2].attention.qkv.weight
+    )
 
 
 def test_damaged_files(tmp_path: Path) -> None:
@@ -176,7 +271,7 @@ def test_damaged_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"model\.safetensors is damaged or cut short"):
         Pretrained(source)(None, ours(num_outputs=2))
     weights.unlink()
-    with pytest.raises(UserError, match=r"has none of model\.safetensors, pytorch_model\.bin"):
+    with pytest.raises(UserError, match=r"has none of model\.safetensors, .*, pytorch_model\.bin"):
         Pretrained(source)(None, ours(num_outputs=2))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "t5"}), encoding="utf-8")
     with pytest.raises(UserError, match="a checkpoint of t5; what can be read is bert, gpt2"):

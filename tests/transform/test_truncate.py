@@ -54,6 +54,7 @@ def test_from_a_checkpoint_with_the_parents_classifier(tmp_path: Path) -> None:
         num_attention_heads=2,
         intermediate_size=64,
         max_position_embeddings=12,
+        layer_norm_eps=1e-5,
     )
     torch.manual_seed(3)
     bert = transformers.BertModel(config)

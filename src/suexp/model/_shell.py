@@ -125,12 +125,12 @@ class Shell(nn.Module, Component):
 
     def _vocabulary(self, hidden: Tensor) -> Tensor:
         """Return the logits of all tokens."""
+        bias = None if self.head is None else self.head.bias
+        hidden = hidden if self.head is None else self.head(hidden)
         if self.output is not None:
-            return self.output(hidden)
+            return self.output(hidden) if bias is None else self.output(hidden) + bias
         weight: Tensor = self.embedding.weight  # type: ignore[assignment]
-        if self.head is not None:
-            return F.linear(self.head(hidden), weight, self.head.bias)
-        return F.linear(hidden, weight)
+        return F.linear(hidden, weight, bias)
 
 
 def judged(num_outputs: int | None, num_labels: int | None) -> int | None:

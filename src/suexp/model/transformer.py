@@ -76,7 +76,7 @@ class Transformer(Shell):
             none are told.
         embedding_norm: a norm after the embeddings, as in BERT.
         head: ``plain``, logits straight from the hidden states, or ``mlm``, BERT's layer between
-            (see `suexp.nn.mlm_head`); it needs tied embeddings.
+            (see `suexp.nn.mlm_head`).
         pooler: a tanh layer between the pooled state and the classifier, as in BERT.
         num_outputs: number of classes; 0: the pooled state itself, a vector of size dim, is the
             output; None: a language model.
@@ -138,8 +138,6 @@ class Transformer(Shell):
         )
         one_of(("mean", "first", "last"), pool=pool)
         one_of(("plain", "mlm"), head=head)
-        if head == "mlm" and not tie_embeddings:
-            raise ValueError("head=mlm multiplies by the embedding: set tie_embeddings=true")
         at_least(0, num_segments=num_segments)
         outputs = judged(num_outputs, num_labels)
         if vocab_size == 0 and (input_dim is None or outputs is None):

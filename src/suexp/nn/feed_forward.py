@@ -49,7 +49,7 @@ class FeedForward(nn.Module):
         if kind not in ACTIVATIONS:
             raise ValueError(f"ffn must be one of {', '.join(ACTIVATIONS)}, not {kind}")
         at_least(1, dim=dim, hidden=hidden)
-        self.gated = kind == "swiglu"
+        self.kind, self.gated = kind, kind == "swiglu"
         if self.gated:
             hidden = max(8, 8 * round(hidden / 12))
         self.activation = ACTIVATIONS[kind]

@@ -9,11 +9,11 @@ from suexp.nn.feed_forward import ACTIVATIONS, Kind
 
 
 class MLMHead(nn.Module):
-    r"""$g = \mathrm{norm}(f(W h + b))$; logits are $E g + c$ with the table $E$ of the embedding.
+    r"""$g = \mathrm{norm}(f(W h + b))$; logits are $E g + c$ with the output layer's table E.
 
     Shapes: h and g (..., dim), E (vocab_size, dim), c (vocab_size,), the attribute ``bias``. The
-    table stays out of the module: hooks on modules, as counters of operations set them, cannot
-    stand on parameters among the arguments.
+    table, mostly that of the embedding, stays out of the module: hooks on modules, as counters of
+    operations set them, cannot stand on parameters among the arguments.
 
     Reference: Devlin et al., BERT, arXiv:1810.04805; https://kexue.fm/archives/6933 keeps it when a
     masked language model becomes a sequence-to-sequence one.

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,9 +24,10 @@ BERT = {
     r"cls\.predictions\.transform\.dense": "head.dense",
     r"cls\.predictions\.transform\.LayerNorm": "head.norm",
     r"cls\.predictions": "head",
+    r"cls\.predictions\.decoder": "output",
 }
-# Buffers, copies of the tied table, and the next-sentence classifier.
-BERT_UNUSED = re.compile(r"position_ids|cls\.predictions\.decoder|cls\.seq_relationship")
+# Buffers, and the next-sentence classifier.
+BERT_UNUSED = re.compile(r"position_ids|cls\.seq_relationship")
 OLD_NAMES = {"gamma": "weight", "beta": "bias"}
 
 GPT2 = {
@@ -40,8 +40,9 @@ GPT2 = {
     r"h\.(\d+)\.mlp\.c_fc": r"blocks.\1.feed_forward.input",
     r"h\.(\d+)\.mlp\.c_proj": r"blocks.\1.feed_forward.output",
     r"ln_f": "norm",
+    r"lm_head": "output",
 }
-GPT2_UNUSED = re.compile(r"lm_head|\.attn\.(masked_)?bias$")
+GPT2_UNUSED = re.compile(r"\.attn\.(masked_)?bias$")
 TRANSPOSED = re.compile(r"\.(c_attn|c_proj|c_fc)\.weight$")
 
 
@@ -56,62 +57,29 @@ def _renamed(name: str, names: dict[str, str]) -> str:
 def bert(theirs: State) -> State:
     """Return BERT's tensors under our names; the three projections become one."""
     state = {
-        _renamed(name.removeprefix("bert."), BERT): value
+        _renamed(name.removeprefix("module.").removeprefix("bert."), BERT): value
         for name, value in theirs.items()
         if not BERT_UNUSED.search(name)
     }
     for name in [n for n in state if re.fullmatch(r"blocks\.\d+\.query\.(weight|bias)", n)]:
-        parts = [state.pop(name.replace("query", part)) for part in ("query", "key", "value")]
-        state[name.replace("query", "attention.qkv")] = torch.cat(parts)
+        parts = [name.replace("query", part) for part in ("query", "key", "value")]
+        if len({state[part].shape if part in state else None for part in parts}) == 1:
+            joined = torch.cat([state.pop(part) for part in parts])
+            state[name.replace("query", "attention.qkv")] = joined
+    if "output.bias" in state:  # where it is not tied to the other, it is the one that counts
+        state["head.bias"] = state.pop("output.bias")
     return state
 
 
 def gpt2(theirs: State) -> State:
     """Return GPT-2's tensors under our names; its layers hold transposed matrices."""
     return {
-        _renamed(name.removeprefix("transformer."), GPT2): (
-            value.T.contiguous() if TRANSPOSED.search(name) else value
+        _renamed(name.removeprefix("module.").removeprefix("transformer."), GPT2): (
+            value.T.contiguous() if TRANSPOSED.search(name) and value.ndim == 2 else value
         )
         for name, value in theirs.items()
         if not GPT2_UNUSED.search(name)
     }
 
 
-def _bert_settings(config: dict[str, Any]) -> dict[str, Any]:
-    dim = config.get("hidden_size", 768)
-    return {
-        "model.dim": dim,
-        "model.num_layers": config.get("num_hidden_layers", 12),
-        "model.num_heads": config.get("num_attention_heads", 12),
-        "model.ffn": {"gelu_new": "gelu_tanh"}.get(
-            config.get("hidden_act", "gelu"), config.get("hidden_act", "gelu")
-        ),
-        "model.ffn_multiplier": config.get("intermediate_size", 4 * dim) // dim,
-        "model.norm_order": "post",
-        "model.embedding_norm": "true",
-        "model.bias": "true",
-        "model.num_segments": config.get("type_vocab_size", 2),
-        "norm.eps": config.get("layer_norm_eps", 1e-12),
-        "position": "learned",
-        "vocabulary": config.get("vocab_size"),
-    }
-
-
-def _gpt2_settings(config: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "model.dim": config.get("n_embd", 768),
-        "model.num_layers": config.get("n_layer", 12),
-        "model.num_heads": config.get("n_head", 12),
-        "model.ffn": "gelu_tanh",
-        "model.bias": "true",
-        "norm.eps": config.get("layer_norm_epsilon", 1e-5),
-        "position": "learned",
-        "vocabulary": config.get("vocab_size"),
-    }
-
-
 NAMES: dict[str, Callable[[State], State]] = {"bert": bert, "gpt2": gpt2}
-SETTINGS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    "bert": _bert_settings,
-    "gpt2": _gpt2_settings,
-}

@@ -1,31 +1,36 @@
 """Start from a checkpoint in the hub's format."""
 
-import json
-import pickle
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from suexp.code.local_files import local_path, looks_local
 from suexp.errors import UserError
-from suexp.transform._names import NAMES, SETTINGS
+from suexp.model.transformer import Transformer
+from suexp.position.learned import Learned
+from suexp.tensors import first_with
+from suexp.transform._differences import differences, refusal, short
+from suexp.transform._hub_config import Asked, Config, asked
+from suexp.transform._hub_folder import locate, read_json, read_weights
+from suexp.transform._names import NAMES, State
+from suexp.transform._settings import settings
 from suexp.transform.base import Transform
 
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 # What a task may have that the checkpoint was not trained with, or the other way round.
-OPTIONAL = ("classifier.", "head.", "pooler.")
+OPTIONAL = ("classifier", "head", "output", "pooler")
 
 
 class Pretrained(Transform):
     r"""$\theta \leftarrow \theta_{checkpoint}$: weights of BERT or GPT-2 as the hub names them.
 
-    The folder holds ``config.json`` and ``model.safetensors`` (or ``pytorch_model.bin``, read
-    without running any code in it). The model must have the checkpoint's sizes and kinds, which a
-    refusal lists as overrides; of its positions the first ``max_length`` are taken. An output layer
-    that the checkpoint lacks stays as it was drawn; one that the model lacks is left out. Logits
-    equal those of `transformers` to 1e-5.
+    The folder holds ``config.json`` and ``model.safetensors``, one or several with their index (or
+    ``pytorch_model.bin``, read without running any code in it). Logits equal those of
+    `transformers` to 1e-5: every field of config.json that they depend on is compared with the
+    model, and what differs is refused with the overrides that mend it. Of its positions the first
+    ``max_length`` are taken. An output layer that the checkpoint lacks stays as it was drawn; a
+    classifier of another task does, too.
 
     References: Devlin et al., BERT, arXiv:1810.04805; Radford et al., Language Models are
     Unsupervised Multitask Learners; https://huggingface.co/docs/safetensors.
@@ -34,6 +39,8 @@ class Pretrained(Transform):
         source: a folder, or the hub's name of a checkpoint, which is downloaded if there is no such
             folder.
         revision: a commit or tag of the hub; null: the newest.
+        differs: settings (``attention``, ``mask``) and fields of config.json that are meant to be
+            other than the checkpoint's.
 
     Raises:
         ValueError: no source, or a run that has a parent, too.
@@ -41,13 +48,20 @@ class Pretrained(Transform):
     """
 
     paths: ClassVar[dict[str, tuple[str, ...]]] = {
-        "source": ("config.json", "model.safetensors", "pytorch_model.bin")
+        "source": (
+            "config.json",
+            "model*.safetensors",
+            "model.safetensors.index.json",
+            "pytorch_model.bin",
+        )
     }
 
-    def __init__(self, source: str | None = None, revision: str | None = None) -> None:
+    def __init__(
+        self, source: str | None = None, revision: str | None = None, differs: Sequence[str] = ()
+    ) -> None:
         if not source:
             raise ValueError("transform.source is not set; name a checkpoint's folder")
-        self.source, self.revision = source, revision
+        self.source, self.revision, self.differs = source, revision, list(differs)
 
     def __call__(self, parent: nn.Module | None, child: nn.Module) -> None:
         """Load the checkpoint.
@@ -69,85 +83,100 @@ class Pretrained(Transform):
         Raises:
             UserError: a file that is missing or damaged, or another architecture.
         """
-        folder = _folder(self.source, self.revision)
-        config = _config(folder)
+        folder = locate(self.source, self.revision)
+        config = read_json(folder / "config.json")
         kind = config.get("model_type")
-        if kind not in NAMES:
+        if not isinstance(kind, str) or kind not in NAMES:
             raise UserError(
-                f"{folder}: a checkpoint of {kind or 'an unknown kind'}; "
-                f"what can be read is {', '.join(NAMES)}"
+                f"{folder}: a checkpoint of {short(kind) if kind else 'an unknown kind'}; what can "
+                f"be read is {', '.join(NAMES)} (as model_type in its config.json)"
             )
-        state = NAMES[kind](_weights(folder))
-        settings = " ".join(f"{k}={v}" for k, v in SETTINGS[kind](config).items())
-        own = model.state_dict()
-        for name, value in own.items():
-            found = state.get(name)
-            if found is None:
-                if name.startswith(OPTIONAL):
-                    continue
-                raise UserError(f"{folder} has no {name}; a model that fits it has {settings}")
-            if name == "position.embedding.weight" and len(found) > len(value):
-                state[name] = found = found[: len(value)]
-            if found.shape != value.shape:
-                if name.startswith("classifier."):
-                    del state[name]  # of another task
-                    continue
-                raise UserError(
-                    f"{folder}: {name} has shape {tuple(found.shape)}, the model's has "
-                    f"{tuple(value.shape)}; a model that fits it has {settings}"
-                )
-        for name in state:
-            if name not in own and not name.startswith((*OPTIONAL, "segment_embedding.")):
-                raise UserError(
-                    f"{folder} has {name}, the model has not; a model that fits it has {settings}"
-                )
-        model.load_state_dict({k: v for k, v in state.items() if k in own}, strict=False)
+        theirs = read_weights(folder)
+        if not isinstance(model, Transformer):
+            raise UserError(f"{folder} holds {kind}, which only model=transformer reads")
+        # Shapes first: of a tensor that does not fit no page is read.
+        outline = {name: value.to("meta") for name, value in theirs.items()}
+        outline = _part(NAMES[kind](outline), kind, config, model)
+        misfit = _misfit(outline, model.state_dict())
+        self._refuse(folder, kind, _wanted(kind, outline, config, model), model, misfit)
+        state = _part(NAMES[kind](theirs), kind, config, model)
+        table = state.get("output.weight")
+        tied = config.get("tie_word_embeddings", True)
+        if table is not None:
+            tied = torch.equal(table, state["embedding.weight"])
+        if not tied:
+            meant = {"tie_word_embeddings", "model.tie_embeddings"} & {*self.differs}
+            whole = "head.dense.weight" in state or model.head is None
+            if table is None and model.classifier is None and whole and not meant:
+                raise UserError(f"{folder} says that its output layer is not tied, but has none")
+            untied = Asked("tie_word_embeddings", False, "model.tie_embeddings", (False,))
+            self._refuse(folder, kind, [untied], model, None)
+        elif table is None and model.output is not None:
+            state["output.weight"] = state["embedding.weight"]
+        used = {name: state[name] for name in model.state_dict() if name in state}
+        for name, value in used.items():
+            if not value.is_floating_point():
+                raise UserError(f"{folder}: {name} holds {value.dtype}, not floating-point numbers")
+        if bad := first_with(lambda x: ~x.isfinite(), used):
+            raise UserError(f"{folder}: {bad} holds nan or infinity; the checkpoint is damaged")
+        model.load_state_dict(used, strict=False)
+
+    def _refuse(
+        self,
+        folder: Path,
+        kind: str,
+        wanted: Iterable[Asked],
+        model: Transformer,
+        misfit: str | None,
+    ) -> None:
+        found = differences(wanted, settings(model))
+        meant = {*self.differs}
+        unmeant = [item for item in found if not item.names & meant]
+        if unmeant:
+            raise UserError(refusal(folder, kind, unmeant, acceptable=misfit is None))
+        if misfit is not None:
+            raise UserError(f"{folder} does not fit the model: {misfit}")
 
 
-def _folder(source: str, revision: str | None) -> Path:
-    folder = local_path("transform.source", source)
-    if folder.is_dir():
-        return folder
-    if looks_local(source):
-        raise UserError(f"transform.source: no folder {source}")
-    from huggingface_hub import snapshot_download
-
-    try:
-        found = snapshot_download(
-            source, revision=revision, allow_patterns=["config.json", "vocab.txt", *WEIGHTS]
-        )
-    except Exception as error:  # of a dozen classes, over several lines
-        reason = " ".join(str(error).split())
-        raise UserError(f"{source} is no folder, and the hub says: {reason}") from error
-    return Path(found)
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    if not isinstance(config, dict):
-        raise UserError(f"{path} holds no settings")
-    return config
-
-
-def _weights(folder: Path) -> dict[str, Tensor]:
-    path = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
-    if path is None:
-        raise UserError(f"{folder} has none of {', '.join(WEIGHTS)}")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        state: dict[str, Tensor] = torch.load(path, weights_only=True, map_location="cpu")
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{path} holds more than weights, or is damaged; nothing in it was run"
-        ) from error
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} is damaged or cut short ({reason}); copy it again") from error
+def _part(state: State, kind: str, config: Config, model: Transformer) -> State:
+    """Return what the model can take: no classifier of another task, no longer table of places."""
+    state, own = dict(state), model.state_dict()
+    places = "position.embedding.weight"
+    told = next(want.said for want in asked(kind, config) if want.key == "position.max_length")
+    if isinstance(model.position, Learned) and places in state and len(state[places]) == told:
+        state[places] = state[places][: model.position.max_length]
+    tags = "pooler.0.weight" not in state or "TokenClass" in str(config.get("architectures"))
+    names = ("classifier.weight", "classifier.bias")
+    if tags != model.tags or any(
+        name in own and name in state and own[name].shape != state[name].shape for name in names
+    ):
+        return {name: value for name, value in state.items() if name not in names}
     return state
+
+
+def _wanted(kind: str, outline: State, config: Config, model: Transformer) -> Iterator[Asked]:
+    """Give what the checkpoint wants by its config, and by the output layers that it holds."""
+    yield from asked(kind, config)
+    if "head.dense.weight" in outline:
+        yield Asked("", None, "model.head", ("mlm",))
+    if model.classifier is not None and "classifier.weight" in outline:
+        yield Asked("", None, "model.pool", ("first",))
+        yield Asked("", None, "model.pooler", (True,))
+
+
+def _misfit(state: State, own: State) -> str | None:
+    """Return what tensor is missing, left over, or of another shape; output layers may be."""
+    there = {name.partition(".")[0] for name in state}
+    for name, value in own.items():
+        part = name.partition(".")[0]
+        if name not in state:
+            if part in OPTIONAL and part not in there:
+                continue
+            return f"it has no {name}"
+        if state[name].shape != value.shape:
+            theirs, ours = tuple(state[name].shape), tuple(value.shape)
+            return f"{name} has shape {theirs}, the model's has {ours}"
+    for name in state:
+        if name not in own and name.partition(".")[0] not in (*OPTIONAL, "segment_embedding"):
+            return f"it has {name}, the model has not"
+    return None

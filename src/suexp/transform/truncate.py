@@ -1,6 +1,7 @@
 """Start from some of a deeper parent's layers."""
 
 import copy
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -25,6 +26,7 @@ class Truncate(Transform):
             `suexp.transform.pretrained`), of the parent's depth; the classifier stays the parent's.
             It is how the author of BERT-of-Theseus starts; None: the parent's own.
         revision: of that checkpoint.
+        differs: settings that are meant to be other than that checkpoint's.
 
     Raises:
         ValueError: a parent that is missing, not deep enough, or of other sizes.
@@ -33,7 +35,12 @@ class Truncate(Transform):
     needs = {"parent": "it keeps some layers of another run; name that run with parent=[...]"}
 
     paths: ClassVar[dict[str, tuple[str, ...]]] = {
-        "source": ("config.json", "model.safetensors", "pytorch_model.bin")
+        "source": (
+            "config.json",
+            "model*.safetensors",
+            "model.safetensors.index.json",
+            "pytorch_model.bin",
+        )
     }
 
     def __init__(
@@ -41,11 +48,12 @@ class Truncate(Transform):
         layers: Literal["first", "every_nth"] = "first",
         source: str | None = None,
         revision: str | None = None,
+        differs: Sequence[str] = (),
     ) -> None:
         if layers not in ("first", "every_nth"):
             raise ValueError(f"layers must be first or every_nth, not {layers}")
         self.layers = layers
-        self.source = Pretrained(source, revision) if source else None
+        self.source = Pretrained(source, revision, differs) if source else None
 
     @torch.no_grad()
     def apply(self, parent: nn.Module, child: nn.Module) -> None:
