@@ -1,8 +1,10 @@
+from typing import Any
+
 import pytest
 import torch
 
 import suexp
-from suexp.transform import ConvertAttention, Copy
+from suexp.transform import ConvertAttention, Copy, Fresh, Truncate
 
 SMALL = ("data.tokenizer=bytes", "data.block_size=12", "model.dim=8", "model.num_heads=2")
 
@@ -17,6 +19,31 @@ def test_copy_gives_the_same_logits() -> None:
     assert not torch.allclose(parent(tokens), child(tokens))
     Copy().apply(parent, child)
     assert torch.equal(parent(tokens), child(tokens))
+
+
+@pytest.mark.parametrize("transform", [Copy(), ConvertAttention(), Truncate()])
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (
+            "model.num_heads=4",
+            "model.num_heads is 4 in the child and 2 in its parent, .*set model.num",
+        ),
+        (
+            "model.ffn=relu",
+            "model.ffn is relu in the child and gelu in its parent, .*set model.ffn=g",
+        ),
+        (
+            "norm.eps=0.1",
+            "norm.eps is 0.1 in the child and 1e-05 in its parent, .*set norm.eps=1e-05",
+        ),
+    ],
+)
+def test_what_no_shape_tells_is_refused(transform: Any, change: str, line: str) -> None:
+    with pytest.raises(ValueError, match=line):
+        transform(model(), model(change))
+    transform(model(), model("mask=bidirectional", "model.dropout=0.1"))  # swapped on purpose
+    Fresh()(model(), model(change))
 
 
 def test_copy_refuses_another_size_and_names_the_tensor() -> None:

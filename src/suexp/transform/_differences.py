@@ -1,6 +1,5 @@
 """Where a model is not what a checkpoint wants, and the line that says so."""
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from suexp.transform._hub_config import Asked
+from suexp.transform._settings import plain
 
 # All settings that there are; more come of fields that nobody knows.
 MOST_TOLD = 20
@@ -77,11 +77,6 @@ def _fix(folder: Path, asked: Asked) -> str | None:
         has_vocab = (folder / "vocab.txt").is_file()
         return f"data.tokenizer=wordpiece data.vocab={folder}" if has_vocab else None
     return f"{asked.key}={plain(asked.right[0])}" if asked.key and asked.right else None
-
-
-def plain(value: Any) -> str:
-    """Return a value as an override has it."""
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def short(value: Any) -> str:

@@ -1,37 +1,31 @@
 """What a built transformer computes beside its weights, as the settings that chose it."""
 
+import json
 import math
 from typing import Any
 
 from torch import nn
 
 from suexp.model.transformer import Transformer
+from suexp.nn.block import Block
 
 
 def settings(model: Transformer) -> dict[str, Any]:
     """Return setting -> value; a setting that plays no part is missing."""
     block: Any = model.blocks[0]
-    shell, feed_forward, norm = block.attention, block.feed_forward, block.attention_norm
+    shell: Any = block.attention
     position: Any = model.position
-    found = {
+    found = of_block(block) | {
         "data.vocab": getattr(model.embedding, "num_embeddings", 0),
         "model.dim": model.dim,
         "model.num_layers": len(model.blocks),
-        "model.num_heads": shell.num_heads,
-        "model.ffn": feed_forward.kind,
-        "model.ffn_multiplier": feed_forward.output.in_features // model.dim,
-        "model.norm_order": "pre" if block.pre else "post",
+        "model.ffn_multiplier": block.feed_forward.output.in_features // model.dim,
         "model.embedding_norm": not isinstance(model.embedding_norm, nn.Identity),
-        "model.bias": shell.qkv.bias is not None,
         "model.num_segments": getattr(model.segment_embedding, "num_embeddings", 0),
         "mask": option(model.mask),
-        "norm": option(norm),
-        "norm.eps": getattr(norm, "given_eps", getattr(norm, "eps", None)),
         "attention": option(shell.attention),
         "position": option(position),
     }
-    if found["norm"] == "layer":
-        found["norm.bias"] = norm.bias is not None
     if found["attention"] == "softmax":
         scale, usual = shell.attention.scale, (shell.qkv.blocks[0] // shell.num_heads) ** -0.5
         is_usual = scale is None or math.isclose(scale, usual)
@@ -47,6 +41,46 @@ def settings(model: Transformer) -> dict[str, Any]:
         found["model.pool"] = model.pool
         found["model.pooler"] = not isinstance(model.pooler, nn.Identity)
     return found
+
+
+def of_block(block: Block) -> dict[str, Any]:
+    """Return the same of a layer, less what gathers its values."""
+    norm: Any = block.attention_norm
+    found = {
+        "model.num_heads": block.attention.num_heads,
+        "model.ffn": block.feed_forward.kind,
+        "model.norm_order": "pre" if block.pre else "post",
+        "model.bias": block.attention.qkv.bias is not None,
+        "norm": option(norm),
+        "norm.eps": getattr(norm, "given_eps", getattr(norm, "eps", None)),
+    }
+    return found | ({"norm.bias": norm.bias is not None} if found["norm"] == "layer" else {})
+
+
+def unseen(parent: nn.Module, child: nn.Module) -> str | None:
+    """Return where layers of equal shapes compute something else of the same weights, or None."""
+    first = [next((m for m in x.modules() if isinstance(m, Block)), None) for x in (parent, child)]
+    theirs, ours = first
+    if theirs is None or ours is None or shapes_of(theirs) != shapes_of(ours):
+        return None
+    wanted = of_block(theirs)
+    for key, value in of_block(ours).items():
+        if value != wanted.get(key, value):
+            return (
+                f"{key} is {plain(value)} in the child and {plain(wanted[key])} in its parent, "
+                f"whose weights would compute something else; set {key}={plain(wanted[key])}"
+            )
+    return None
+
+
+def shapes_of(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a state, by name."""
+    return {name: tuple(value.shape) for name, value in module.state_dict().items()}
+
+
+def plain(value: Any) -> str:
+    """Return a value as an override has it."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def option(part: Any) -> str:

@@ -1,12 +1,22 @@
 """The contract of every transform."""
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from suexp.component import Component
+from suexp.transform._settings import unseen
 
 
 class Transform(Component):
-    """Writes a trained parent's weights into a freshly built child, before the child trains."""
+    """Writes a trained parent's weights into a freshly built child, before the child trains.
+
+    Attributes:
+        keeps: whether the parent's layers are to compute in the child what they did. Attention and
+            mask are what experiments swap; the rest must be equal where no shape tells.
+    """
+
+    keeps: ClassVar[bool] = True
 
     def __call__(self, parent: nn.Module | None, child: nn.Module) -> dict[str, float] | None:
         """Change the child in place; ``parent`` is None where the run names none.
@@ -21,6 +31,8 @@ class Transform(Component):
                 f"{type(self).__name__} starts from another run's weights: name that run with "
                 "parent=[...], or leave the transform out"
             )
+        if self.keeps and (complaint := unseen(parent, child)):
+            raise ValueError(complaint)
         return self.apply(parent, child)
 
     def apply(self, parent: nn.Module, child: nn.Module) -> dict[str, float] | None:

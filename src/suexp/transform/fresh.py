@@ -14,6 +14,7 @@ class Fresh(Transform):
     https://kexue.fm/archives/7575).
     """
 
+    keeps = False
     needs = {"parent": "it only says that nothing is copied from a parent; leave it out"}
 
     def apply(self, parent: nn.Module, child: nn.Module) -> None:
