@@ -5,6 +5,8 @@ import signal
 import threading
 import time
 
+from suexp.interruption import leave_the_terminal_s
+
 LEADER = "SUEXP_LEADER"  # the process that started another one by a command, in its environment
 PERIOD, GRACE = 0.5, 5.0  # seconds
 
@@ -13,11 +15,12 @@ def follow(leader: int) -> None:
     """Stop this process soon after another one has ended, however that did.
 
     A run stops after its step, with a checkpoint. One that does not get there, as it waits for a
-    process that is gone, say, is killed.
+    process that is gone, say, is killed. Ctrl-C is the other's to hear: it asks this one to stop.
 
     Args:
         leader: the other's id; or this process's own parent ends.
     """
+    leave_the_terminal_s()
     threading.Thread(target=_watch, args=(leader, os.getppid()), daemon=True).start()
 
 

@@ -1,11 +1,14 @@
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from suexp.job.checkpoint import Interrupted
+from suexp.interruption import STOPS
+from suexp.job import checkpoint
+from suexp.job.checkpoint import Checkpoints, Interrupted
 from suexp.job.recorder import Recorder
 from suexp.job.run import execute
 from suexp.launch.spec import spec_of
@@ -131,6 +134,61 @@ def test_sigterm_in_a_validation_waits_for_the_next_step(
     with pytest.raises(Interrupted):
         execute(config)
     assert [path.stem for path in Run(config).checkpoints()] == ["step=4"]
+
+
+@pytest.mark.parametrize("number", STOPS)
+def test_to_ask_again_stops_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    checkpoints = Checkpoints(tmp_path, 60)
+    with checkpoints.stop_on_signals():
+        signal.raise_signal(number)
+        assert checkpoints.asked_to_stop
+        signal.raise_signal(signal.SIGTERM)  # from whoever leads, on the same occasion
+        monkeypatch.setattr(checkpoint, "TOGETHER", 0)
+        with pytest.raises(Interrupted):
+            signal.raise_signal(number)
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, Interrupted])
+def test_a_run_that_is_stopped_has_not_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException]
+) -> None:
+    def build(*_: Any) -> None:
+        raise stop
+
+    config = spec_of(tiny(tmp_path))
+    monkeypatch.setattr("suexp.job.run.build", build)
+    with pytest.raises(stop):
+        execute(config)
+    summary = Run(config).summary()
+    assert summary is not None
+    assert (summary.status, summary.error) == ("interrupted", "stopped by a signal")
+
+
+def test_processes_of_one_run_stop_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the other one was asked, at a step at which nothing is due."""
+    loop = SimpleNamespace(_should_accumulate=lambda: False)
+    trainer: Any = SimpleNamespace(
+        world_size=2,
+        global_step=9,
+        fit_loop=SimpleNamespace(epoch_loop=loop, _data_fetcher=None),
+        strategy=SimpleNamespace(reduce_boolean_decision=lambda own, all: own or asked),
+    )
+    checkpoints = Checkpoints(tmp_path, 60)
+    saved: list[int] = []
+    monkeypatch.setattr(checkpoint, "is_over", lambda _: False)
+    monkeypatch.setattr(checkpoints, "save", lambda trainer: saved.append(trainer.global_step))
+    asked = True
+    checkpoints.on_train_batch_end(trainer)
+    trainer.global_step = 10
+    with pytest.raises(Interrupted):
+        checkpoints.on_train_batch_end(trainer)
+    asked, trainer.global_step = False, 20
+    checkpoints.on_train_batch_end(trainer)
+    assert saved == [10]
 
 
 @pytest.mark.slow

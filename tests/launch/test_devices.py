@@ -114,12 +114,15 @@ def test_a_parent_on_several_devices_is_trained_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_no_process_of_a_run_outlives_the_command(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_no_process_of_a_run_outlives_the_command(tmp_path: Path, number: int) -> None:
     """The command starts the first of two processes, and Lightning in that one the second."""
     several = [item for item in tiny(tmp_path, *OVERRIDES) if item != "trainer=cpu"]
     several += ["trainer=ddp", "trainer.accelerator=cpu", "trainer.max_steps=1000000"]
     program = "import sys; from suexp.cli import main; sys.exit(main())"
-    command = subprocess.Popen([sys.executable, "-c", program, *several])
+    said = (tmp_path / "said").open("w")
+    command = subprocess.Popen([sys.executable, "-c", program, *several], stderr=said)
+    said.close()
 
     def of_the_run() -> list[str]:
         """Return the processes that name the run's config, but for those that have ended."""
@@ -139,7 +142,7 @@ def test_no_process_of_a_run_outlives_the_command(tmp_path: Path) -> None:
     while not trains() and command.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
     left = of_the_run()
-    command.kill()
+    command.send_signal(number)
     command.wait()
     try:
         assert len(left) == 2
@@ -147,6 +150,12 @@ def test_no_process_of_a_run_outlives_the_command(tmp_path: Path) -> None:
         while of_the_run() and time.monotonic() < deadline:
             time.sleep(0.1)
         assert of_the_run() == []
+        if number == signal.SIGTERM:  # both have stopped after the same step, and have saved it
+            last = (tmp_path / "said").read_text().splitlines()[-1]
+            assert command.returncode == 130
+            assert last.startswith("suexp: interrupted; the same command goes on")
+            assert "Traceback" not in (tmp_path / "said").read_text()
+            assert list(tmp_path.glob("runs/*/checkpoints/step=*0.ckpt"))
     finally:
         for process in of_the_run():
             os.kill(int(process), signal.SIGKILL)

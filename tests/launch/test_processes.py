@@ -1,4 +1,6 @@
+import signal
 import sys
+import threading
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ from suexp.config import compose
 from suexp.experiment.conduct import conduct
 from suexp.experiment.plan import plan
 from suexp.experiment.settings import overrides
+from suexp.launch import processes
 from suexp.launch.processes import _as_child, _order, preload, run_all, run_elsewhere
 from suexp.launch.spec import spec_of
 from suexp.store import identity
@@ -140,3 +143,64 @@ def test_a_sweep_ends_with_a_table_of_what_became_of_its_runs(
         line = next(line for line in told.splitlines() if Run(config(tmp_path, seed)).id in line)
         assert status in line
         assert ("val/loss 1.25" in line) == (seed < 2)
+
+
+class Waiting:
+    """A process that ends once it was asked to so often."""
+
+    def __init__(self, times: int) -> None:
+        self.left, self.over = times, threading.Event()
+
+    def wait(self) -> int:
+        assert self.over.wait(60)
+        return 130
+
+    def terminate(self) -> None:
+        self.left -= 1
+        if self.left <= 0:
+            self.over.set()
+        else:
+            ctrl_c()
+
+
+def ctrl_c() -> None:
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+def test_ctrl_c_reaches_every_run_each_time(tmp_path: Path) -> None:
+    """The first process ends when it is asked twice, and Ctrl-C comes as it is asked."""
+    waiting = [Waiting(2), Waiting(1)]
+    begun: list[int] = []
+
+    def begin(spec: RunSpec) -> Waiting:
+        begun.append(spec.seed)
+        if len(begun) == 2:
+            ctrl_c()
+        return waiting[spec.seed]
+
+    batch = [(f"out={tmp_path}", f"seed={seed}") for seed in (0, 1, 2)]
+    with pytest.raises(KeyboardInterrupt):
+        run_elsewhere(batch, 2, 1, begin, retries=3)
+    assert sorted(begun) == [0, 1]
+    assert all(process.over.is_set() for process in waiting)
+
+
+def test_a_process_that_begins_while_all_are_asked_to_stop_is_asked_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, asked = Waiting(1), threading.Event()
+    end = processes._end
+
+    def watched(*arguments: Any) -> None:
+        asked.set()
+        end(*arguments)
+
+    def begin(_: RunSpec) -> Waiting:
+        ctrl_c()
+        assert asked.wait(60)
+        return process
+
+    monkeypatch.setattr(processes, "_end", watched)
+    with pytest.raises(KeyboardInterrupt):
+        run_elsewhere([(f"out={tmp_path}",)], 1, 1, begin, retries=0)
+    assert process.over.is_set()

@@ -73,6 +73,7 @@ def _attempt(place: Path, argv: list[str], moment: Moment) -> int:
         # Children of a fork server would belong to another group, and import everything anew.
         own: Any = SimpleNamespace(get_context=lambda _: multiprocessing.get_context("fork"))
         local.multiprocessing = own
+        local._start_server = lambda: None
         local._child = functools.partial(_child, local._child)
         if moment.kind == "event":  # planning, too
             forget_compositions()

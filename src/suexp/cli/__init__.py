@@ -10,16 +10,18 @@ from collections.abc import Sequence
 
 from suexp import __version__
 from suexp.errors import UserError
+from suexp.interruption import STOPS, handling, interrupt
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0 done, 2 the user's mistake, 130 Ctrl-C.
+    """Run the command line and return its exit code: 0 done, 2 the user's mistake, 130 interrupted.
 
     Args:
         argv: the arguments; None: those of the process.
     """
     try:
-        return _dispatch(list(sys.argv[1:] if argv is None else argv))
+        with handling(STOPS, interrupt):
+            return _dispatch(list(sys.argv[1:] if argv is None else argv))
     except UserError as error:
         print(f"suexp: {error}", file=sys.stderr)
         return 2

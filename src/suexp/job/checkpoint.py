@@ -4,8 +4,6 @@ import functools
 import io
 import pickle
 import random
-import signal
-import threading
 import time
 import zipfile
 from collections.abc import Iterator
@@ -20,11 +18,14 @@ from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import Callback, Checkpoint
 
 from suexp.errors import UserError, writing
+from suexp.interruption import STOPS, handling
 from suexp.job.batches import EpochSampler
 from suexp.job.recorder import NotFinite
 from suexp.store.folder import checkpoints_in, write_atomic, write_whole
 from suexp.task.recorded import Recorded
 from suexp.tensors import MORE_THAN_WEIGHTS, first_with, is_archive
+
+TOGETHER = 1.0  # seconds within which signals are one request
 
 
 class Position(Callback):
@@ -149,28 +150,28 @@ class Checkpoints(Checkpoint):
         self.metrics = folder / "metrics.jsonl"
         self._after_validation = False
         self._over = False
+        self._stops = False
         self.asked_to_stop = False
         self._saved_at = time.monotonic()
 
     @contextmanager
     def stop_on_signals(self) -> Iterator[None]:
-        """Turn Ctrl-C and SIGTERM into a stop after the current step; a second stops at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
+        """Turn what asks to stop into a stop after the current step; to ask again stops at once.
 
-        def ask(number: int, _: Any) -> None:
+        One request may come twice, from a terminal or Slurm and from the process that leads.
+        """
+        first = float("inf")
+
+        def ask(*_: Any) -> None:
+            nonlocal first
+            now = time.monotonic()
+            if now - first > TOGETHER:
+                raise Interrupted
+            first = min(first, now)
             self.asked_to_stop = True
-            signal.signal(number, before[signal.Signals(number)])
 
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        for number in before:
-            signal.signal(number, ask)
-        try:
+        with handling(STOPS, ask):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def save(self, trainer: pl.Trainer) -> Path:
         """Save now."""
@@ -224,20 +225,23 @@ class Checkpoints(Checkpoint):
             trainer.strategy.on_train_end = end  # type: ignore[method-assign]
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Save when it is time; several processes agree on it every tenth step.
+        """Save when it is time; several processes agree every tenth step on that, and on the end.
 
         Where a validation follows, what resumes from here would skip it: that one is waited for.
         Between the batches of one step there is nothing to go on from.
         """
         if is_over(trainer) or trainer.fit_loop.epoch_loop._should_accumulate():
             return
-        due = self.asked_to_stop or self.due(trainer)
+        stops, due = self.asked_to_stop, self.due(trainer)
         if trainer.world_size > 1:
             if trainer.global_step % 10:
                 return
-            due = trainer.strategy.reduce_boolean_decision(due, all=False)
-        if not due:
+            stops, due = (
+                trainer.strategy.reduce_boolean_decision(own, all=False) for own in (stops, due)
+            )
+        if not (stops or due):
             return
+        self._stops = stops
         loop = trainer.fit_loop
         data = loop._data_fetcher
         if data is not None and loop.epoch_loop._should_check_val_fx(data):
@@ -270,7 +274,7 @@ class Checkpoints(Checkpoint):
     def _save_and_stop(self, trainer: pl.Trainer) -> None:
         if trainer.global_step > 0:
             self.save(trainer)
-        if self.asked_to_stop:
+        if self._stops:
             raise Interrupted
 
     def _end(self, trainer: pl.Trainer) -> None:

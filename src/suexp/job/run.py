@@ -149,7 +149,7 @@ def _run(run: Run, threads: int | None, note: Note, bar: Bar | None) -> Summary:
             trainer = _train(run, task, loading, views, note, bar)
         _outcome(run, task, trainer, loading, summary)
         summary.status = Status.FINISHED
-    except Interrupted:
+    except (Interrupted, KeyboardInterrupt):
         summary.status, summary.error = Status.INTERRUPTED, "stopped by a signal"
         raise
     except Pruned as stop:

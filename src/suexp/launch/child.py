@@ -1,12 +1,11 @@
 """One saved run in a process of its own: ``python -m suexp.launch.child FILE``."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from suexp.errors import DISK_FULL, Unwritable, UserError
 from suexp.following import follow_starter
-from suexp.job.checkpoint import Interrupted
-from suexp.job.run import Note, execute
 from suexp.store.spec import RunSpec
 
 
@@ -18,8 +17,15 @@ def main(argv: list[str]) -> int:
     return attempt(RunSpec.load(Path(argv[0]), argv[1:]))
 
 
-def attempt(spec: RunSpec, note: Note = print) -> int:
-    """Run one run in a process of its own; return its exit code."""
+def attempt(spec: RunSpec, note: Callable[[str], None] = print) -> int:
+    """Run one run in a process of its own, which follows its starter while it imports torch.
+
+    Returns:
+        its exit code.
+    """
+    from suexp.job.checkpoint import Interrupted
+    from suexp.job.run import execute
+
     try:
         summary = execute(spec, note)
     except Interrupted:

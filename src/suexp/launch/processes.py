@@ -2,17 +2,20 @@
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import Any, Protocol, runtime_checkable
 
 from suexp.code.trust import within
 from suexp.errors import DISK_FULL, Unwritable
 from suexp.following import follow, led
+from suexp.interruption import TERMINAL, handling
 from suexp.launch.saved_config import save
 from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
@@ -152,6 +155,8 @@ def _in_process(specs: Sequence[RunSpec]) -> list[Summary | None]:
 def _in_children(specs: Sequence[RunSpec], jobs: int, threads: int) -> list[Summary | None]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(preload(specs[0]))
+    if not all(spec.devices for spec in specs):
+        _start_server()
 
     def begin(spec: RunSpec) -> Process:
         if spec.devices:
@@ -166,12 +171,14 @@ def _in_processes(
     specs: Sequence[RunSpec], jobs: int, threads: int, begin: Begin, retries: int = 0
 ) -> list[Summary | None]:
     running: list[Process] = []
-    stop = threading.Event()
+    stop, leave = threading.Event(), threading.Event()
 
     def attempt(run: Run) -> Summary | None:
         before = run.summary()
         process = begin(_as_child(run.spec, threads))
         running.append(process)
+        if leave.is_set():
+            process.terminate()  # whoever asked the others did not see it
         code = process.wait()
         running.remove(process)
         summary = run.summary()
@@ -207,14 +214,27 @@ def _in_processes(
         return summary
 
     with ThreadPoolExecutor(jobs) as pool:
-        futures = {place: pool.submit(one, specs[place]) for place in _order(specs)}
+        futures: dict[int, Future[Summary | None]] = {}
         try:
+            for place in _order(specs):
+                futures[place] = pool.submit(one, specs[place])
             return [futures[place].result() for place in range(len(specs))]
         except BaseException:
             stop.set()
-            for process in tuple(running):  # it shrinks meanwhile
-                process.terminate()  # the run stops after its step, with a checkpoint
+            leave.set()
+            _end(running, futures.values())
             raise
+
+
+def _end(running: Collection[Process], futures: Iterable[Future[Any]]) -> None:
+    """Have runs stop after their step, with a checkpoint; at a further Ctrl-C, at once."""
+    over = False
+    while not over:
+        with suppress(KeyboardInterrupt):
+            for process in tuple(running):  # it shrinks meanwhile
+                process.terminate()
+            wait(futures)
+            over = True
 
 
 def _as_child(spec: RunSpec, threads: int) -> RunSpec:
@@ -244,10 +264,18 @@ def _order(specs: Sequence[RunSpec]) -> list[int]:
     return sorted(range(len(specs)), key=turns.__getitem__)
 
 
+def _start_server() -> None:
+    """Start the fork server; it leaves Ctrl-C to this process, also while it imports."""
+    from multiprocessing import forkserver
+
+    with handling(TERMINAL, signal.SIG_IGN):
+        forkserver.ensure_running()
+
+
 def preload(spec: RunSpec) -> list[str]:
     """Return the modules that a run can touch, which a fork server imports once for all like it."""
     ours = (name for name in spec.identity.code if within(name, ["suexp"]))
-    return ["suexp.launch.child", *ours]
+    return ["suexp.launch.child", "suexp.job.run", *ours]
 
 
 class _Forked:
