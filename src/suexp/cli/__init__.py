@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from suexp import __version__
 from suexp.errors import UserError
 from suexp.interruption import STOPS, handling, interrupt
+from suexp.lasting_output import outlive_the_terminal
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,6 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments; None: those of the process.
     """
+    outlive_the_terminal()
     try:
         with handling(STOPS, interrupt):
             return _dispatch(list(sys.argv[1:] if argv is None else argv))

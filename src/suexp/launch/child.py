@@ -6,6 +6,7 @@ from pathlib import Path
 
 from suexp.errors import DISK_FULL, Unwritable, UserError
 from suexp.following import follow_starter
+from suexp.lasting_output import outlive_the_terminal
 from suexp.store.spec import RunSpec
 
 
@@ -26,6 +27,7 @@ def attempt(spec: RunSpec, note: Callable[[str], None] = print) -> int:
     from suexp.job.checkpoint import Interrupted
     from suexp.job.run import execute
 
+    outlive_the_terminal()
     try:
         summary = execute(spec, note)
     except Interrupted:
