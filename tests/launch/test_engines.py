@@ -13,6 +13,7 @@ import pytest
 from hydra.core.utils import JobStatus
 
 from hydra_plugins.suexp_launcher._base import job_returns
+from hydra_plugins.suexp_launcher.local_launcher import LocalLauncher
 from hydra_plugins.suexp_launcher.ray_launcher import RayLauncher
 from hydra_plugins.suexp_launcher.submitit_launcher import SubmititLauncher
 from suexp.errors import UserError
@@ -26,6 +27,11 @@ from tests.support.tiny import tiny
 
 STEPS = ("trainer.max_steps=30", "trainer.val_check_interval=15", "trainer.checkpoint_seconds=0")
 LOCAL = {"gpus": 0, "mem_gb": None, "timeout_min": 10, "parameters": {}}
+
+
+def local(out: Path, retries: int) -> Any:
+    del out
+    return LocalLauncher(2, retries)
 
 
 def submitit(out: Path, retries: int) -> Any:
@@ -65,7 +71,7 @@ def kill_once(run: Run, killed: list[int]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="finds the process in /proc")
-@pytest.mark.parametrize(("engine", "seeds"), [(submitit, [0]), (ray, [0, 1])])
+@pytest.mark.parametrize(("engine", "seeds"), [(local, [0, 1]), (submitit, [0]), (ray, [0, 1])])
 def test_a_killed_worker_s_run_is_taken_over(
     engine: Any, seeds: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

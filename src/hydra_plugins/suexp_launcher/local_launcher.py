@@ -14,18 +14,20 @@ class LocalLauncherConf:
     """conf/hydra/launcher/local.
 
     ``jobs``: runs at a time; 0: one after the other in this process; null: in this process at smoke
-    scale or on a GPU, else one a core.
+    scale or on a GPU, else one a core; ``retries``: how often a run whose process died is begun
+    again, from its last checkpoint.
     """
 
     _target_: str = "hydra_plugins.suexp_launcher.local_launcher.LocalLauncher"
     jobs: int | None = None
+    retries: int = 1
 
 
 class LocalLauncher(RunLauncher):
     """A run that fails or is killed does not touch the others (unless on_error=stop)."""
 
-    def __init__(self, jobs: int | None) -> None:
-        self.jobs = jobs
+    def __init__(self, jobs: int | None, retries: int = 1) -> None:
+        self.jobs, self.retries = jobs, retries
 
     def at_a_time(self, config: dict[str, Any]) -> int:
         """Return how many runs like this one go on at a time."""
@@ -37,7 +39,7 @@ class LocalLauncher(RunLauncher):
         """Run all, return when all have ended."""
         from suexp.launch.processes import run_all
 
-        return run_all(batch, self.jobs)
+        return run_all(batch, self.jobs, self.retries)
 
 
 ConfigStore.instance().store(

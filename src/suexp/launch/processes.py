@@ -38,7 +38,9 @@ class Process(Protocol):
 Begin = Callable[[RunSpec], Process]
 
 
-def run_all(batch: Sequence[Sequence[str]], jobs: int | None) -> list[Summary | None]:
+def run_all(
+    batch: Sequence[Sequence[str]], jobs: int | None, retries: int = 0
+) -> list[Summary | None]:
     """Run each list of overrides; return the summaries (None: it never got to write one).
 
     Finished runs are found without importing torch.
@@ -47,6 +49,7 @@ def run_all(batch: Sequence[Sequence[str]], jobs: int | None) -> list[Summary | 
         batch: overrides of each run.
         jobs: runs at a time; 0: in this process; None: in this process at smoke scale or on a GPU
             or when there is only one run, else one a core.
+        retries: how often a run whose own process died is begun again, from its last checkpoint.
     """
     specs = [spec_of(overrides) for overrides in batch]
     summaries = [None if spec.rerun else _found(Run(spec)) for spec in specs]
@@ -62,7 +65,7 @@ def run_all(batch: Sequence[Sequence[str]], jobs: int | None) -> list[Summary | 
     if jobs == 0 and not any(spec.devices for spec in todo):
         made = _in_process(todo)
     else:
-        made = _in_children(todo, max(jobs, 1), max(_cores() // max(jobs, 1), 1))
+        made = _in_children(todo, max(jobs, 1), max(_cores() // max(jobs, 1), 1), retries)
     for place, summary in zip(places, made, strict=True):
         summaries[place] = summary
     return summaries
@@ -152,7 +155,9 @@ def _in_process(specs: Sequence[RunSpec]) -> list[Summary | None]:
     return summaries + [None] * (len(specs) - len(summaries))
 
 
-def _in_children(specs: Sequence[RunSpec], jobs: int, threads: int) -> list[Summary | None]:
+def _in_children(
+    specs: Sequence[RunSpec], jobs: int, threads: int, retries: int = 0
+) -> list[Summary | None]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(preload(specs[0]))
     if not all(spec.devices for spec in specs):
@@ -164,7 +169,7 @@ def _in_children(specs: Sequence[RunSpec], jobs: int, threads: int) -> list[Summ
             return subprocess.Popen(save(spec).command, env=env)
         return _Forked(context.Process(target=_child, args=(spec, os.getpid())))
 
-    return _in_processes(specs, jobs, threads, begin)
+    return _in_processes(specs, jobs, threads, begin, retries)
 
 
 def _in_processes(
