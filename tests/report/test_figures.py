@@ -2,13 +2,15 @@
 
 import json
 import re
+import signal
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 
 from suexp.errors import UserError
 from suexp.report.figure_data import NothingToDrawError, group, rows_of
-from suexp.report.figures import check_figures, draw
+from suexp.report.figures import check_figures, draw, saved
 from tests.support.results_example import FIGURES, example, write_histories
 
 EVERY_KIND = {
@@ -210,3 +212,27 @@ def test_sound_definitions_pass(results):
 def test_a_figure_s_name_is_a_file_s_in_its_folder(name):
     with pytest.raises(UserError, match="a figure's file has its name"):
         check_figures({name: {"kind": "bar", "y": "val/loss"}}, [])
+
+
+def test_a_figure_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    """A kill in the middle leaves the old one, and the next report draws over what is left."""
+    from matplotlib.figure import Figure
+
+    path = tmp_path / "curves.svg"
+    path.write_text("the old one")
+
+    def half(self, file, **_):
+        if isinstance(file, Path):
+            file.write_bytes(b"<svg")
+        signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Figure, "savefig", half)
+        with pytest.raises(KeyboardInterrupt), saved(path, (1, 1)):
+            pass
+    assert path.read_text() == "the old one"
+    (tmp_path / "curves.svg.part").write_bytes(b"<svg")  # of one that was killed
+    with saved(path, (1, 1)):
+        pass
+    assert ET.parse(path).getroot().tag.endswith("svg")
+    assert [found.name for found in tmp_path.iterdir()] == ["curves.svg"]

@@ -17,6 +17,7 @@ tuning   the tuned metric against the tuned value, the chosen one ringed (a line
 tuning or final; `where: {column: value}` and `arms: [...]` choose rows.
 """
 
+import io
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,6 +29,7 @@ from suexp.errors import UserError
 from suexp.near import near
 from suexp.report.figure_data import SOURCES, NothingToDrawError, rows_of
 from suexp.report.theme import PAPER, STYLE
+from suexp.store.folder import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -153,5 +155,6 @@ def saved(path: Path, inches: tuple[float, float]) -> Iterator["Figure"]:
         canvas = Figure(figsize=inches, layout=layout, facecolor=PAPER)
         FigureCanvasSVG(canvas)
         yield canvas
-        path.unlink(missing_ok=True)  # a link, which would be written through
-        canvas.savefig(path, format="svg", metadata={"Date": None, "Creator": "suexp"})
+        drawn = io.BytesIO()
+        canvas.savefig(drawn, format="svg", metadata={"Date": None, "Creator": "suexp"})
+        write_whole(path, drawn.getbuffer())
