@@ -16,7 +16,7 @@ from hydra_plugins.suexp_launcher._base import job_returns
 from hydra_plugins.suexp_launcher.local_launcher import LocalLauncher
 from hydra_plugins.suexp_launcher.ray_launcher import RayLauncher
 from hydra_plugins.suexp_launcher.submitit_launcher import SubmititLauncher
-from suexp.errors import UserError
+from suexp.errors import Unwritable, UserError
 from suexp.job.run import execute
 from suexp.launch.processes import run_elsewhere
 from suexp.launch.saved_config import save
@@ -146,6 +146,12 @@ def test_a_saved_run_runs_where_it_is_called(tmp_path: Path) -> None:
     assert saved.path.parent == Run(config).folder
     assert saved() == 0
     assert Run(config).finished
+
+
+def test_a_run_that_cannot_be_saved_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(Unwritable, match=r"cannot write .*spec\.json: Not a directory; .*out=DIR"):
+        save(spec_of(tiny(tmp_path / "file")))
 
 
 def test_a_cluster_that_is_not_there_is_one_line(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from suexp.errors import writing
 from suexp.following import led
 from suexp.store.folder import refuse_links
 from suexp.store.spec import RunSpec
@@ -52,8 +53,9 @@ class SavedRun:
 
 def save(spec: RunSpec) -> SavedRun:
     """Write a run down in its folder, beside what the run itself writes."""
-    spec.folder.mkdir(parents=True, exist_ok=True)
-    refuse_links(spec.folder)
     path = spec.folder / ".spec.json"
-    spec.save(path)
+    with writing(path):
+        spec.folder.mkdir(parents=True, exist_ok=True)
+        refuse_links(spec.folder)
+        spec.save(path)
     return SavedRun(path, spec.allow, spec.devices)
