@@ -187,3 +187,13 @@ def test_only_one_finished_run_is_repeated(out: Path) -> None:
         rerunning.find("bc", out)
     with pytest.raises(UserError, match="no run's id begins"):
         rerunning.find("zz", out)
+
+
+def test_another_user_s_run_is_not_removed(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("suexp.store.query.acquired", refuse)
+    with pytest.raises(UserError, match=r"^run bc33 cannot be removed: Permission denied$"):
+        runs.run(["--out", str(out), "failed", "--prune", "--yes"])
+    assert (out / "runs" / "bc33" / "config.yaml").exists()

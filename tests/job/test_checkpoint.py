@@ -1,3 +1,4 @@
+import os
 import signal
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ import torch
 from suexp.interruption import STOPS
 from suexp.job import checkpoint
 from suexp.job.checkpoint import Checkpoints, Interrupted
-from suexp.job.recorder import Recorder
+from suexp.job.recorder import NotFinite, Recorder
 from suexp.job.run import execute
 from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
@@ -213,3 +214,15 @@ def test_at_most_two_checkpoints_stay(tmp_path: Path) -> None:
     config = spec_of(tiny(tmp_path, "trainer.checkpoint_seconds=0"))
     execute(config)
     assert [path.stem for path in Run(config).checkpoints()] == ["step=20", "step=19"]
+
+
+def test_the_last_good_checkpoint_is_that_of_the_last_step(tmp_path: Path) -> None:
+    """Whatever the clock said when they were written."""
+    checkpoints: Any = Checkpoints(tmp_path, 60)
+    checkpoints.folder.mkdir()
+    for step, time in ((9, 2000), (10, 1000)):
+        (checkpoints.folder / f"step={step}.ckpt").touch()
+        os.utime(checkpoints.folder / f"step={step}.ckpt", (time, time))
+    error = NotFinite(11, float("nan"))
+    checkpoints.on_exception(None, None, error)
+    assert str(error).endswith(f"(last good checkpoint: {checkpoints.folder / 'step=10.ckpt'})")

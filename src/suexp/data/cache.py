@@ -5,10 +5,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from filelock import FileLock
-
 from suexp.contents import cache_dir, content_hash
 from suexp.errors import UNWRITABLE, Unwritable
+from suexp.locks import acquired
 
 MANIFEST = "manifest.json"
 
@@ -31,9 +30,12 @@ def cached(name: str, build: Callable[[Path], None]) -> Path:
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
+        lock = acquired(Path(f"{folder}.lock"))
+        try:
             if not _whole(folder):
                 _fill(folder, build)
+        finally:
+            lock.release()
     except OSError as error:
         if error.errno in UNWRITABLE:
             raise Unwritable(

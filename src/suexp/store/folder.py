@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from suexp.errors import Unwritable, UserError, writing
+from suexp.locks import acquired
 from suexp.store.spec import RunSpec, as_yaml
 from suexp.store.summary import NAME, Summary
 
@@ -45,12 +46,12 @@ class Run:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             refuse_links(self.folder)
-            lock = FileLock(self.folder / ".lock")
+            path = self.folder / ".lock"
             try:
-                lock.acquire(timeout=0)
+                lock = acquired(path, timeout=0)
             except Timeout:
                 note(f"run {self.id} is being run by another process; waiting for it")
-                lock.acquire()
+                lock = acquired(path)
         except OSError as error:
             raise Unwritable(
                 f"cannot write to {self.folder}: {error.strerror}; choose a folder with out=DIR"

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from suexp.errors import UserError
+from suexp.locks import acquired, is_held
 from suexp.near import near
 from suexp.store.identity import Identity
 from suexp.store.summary import Status, Summary
@@ -78,17 +79,7 @@ class Stored:
     def held(self) -> bool:
         """Whether a process is running it now."""
         path = self.folder / ".lock"
-        if not path.exists():
-            return False
-        lock = FileLock(path)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            return True
-        except OSError:
-            return False
-        lock.release()
-        return False
+        return path.exists() and is_held(path)
 
     @functools.cached_property
     def when(self) -> datetime:
@@ -126,20 +117,21 @@ class Stored:
         """Delete the folder; of a link, the link.
 
         Raises:
-            UserError: a process is running it.
+            UserError: a process is running it, or it is another user's.
         """
         if self.folder.is_symlink():
             self.folder.unlink()  # what it leads to is no run of this store
             return
-        lock = FileLock(self.folder / ".lock")
         try:
-            lock.acquire(timeout=0)
+            lock = acquired(self.folder / ".lock", timeout=0)
+            try:
+                shutil.rmtree(self.folder)
+            finally:
+                lock.release()
         except Timeout as error:
             raise UserError(f"run {self.id} is being run; it is not removed") from error
-        try:
-            shutil.rmtree(self.folder)
-        finally:
-            lock.release()
+        except OSError as error:
+            raise UserError(f"run {self.id} cannot be removed: {error.strerror}") from error
 
 
 def stored(out: Path) -> list[Stored]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from suexp.config.check import check_secrets
 from suexp.config.overrides import quoted
@@ -17,6 +17,7 @@ from suexp.errors import UserError
 from suexp.job.trial import Trial, optuna, pruner
 from suexp.launch.processes import tell
 from suexp.launch.spec import spec_of
+from suexp.locks import acquired
 from suexp.near import near
 from suexp.redaction import secret_in
 from suexp.store.folder import Run
@@ -108,8 +109,7 @@ class Study:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / ".lock")
-            lock.acquire(timeout=0)
+            lock = acquired(self.folder / ".lock", timeout=0)
         except Timeout as error:
             raise UserError(f"the study {self.name} is being run by another process") from error
         except OSError as error:
