@@ -137,6 +137,14 @@ def test_learned_features(mask: Mask) -> None:
     )
 
 
+def test_learned_features_of_more_queries_than_keys() -> None:
+    q, k, v = (torch.randn(1, 3, n, 6, dtype=torch.float64) for n in (9, 4, 4))
+    attention = Linear(feature_multiplier=2, num_heads=3, head_dim=6).double()
+    wide = [torch.einsum("hfd,bhnd->bhnf", attention.widening, x) for x in (q, k)]
+    expected = by_definition(Linear(), *wide, v, Causal())
+    torch.testing.assert_close(attention(q, k, v, Causal()), expected)
+
+
 def test_learned_features_decode_and_raise_the_rank() -> None:
     q, k, v = (torch.randn(1, 2, 60, d) for d in (4, 4, 3))
     attention = Linear(feature_multiplier=4, num_heads=2, head_dim=4)

@@ -81,7 +81,8 @@ class FeatureAttention(Attention):
         causal, keep = self._read(mask, bias)
         n, m = q.shape[-2], k.shape[-2]
         if causal and n > m:  # the first queries stand before all keys
-            return F.pad(self(q[..., n - m :, :], k, v, mask), (0, 0, n - m, 0))
+            out = FeatureAttention.forward(self, q[..., n - m :, :], k, v, mask)
+            return F.pad(out, (0, 0, n - m, 0))
         maps = self.maps(precision(q))
         if mask.find(ExcludeSelf) is not None:
             if n != m:
