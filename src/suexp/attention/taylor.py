@@ -37,16 +37,20 @@ class TaylorFeatures(FeatureMap):
         self.head_dim = head_dim
         self.order = order
         self.l2_normalize = l2_normalize
-        self.fusible = order == 2 and not l2_normalize
 
     def __call__(self, x: Float[Tensor, "B n d"]) -> tuple[Float[Tensor, "B n f"], None]:
         """Return the features; polynomials need no care for their size."""
-        x = F.normalize(x, dim=-1) if self.l2_normalize else x * self.head_dim**-0.25
+        x = x * self._scale(x)
         parts = [torch.ones_like(x[..., :1]), x]
         if self.order == 2:
             i, j, weight = self._pairs(x)
             parts.append(x[..., i] * x[..., j] * weight)
         return torch.cat(parts, -1), None
+
+    def _scale(self, x: Tensor) -> Tensor | float:
+        if not self.l2_normalize:
+            return float(self.head_dim**-0.25)
+        return 1 / x.norm(dim=-1, keepdim=True).clamp_min(1e-12)
 
     def _pairs(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         i, j = torch.triu_indices(self.head_dim, self.head_dim, device=x.device)
@@ -57,14 +61,18 @@ class TaylorFeatures(FeatureMap):
     ) -> Float[Tensor, "B n d"]:
         """Return the gradient for x."""
         del features
-        d, scale = self.head_dim, self.head_dim**-0.25
-        i, j, weight = self._pairs(x)
-        table = grad.new_zeros(*grad.shape[:-1], d * d)
-        table[..., i * d + j] = grad[..., 1 + d :] * weight
-        square = table.view(*grad.shape[:-1], d, d)
-        scaled = (x * scale)[..., None]
-        second = (square @ scaled + square.mT @ scaled)[..., 0]
-        return (grad[..., 1 : 1 + d] + second) * scale
+        d = self.head_dim
+        scale = self._scale(x)
+        scaled, dx = x * scale, grad[..., 1 : 1 + d]
+        if self.order == 2:
+            i, j, weight = self._pairs(x)
+            table = grad.new_zeros(*grad.shape[:-1], d * d)
+            table[..., i * d + j] = grad[..., 1 + d :] * weight
+            square, column = table.view(*grad.shape[:-1], d, d), scaled[..., None]
+            dx = dx + (square @ column + square.mT @ column)[..., 0]
+        if self.l2_normalize:  # which takes no step along x
+            dx = dx - scaled * (dx * scaled).sum(-1, keepdim=True)
+        return dx * scale
 
 
 class Taylor(FeatureAttention):
