@@ -33,3 +33,12 @@ def test_graphs_one_after_the_other_share_their_peak() -> None:
         for _ in range(5):
             (w * torch.randn(100, 4)).tanh().sum().backward()
     assert meter.peak <= 2 * 100 * 4 * 4
+
+
+def test_weights_do_not_count_not_even_a_frozen_teachers() -> None:
+    layer, x = nn.Linear(4, 6, bias=False).requires_grad_(False), torch.randn(10, 4)
+    with SavedBytes() as meter:
+        y = layer(x.requires_grad_())  # the product's gradient needs the weight
+        assert meter.live == 0
+        z = y.tanh()
+        assert meter.live == meter.of(z) == 10 * 6 * 4
