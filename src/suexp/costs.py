@@ -4,22 +4,23 @@ An attention declares its formulas as literals in its class body, so that they a
 computed without importing torch:
 
 - ``costs``: term -> multiply-adds of one text, in the names n (queries), m (keys), h (heads), d
-  (their size), e (size of values), ``causal``, ``pairs`` (the query-key pairs that a causal mask
-  leaves, n m without one), f (features, by the formula ``features``), ``mapping`` (what it takes to
-  compute them, likewise), and the constructor's arguments;
-- ``saved``: numbers that wait for the backward pass, beside q, k, v and the output;
+  (their size), e (size of values), ``causal``, ``seeing`` and ``pairs`` (see `Sizes`), the
+  constructor's arguments, and any other formula of the class, f being ``features``;
+- ``saved``: numbers that wait for the backward pass, beside q, k, v and the output, of a text that
+  is trained on: where it is causal, with as many queries as keys;
 - ``state``: numbers that decoding keeps of a text of m tokens.
 
-Everything that is returned counts floating-point operations, two for each multiply-add, of
-products of matrices only, as `torch.utils.flop_counter` does: softmax, norms and activations move
-memory rather than multiply.
+Costs are those of training on a CPU, under a causal mask or none, without a bias. Everything that
+is returned counts floating-point operations, two for each multiply-add, of products of matrices
+only, as `torch.utils.flop_counter` does: softmax, norms and activations move memory rather than
+multiply.
 """
 
 import ast
 import functools
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,7 @@ def squares(n: int, size: int) -> int:
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "int": int,
+    "isqrt": math.isqrt,
     "log": math.log,
     "max": max,
     "min": min,
@@ -48,6 +50,7 @@ _OPERATIONS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
     ast.Gt: operator.gt,
+    ast.Lt: operator.lt,
     ast.In: lambda a, b: a in b,
     ast.Not: operator.not_,
     ast.USub: operator.neg,
@@ -59,8 +62,8 @@ def _parsed(formula: str) -> ast.expr:
     return ast.parse(formula, mode="eval").body
 
 
-def evaluate(formula: str, read: Callable[[str], Any]) -> int:
-    """Return the value of a formula, as a whole number.
+def evaluate(formula: str, read: Callable[[str], Any]) -> Any:
+    """Return the value of a formula.
 
     Args:
         formula: arithmetic, comparisons, ``a if b else c`` and the functions of `FUNCTIONS`.
@@ -97,7 +100,7 @@ def evaluate(formula: str, read: Callable[[str], Any]) -> int:
         raise KeyError(ast.unparse(node))
 
     try:
-        return round(of(_parsed(formula)))
+        return of(_parsed(formula))
     except (KeyError, SyntaxError) as error:
         raise UserError(f"cost formula `{formula}`: it cannot be read at {error}") from error
 
@@ -114,23 +117,23 @@ class Sizes:
     causal: bool = False
 
     @property
+    def seeing(self) -> int:
+        """Queries that see a key; causal ones are the last n of m places."""
+        return min(self.n, self.m) if self.causal else self.n
+
+    @property
     def pairs(self) -> int:
-        """Query-key pairs that the mask leaves; causal queries are the last n of m places."""
-        if not self.causal:
-            return self.n * self.m
-        seeing = min(self.n, self.m)
-        return seeing * self.m - seeing * (seeing - 1) // 2
+        """Query-key pairs of a fused kernel, which knows of causal masks on squares only."""
+        skipped = self.n * (self.n - 1) // 2 if self.causal and self.n == self.m else 0
+        return self.n * self.m - skipped
 
 
 @dataclass(frozen=True)
 class Formulas:
-    """The formulas of one attention, and its constructor's arguments."""
+    """The formulas of one attention, by name, and its constructor's arguments."""
 
     costs: Mapping[str, str]
-    features: str
-    mapping: str
-    saved: str
-    state: str
+    declared: Callable[[str], Any]
     arguments: Callable[[str], Any]
 
     def flops(self, sizes: Sizes) -> dict[str, int]:
@@ -139,19 +142,38 @@ class Formulas:
 
     def saved_size(self, sizes: Sizes) -> int:
         """Return the numbers that wait for the backward pass, beside q, k, v and the output."""
-        return self._value(self.saved, sizes)
+        return self._value(self.named("saved") or "", sizes)
 
     def state_size(self, sizes: Sizes) -> int:
         """Return the numbers that decoding keeps of a text of m tokens."""
-        return self._value(self.state, sizes)
+        return self._value(self.named("state") or "", sizes)
+
+    def named(self, name: str) -> str | None:
+        """Return the class's formula of this name, where it has one."""
+        formula = self.declared("features" if name == "f" else name)
+        return formula if isinstance(formula, str) else None
+
+    def used(self, formulas: Iterable[str]) -> dict[str, str]:
+        """Return the formulas that these ones name, and those that they name in turn."""
+        found: dict[str, str] = {}
+        waiting = list(formulas)
+        while waiting:
+            for node in ast.walk(_parsed(waiting.pop())):
+                name = node.id if isinstance(node, ast.Name) else ""
+                formula = self.named(name) if name and name not in found else None
+                if formula is not None:
+                    found[name] = formula
+                    waiting.append(formula)
+        return found
 
     def _value(self, formula: str, sizes: Sizes) -> int:
         def read(name: str) -> Any:
-            if name in ("f", "mapping"):
-                return evaluate(self.features if name == "f" else self.mapping, read)
-            return getattr(sizes, name) if hasattr(sizes, name) else self.arguments(name)
+            if hasattr(sizes, name):
+                return getattr(sizes, name)
+            its = self.named(name)
+            return self.arguments(name) if its is None else evaluate(its, read)
 
-        return evaluate(formula, read)
+        return round(evaluate(formula, read))
 
 
 def formulas_of(component: Any) -> Formulas:
@@ -205,14 +227,7 @@ def _declared(
             f"attention={name.lower()} gives no cost formula; declare `costs` in its class, "
             "see suexp.costs"
         )
-    return Formulas(
-        costs=costs,
-        features=declared("features") or "",
-        mapping=declared("mapping") or "0",
-        saved=declared("saved") or "",
-        state=declared("state") or "",
-        arguments=argument,
-    )
+    return Formulas(costs=costs, declared=declared, arguments=argument)
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,15 @@ PATTERNS = [Prefix(3), Window(3), ExcludeSelf(), Window(3, causal=False)]
 ODD = 71  # more than a chunk of every option, and no multiple of any
 
 
-def build(option: str, **changes: Any) -> Attention:
+def node(option: str) -> dict[str, Any]:
     config = yaml.safe_load((CONF / f"{option}.yaml").read_text())
-    module, name = config.pop("_target_").rsplit(".", 1)
-    arguments = {key: SIZES.get(str(value), value) for key, value in config.items()}
-    return getattr(importlib.import_module(module), name)(**(arguments | changes))
+    return {key: SIZES.get(str(value), value) for key, value in config.items()}
+
+
+def build(option: str, **changes: Any) -> Attention:
+    arguments = node(option) | changes
+    module, name = arguments.pop("_target_").rsplit(".", 1)
+    return getattr(importlib.import_module(module), name)(**arguments)
 
 
 def draw(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -22,10 +22,8 @@ def test_every_attention_shows_its_costs(name: str) -> None:
 
 def test_formulas_and_their_values() -> None:
     found = costs("attention", "softmax")
-    assert found["scores"] == (
-        "h * d * (n * m if kernel == 'materialised' else pairs)",
-        "403 M FLOPs",  # 2 * 12 * 64 * 512^2
-    )
+    assert found["scores"] == ("h * d * products", "403 M FLOPs")  # 2 * 12 * 64 * 512^2
+    assert found["products"] == ("pairs if kernel == 'sdpa' and not dropout > 0 else n * m", "")
     assert found["saved"][1] == "24.6 kB"
     performer = costs("attention", "performer")
     assert performer["f"][1] == ""

@@ -46,18 +46,40 @@ class FeatureAttention(Attention):
         "key_subsets": "it sums over all keys, all others or all earlier ones and cannot choose "
         "among them; use mask=causal, mask=bidirectional or attention=softmax",
     }
-    # On a CPU, where chunks have a backward pass of their own; see `suexp.attention._fused`.
+    # Chunks have a backward pass of their own (fused, see `suexp.attention._fused`), or else are
+    # padded and joined by a product (see `_feature_map.attend_causal`).
     costs: ClassVar[dict[str, str]] = {
         "features": "mapping",
-        "sums": "h * m * f * e",
-        "output": "h * n * f * e",
-        "normaliser": "h * (n + m) * f",
-        "chunks": "h * squares(n, chunk_size) * (f + e + 1) if causal else 0",
+        "sums": "h * (m - seeing + padded) * f * e",
+        "output": "h * padded * f * e",
+        "normaliser": "h * (m - seeing + 2 * padded) * f",
+        "chunks": "h * squares(padded, chunk) * (f + e + 1) if causal else 0",
+        "joining": "h * (padded // chunk) ** 2 * f * (e + 1) if joined else 0",
     }
+    mapping: ClassVar[str] = "0"
+    fused: ClassVar[str] = "1"
+    joined: ClassVar[str] = "causal and (n < m or not fused)"
+    chunk: ClassVar[str] = "min(seeing, max(chunk_size, isqrt(seeing))) if joined else chunk_size"
+    padded: ClassVar[str] = "-(-seeing // chunk) * chunk if joined else seeing"
     saved: ClassVar[str] = (
-        "h * ((n + m) * f + m * (e + 2) + n + f * (e + 1)"
-        " + (2 * squares(n, chunk_size) + n if causal else 0))"
+        "mapped + h * (by_chunks if fused else by_joining if causal else by_sums)"
+        " + (chunk ** 2 / 4 if joined and scaled else 0)"
     )
+    # What each way of computing keeps for a head; what the maps keep beside their features.
+    by_chunks: ClassVar[str] = (
+        "(n + m) * f + m * (e + 1) + n + f * (e + 1) + (squares(n, chunk_size) if causal else 0)"
+        " + (m + (squares(n, chunk_size) + n - -n // chunk_size if causal else 0) if scaled else 0)"
+    )
+    by_sums: ClassVar[str] = (
+        "(n + m) * f + f * (e + 1) + m + (n + m) * (e + 1) + (m * (e + 1) if scaled else 0)"
+        " + 5 / 4 * n"
+    )
+    by_joining: ClassVar[str] = (
+        "padded * (2 * f + chunk * (3 if scaled else 2) + 3 * (e + 1) + 13 / 4)"
+        " + padded // chunk * f * (e + 1) + (padded // chunk) ** 2"
+    )
+    mapped: ClassVar[str] = "0"
+    scaled: ClassVar[str] = "0"
     state: ClassVar[str] = "h * (f * (e + 1) + 1)"
 
     def __init__(self, chunk_size: int) -> None:

@@ -45,14 +45,16 @@ class Attention(nn.Module, Component):
     Attributes:
         carries: whether it hands scores to the next layer: `forward` and `decode` then take
             ``carried``, too.
-        costs, features, mapping, saved, state: formulas of what it costs, see `suexp.costs`.
+        costs, saved, state: formulas of what it costs, see `suexp.costs`, like all other strings.
+        formed: numbers that the weights of `suexp.attention.softmax.gather` are.
     """
 
     carries: ClassVar[bool] = False
     costs: ClassVar[dict[str, str]] = {}
-    features: ClassVar[str] = ""
-    mapping: ClassVar[str] = "0"
     saved: ClassVar[str] = ""
+    formed: ClassVar[str] = (
+        "h * n * m * (3 if dropout > 0 else 1) + ((n * m + n) / 4 if causal else 0)"
+    )
     state: ClassVar[str] = "h * m * (d + e)"  # keys and values
 
     def forward(

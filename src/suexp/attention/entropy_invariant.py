@@ -1,6 +1,7 @@
 """Softmax attention whose sharpness grows with the number of keys."""
 
 import math
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -49,6 +50,8 @@ class EntropyInvariant(Softmax):
         >>> EntropyInvariant()(q, k, v, Causal()).flatten()
         tensor([1.0000, 1.5000, 3.0000])
     """
+
+    queries: ClassVar[str] = "n + (h * n * d if fused and not e > d else 0)"
 
     def __init__(
         self,

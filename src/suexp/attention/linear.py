@@ -88,10 +88,7 @@ class Linear(FeatureAttention):
     }
     features: ClassVar[str] = "feature_multiplier * d"
     mapping: ClassVar[str] = "h * (n + m) * d * f if feature_multiplier > 1 else 0"
-    saved: ClassVar[str] = (
-        "h * ((n + m) * f * (2 if feature_multiplier > 1 else 1) + m * (e + 1) + n + f * (e + 1)"
-        " + (squares(n, chunk_size) if causal else 0))"
-    )
+    mapped: ClassVar[str] = "h * (n + m) * f if feature_multiplier > 1 else 0"
 
     def __init__(
         self,

@@ -144,8 +144,13 @@ class NoisySoftmax(Softmax):
         tensor([1.0000, 1.5000, 3.0000])
     """
 
-    costs: ClassVar[dict[str, str]] = {"scores": "h * d * n * m", "values": "h * e * n * m"}
-    saved: ClassVar[str] = "2 * h * n * m"
+    products: ClassVar[str] = "pairs if not shaken and not dropout > 0 else n * m"
+    saved: ClassVar[str] = (
+        "kept if not shaken else h * n * d + (formed if denominator == 'noisy' else"
+        " h * n * (1 + m * (4 if dropout > 0 else 3 if causal else 2))"
+        " + (3 / 4 * n * m if causal else 0))"
+    )
+    shaken: ClassVar[str] = "when != 'test' and noise_std > 0"
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from suexp.attention._random_features import RELU_EPS, PeerFeatures, RandomFeatu
 from suexp.errors import at_least
 
 KERNELS = ("positive", "hyperbolic", "trigonometric", "relu")
+STABILIZERS = ("exact", "peer")
 
 
 def orthogonal_gaussian(
@@ -172,11 +173,15 @@ class Performer(FeatureAttention):
         "key_subsets": "it sums over all keys, all others or all earlier ones and cannot choose "
         "among them; use mask=causal, mask=bidirectional or attention=softmax",
     }
-    features: ClassVar[str] = (
-        "(num_features or max(1, int(d * log(d))))"
-        " * (2 if kernel in ('hyperbolic', 'trigonometric') else 1)"
+    directions: ClassVar[str] = "num_features or max(1, int(d * log(d)))"
+    features: ClassVar[str] = "directions * (2 if kernel in ('hyperbolic', 'trigonometric') else 1)"
+    mapping: ClassVar[str] = "h * (seeing + m) * d * directions"
+    fused: ClassVar[str] = "stabilizer == 'exact' and not eps > 0"
+    scaled: ClassVar[str] = "stabilizer == 'exact' and kernel != 'relu'"
+    mapped: ClassVar[str] = (
+        "0 if fused else"
+        " directions * d + h * (n + m) * (directions if kernel == 'trigonometric' else f)"
     )
-    mapping: ClassVar[str] = "h * (n + m) * d * (num_features or max(1, int(d * log(d))))"
 
     projection: Tensor
 
@@ -203,8 +208,10 @@ class Performer(FeatureAttention):
             raise ValueError(
                 f"redraw_interval must be at least 1, or null for never, not {redraw_interval}"
             )
-        if stabilizer not in ("exact", "peer"):
-            raise ValueError(f"stabilizer must be exact or peer, not {stabilizer!r}")
+        if stabilizer not in STABILIZERS:
+            raise ValueError(
+                f"stabilizer must be one of {', '.join(STABILIZERS)}, not {stabilizer!r}"
+            )
         if stabilizer == "peer" and kernel != "positive":
             raise ValueError(f"stabilizer=peer exists for kernel=positive only, not {kernel}")
         at_least(0, eps=eps)

@@ -50,8 +50,8 @@ class Realformer(Softmax):
 
     provides = {"residual_scores"}
     carries = True
-    costs: ClassVar[dict[str, str]] = {"scores": "h * d * n * m", "values": "h * e * n * m"}
-    saved: ClassVar[str] = "2 * h * n * m"
+    products: ClassVar[str] = "n * m"
+    saved: ClassVar[str] = "h * n * d + formed + (h * n * m if residual == 'scaled' else 0)"
 
     def __init__(
         self,

@@ -101,12 +101,22 @@ class Softmax(Attention):
     """
 
     costs: ClassVar[dict[str, str]] = {
-        "scores": "h * d * (n * m if kernel == 'materialised' else pairs)",
-        "values": "h * e * (n * m if kernel == 'materialised' else pairs)",
+        "scores": "h * d * products",
+        "values": "h * e * products",
     }
-    saved: ClassVar[str] = (
-        "h * n if kernel == 'sdpa' else (h + 1 / 4) * n * m + n / 4 if causal else h * n * m"
+    products: ClassVar[str] = "pairs if kernel == 'sdpa' and not dropout > 0 else n * m"
+    saved: ClassVar[str] = "kept"
+    kept: ClassVar[str] = (
+        "formed if kernel == 'materialised' else queries + widened + (h * n if fused else"
+        " h * n * m * (3 if dropout > 0 else 1) + h * (n + m) * (max(d, e) if n > 1 else d))"
     )
+    # Without dropout, of which the CPU's knows nothing, and of equal sizes, to which it widens
+    # those of several queries.
+    fused: ClassVar[str] = "not dropout > 0 and (n > 1 or d == e)"
+    widened: ClassVar[str] = (
+        "0 if n == 1 else h * m * d if e < d else h * (n + m) * e if e > d and fused else 0"
+    )
+    queries: ClassVar[str] = "0"
 
     def __init__(
         self, dropout: float = 0.0, scale: float | None = None, kernel: str = "sdpa"
@@ -140,11 +150,15 @@ class Softmax(Attention):
             scores = scores if bias is None else scores + bias.to(scores.dtype)
             return gather(scores, v, mask.dense(n, m, q.device), self.dropping)
         scale, size = self.scale, v.shape[-1]
-        if size != q.shape[-1] and n > 1 and q.device.type == "cpu":
+        flash = torch.backends.cuda.flash_sdp_enabled
+        fused = torch.compiler.is_compiling() or flash()  # type: ignore[no-untyped-call]
+        if size != q.shape[-1] and n > 1 and q.device.type == "cpu" and fused:
             # The CPU's fused kernel wants equal sizes; without it, n x m scores would be formed.
             scale = q.shape[-1] ** -0.5 if scale is None else scale
             width = max(size, q.shape[-1])
-            q, k, v = (F.pad(x, (0, width - x.shape[-1])) for x in (q, k, v))
+            q, k, v = (
+                x if x.shape[-1] == width else F.pad(x, (0, width - x.shape[-1])) for x in (q, k, v)
+            )
         blocks = blocks_of(mask)
         if blocks is not None and bias is None and n == m and blocks.pay(n):
             return local_attention(q, k, v, mask, blocks, self.dropping, scale)[..., :size]

@@ -53,8 +53,7 @@ class TalkingHeads(Attention):
         "mixing": "h * h * n * m * ((1 if pre else 0) + (1 if post else 0))",
     }
     saved: ClassVar[str] = (
-        "h * n * d + h * n * m * (1 + (1 if pre else 0) + (1 if post else 0))"
-        " + ((n * m + n) / 4 if causal else 0)"
+        "h * n * d + h * n * m * ((1 if pre else 0) + (1 if post else 0)) + formed"
     )
 
     def __init__(

@@ -119,17 +119,18 @@ class Taylor(FeatureAttention):
     costs: ClassVar[dict[str, str]] = {
         "scores": "h * n * m * d if implementation == 'quadratic' else 0",
         "values": "h * n * m * e if implementation == 'quadratic' else 0",
-        "sums": "0 if implementation == 'quadratic' else h * m * f * e",
-        "output": "0 if implementation == 'quadratic' else h * n * f * e",
-        "normaliser": "0 if implementation == 'quadratic' else h * (n + m) * f",
-        "chunks": "h * squares(n, chunk_size) * (f + e + 1)"
+        "sums": "h * (m - seeing + padded) * f * e if implementation == 'linear' else 0",
+        "output": "h * padded * f * e if implementation == 'linear' else 0",
+        "normaliser": "h * (m - seeing + 2 * padded) * f if implementation == 'linear' else 0",
+        "chunks": "h * squares(padded, chunk) * (f + e + 1)"
         " if causal and implementation == 'linear' else 0",
+        "joining": "h * (padded // chunk) ** 2 * f * (e + 1)"
+        " if joined and implementation == 'linear' else 0",
     }
     saved: ClassVar[str] = (
-        "h * n * ((order + 2) * m + e + 1) + (n * m / 4 if causal else 0)"
-        " if implementation == 'quadratic'"
-        " else h * ((n + m) * f + m * (e + 1) + n + f * (e + 1)"
-        " + (squares(n, chunk_size) if causal else 0))"
+        "h * by_chunks if implementation == 'linear' else"
+        " h * n * ((order + 2) * m + e + 5 / 4) + (n * m / 4 if causal else 0)"
+        " + (h * (n + m) * (d + 2) if l2_normalize else 0)"
     )
     state: ClassVar[str] = (
         "h * m * (d + e) if implementation == 'quadratic' else h * (f * (e + 1) + 1)"

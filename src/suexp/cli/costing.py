@@ -9,7 +9,10 @@ from suexp.report.wording import count, size
 
 # BERT base, at its full length.
 EXAMPLE = Sizes(n=512, m=512, h=12, d=64, e=64)
-WORDS = "n queries, m keys, h heads of size d, values of size e, f features"
+WORDS = (
+    "n queries, seeing: those that see a key, m keys, pairs of the two, h heads of size d, "
+    "values of size e, f features"
+)
 
 
 def rows(option: Option) -> list[tuple[str, str, str]]:
@@ -42,13 +45,12 @@ def _attention(node: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         for term, formula in its.costs.items()
         if values[term] or "causal" in formula
     ]
-    names = {"f": its.features, "mapping": its.mapping}
-    used = " ".join(formula for _, formula, _ in found)
-    found += [(name, text, "") for name, text in names.items() if text and _mentions(used, name)]
-    if its.saved:
-        found.append(("saved", its.saved, size(4 * its.saved_size(EXAMPLE))))
-    found.append(("state", its.state, size(4 * its.state_size(EXAMPLE))))
-    return found
+    state = its.named("state") or ""
+    named = its.used([state, *(formula for _, formula, _ in found)])
+    found += [(name, formula, "") for name, formula in named.items()]
+    if its.named("saved"):  # whose formula is of interest to none but its test
+        found.append(("saved", "", size(4 * its.saved_size(EXAMPLE))))
+    return [*found, ("state", state, size(4 * its.state_size(EXAMPLE)))]
 
 
 def _layer(node: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -66,7 +68,3 @@ def _layer(node: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 def _plain(node: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in node.items() if not isinstance(value, (dict, list))}
-
-
-def _mentions(text: str, name: str) -> bool:
-    return name in text.replace("(", " ").replace(")", " ").split()
