@@ -24,6 +24,7 @@ from suexp.report.pages import (
     markdown_verdict_table,
     write_report,
 )
+from suexp.report.view import view
 from tests.support.results_example import EVIL_SVG, FIGURES, evil, example, write_histories
 
 VOID = {"meta", "wbr", "img", "br", "link", "input", "hr"}
@@ -200,6 +201,16 @@ def test_the_edge_of_a_grid_is_mentioned():
     results["tuning"]["chosen"]["lion"] = 3e-4
     assert "best value of lion lies at the edge of the grid" in markdown_report(results)
     assert "edge of the grid" not in markdown_report(example())
+
+
+def test_trained_parameters_are_shown_where_some_are_frozen():
+    results = example(failed=False)
+    for trained, shown in ((274_000, False), (650, True)):
+        for run in results["runs"]:
+            run["cost"]["parameters/trainable"] = trained
+        arms = view(results).arms
+        assert ("trained" in arms.heads) is shown
+    assert arms.rows[0][arms.heads.index("trained")] == "650"
 
 
 def test_settings_of_several_parameters_are_rows():

@@ -25,6 +25,7 @@ MARKS = {
 }
 COSTS = {
     "parameters": ("parameters", readable.count),
+    "parameters/trainable": ("trained", readable.count),
     "flops_per_step": ("FLOPs a step", readable.count),
     "steps": ("steps", readable.count),
     "flops": ("FLOPs in all", readable.count),
@@ -272,11 +273,10 @@ def _named_metrics(results: Mapping[str, Any]) -> list[str]:
 def _arms(
     finished: dict[str, list[dict[str, Any]]], runs: list[dict[str, Any]], metrics: list[str]
 ) -> Table:
-    costs = [
-        key
-        for key in COSTS
-        if any((run.get("cost") or {}).get(key) for arm in finished.values() for run in arm)
-    ]
+    all_costs = [run.get("cost") or {} for arm in finished.values() for run in arm]
+    costs = [key for key in COSTS if any(cost.get(key) for cost in all_costs)]
+    if all(cost.get("parameters/trainable") == cost.get("parameters") for cost in all_costs):
+        costs = [key for key in costs if key != "parameters/trainable"]  # nothing is frozen
     rows = []
     for arm, members in finished.items():
         total = sum(run["arm"] == arm for run in runs)
