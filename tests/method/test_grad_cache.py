@@ -19,6 +19,7 @@ from suexp.job.run import execute
 from suexp.launch.spec import spec_of
 from suexp.method import GradCache, NaiveAccumulation
 from suexp.method._chunked import RandomState, direct_gradient
+from suexp.nn.flops import counted
 from suexp.store.folder import Run
 from tests.method.toy import COSINE, cosine, error, gradient, toy
 from tests.support.processes import two_processes
@@ -328,3 +329,13 @@ def test_no_warning_with_replay() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         toy(GradCache(8), extra=[nn.Dropout(0.1)])
+
+
+def test_costs_one_more_forward_pass() -> None:
+    (plain, batch), (cached, _) = toy(), toy(GradCache(8))
+    counts = []
+    for pass_ in (lambda: plain.rehearse(batch), lambda: cached.rehearse(batch)):
+        with counted() as counter:
+            pass_()
+        counts.append(counter.get_total_flops())
+    assert counts[1] - counts[0] == 2 * 64 * (10 * 32 + 32 * 8)

@@ -107,7 +107,7 @@ def test_refuses_methods():
 
 def test_rehearsal_leaves_no_trace():
     task = Mean()
-    task.rehearse({"x": ROWS}, [])
+    task.rehearse({"x": ROWS})
     assert task.sums == {}
 
 

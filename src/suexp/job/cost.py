@@ -1,14 +1,18 @@
 """What a run costs, so that better is not just bigger."""
 
 import contextlib
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 
 from suexp.job.batches import Loading
 from suexp.nn.flops import ByFormula, counted
 from suexp.task.base import Task
+
+KINDS = 32  # of steps that are rehearsed at most: the others cost about as much
 
 
 class Memory:
@@ -51,25 +55,46 @@ def state_bytes(optimizer: torch.optim.Optimizer) -> int:
     )
 
 
-def of_model(task: Task, loading: Loading) -> dict[str, Any]:
+def of_model(task: Task, loading: Loading, trainer: pl.Trainer) -> dict[str, Any]:
     """Return the number of parameters and the floating-point operations of one training step.
 
-    Counted on one batch, forward and backward, with attention in its plain form (see
-    `suexp.nn.flops`). A loss's own parameters count, too. ``forward_flops/{part}`` are the forward
-    pass's by formula, ``attention_saved_bytes`` what the attentions then keep for the backward pass
-    beside queries, keys, values and output, and ``attention_state_bytes`` what they would keep of
-    the batch's texts to decode on.
+    Counted on one batch, forward and backward, methods included, with attention in its plain form
+    (see `suexp.nn.flops`), times the batches of a step of all processes; where a method makes steps
+    of different costs (`Method.alike`), it is their mean. A loss's own parameters count, too;
+    ``parameters/trainable`` are those that are not frozen.
+
+    The rest is of a batch without methods: ``forward_flops/{part}`` are the forward pass's by
+    formula, ``attention_saved_bytes`` what the attentions then keep for the backward pass beside
+    queries, keys, values and output, and ``attention_state_bytes`` what they would keep of the
+    batch's texts to decode on.
+
+    Args:
+        task: what was trained.
+        loading: its batches.
+        trainer: what trained it.
     """
     loading.sampler.rewind()  # a resumed run stands elsewhere, where a batch may have another size
     batch = next(iter(loading.train_dataloader()))
     batch = {name: value.to(task.device) for name, value in batch.items()}
+    precision, formula = trainer.precision_plugin, ByFormula(task.model)
+    batch = precision.convert_input(batch)
+    kinds: dict[Hashable, list[int]] = {}
+    for step in range(max(trainer.global_step, 1)):
+        kinds.setdefault(task.kind_of_step(batch, step), []).append(step)
+    common = sorted(kinds.values(), key=len, reverse=True)[:KINDS]
+    flops = 0
+    with torch.random.fork_rng(), torch.enable_grad(), precision.tensor_init_context():
+        for same in common:
+            with counted() as counter:
+                task.rehearse(batch, same[0])
+            flops += len(same) * counter.get_total_flops()
+        with task.without_methods(), formula:
+            task.rehearse(batch)
     parameters = [parameter for module in task.trained for parameter in module.parameters()]
-    formula = ByFormula(task.model)
-    with torch.random.fork_rng(), torch.enable_grad(), counted() as counter, formula:
-        task.rehearse(batch, parameters)
     return {
         "parameters": sum(parameter.numel() for parameter in parameters),
-        "flops_per_step": counter.get_total_flops(),
+        "parameters/trainable": sum(p.numel() for p in parameters if p.requires_grad),
+        "flops_per_step": round(_batches(trainer) * flops / sum(map(len, common))),
         **{f"forward_flops/{part}": flops for part, flops in formula.flops.items()},
         **(
             {
@@ -80,3 +105,10 @@ def of_model(task: Task, loading: Loading) -> dict[str, Any]:
             else {}
         ),
     }
+
+
+def _batches(trainer: pl.Trainer) -> float:
+    """Return how many batches pass forward and backward in a step, of all processes together."""
+    counts = [getattr(optimizer, "evaluations", 0) for optimizer in trainer.optimizers]
+    searched = sum(counts) / trainer.global_step if any(counts) else 1
+    return searched * trainer.accumulate_grad_batches * trainer.world_size

@@ -280,8 +280,7 @@ def _outcome(
     if isinstance(task, Task):
         if trainer.optimizers:
             metrics["optimizer/state_bytes"] = sum(map(cost.state_bytes, trainer.optimizers))
-        costs |= cost.of_model(task, loading)
-        costs["flops_per_step"] *= trainer.accumulate_grad_batches
+        costs |= cost.of_model(task, loading, trainer)
         before = Run(run.spec.parent).summary() if run.spec.parent else None
         costs["flops"] = costs["steps"] * costs["flops_per_step"]
         costs["flops"] += before.cost["flops"] if before else 0

@@ -1,6 +1,6 @@
 """The contract of every method."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
@@ -66,6 +66,17 @@ class Method(nn.Module, Component):
         """Leave gradients behind; ``inner`` does the wrapped pass."""
         del task
         inner(loss)
+
+    def alike(self, task: "Task", batch: Batch, step: int) -> Hashable:
+        """Return what the steps that cost the same have in common; by default they all do.
+
+        Args:
+            task: what is trained.
+            batch: as large as the step's.
+            step: how many steps there were before.
+        """
+        del task, batch, step
+        return None
 
     def after_step(self, task: "Task") -> None:
         """Act on the networks after a step of any of the task's optimizers."""

@@ -207,8 +207,7 @@ class GradCache(Method):
         ours = [g if g is None else g / upstream for g in total]
         error = relative_error(ours, direct)
         task.final[CHECKED] = error
-        for logger in task.trainer.loggers if task._trainer is not None else []:
-            logger.log_metrics({CHECKED: error}, task.global_step + 1)
+        task.log_step({CHECKED: error}, task.global_step + 1)
 
 
 def _drops(model: nn.Module) -> bool:

@@ -1,6 +1,6 @@
 """Compression by replacing a trained model's modules, one by one and at random."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
@@ -149,19 +149,32 @@ class Theseus(Method):
         Raises:
             Skip: no module that trains was drawn.
         """
-        step, modules = task.global_step, len(task.model.blocks) + 1
-        rank, processes = _place(task)
-        if self.granularity == "batch":
-            weights = self.draw(step, modules, 1)
-        else:  # a share of the draws for the rows of all processes, as it is of the rows
-            rows = len(next(iter(batch.values())))
-            weights = self.draw(step, modules, rows * processes)[:, rank::processes]
-        self._record(task, step)
-        drawn = weights if self.replace_embeddings else weights[1:]
-        if self.freeze_classifier and not drawn.any():
+        weights = self._weights(task, batch, task.global_step)
+        self._record(task, task.global_step)
+        if self._idle(weights):
             raise Skip
         with self.hybrid(task.model, weights):
             return inner(batch)
+
+    def _weights(self, task: "Task", batch: Batch, step: int) -> Float[Tensor, "modules rows"]:
+        """Return the weights of a step for the rows of this process."""
+        modules = len(task.model.blocks) + 1
+        if self.granularity == "batch":
+            return self.draw(step, modules, 1)
+        # A share of the draws for the rows of all processes, as it is of the rows.
+        rank, processes = _place(task)
+        rows = len(next(iter(batch.values())))
+        return self.draw(step, modules, rows * processes)[:, rank::processes]
+
+    def _idle(self, weights: Float[Tensor, "modules rows"]) -> bool:
+        """Tell whether no module that trains was drawn."""
+        drawn = weights if self.replace_embeddings else weights[1:]
+        return self.freeze_classifier and not drawn.any()
+
+    def alike(self, task: "Task", batch: Batch, step: int) -> Hashable:
+        """Return which modules stand in which places."""
+        weights = self._weights(task, batch, step)
+        return self._idle(weights), *map(_alone, weights)
 
     @contextmanager
     def hybrid(self, model: Any, weights: Float[Tensor, "modules rows"]) -> Iterator[None]:
@@ -197,8 +210,7 @@ class Theseus(Method):
         """Log the rate, as often as the losses."""
         trainer = task._trainer
         if trainer is not None and step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            for logger in trainer.loggers:
-                logger.log_metrics({"train/replacing_rate": self.rate(step)}, step)
+            task.log_step({"train/replacing_rate": self.rate(step)}, step)
 
 
 class _Relation:
@@ -240,9 +252,13 @@ class _Mixed(nn.Module):
 
 def _placed(new: Any, old: Any, weight: Float[Tensor, " rows"]) -> Any:
     """Return what stands in a place: one of the two where a single draw decides, else both."""
-    if len(weight) == 1 and float(weight) in (0.0, 1.0):
-        return new if float(weight) else old
-    return _Mixed(new, old, weight)
+    alone = _alone(weight)
+    return _Mixed(new, old, weight) if alone is None else new if alone else old
+
+
+def _alone(weight: Float[Tensor, " rows"]) -> bool | None:
+    """Tell which of the two stands alone, the successor's module or not; None: both are needed."""
+    return bool(weight) if len(weight) == 1 and float(weight) in (0.0, 1.0) else None
 
 
 def _compare(predecessor: Any, successor: Any) -> None:

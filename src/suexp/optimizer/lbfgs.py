@@ -104,6 +104,11 @@ class LBFGS(torch.optim.LBFGS, Component):
         self._params = [p for group in self.param_groups for p in group["params"]]
         self._numel_cache = None
 
+    @property
+    def evaluations(self) -> int:
+        """How often loss and gradient were computed in all steps so far."""
+        return int(self.state[self._params[0]].get("func_evals", 0))
+
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Iterate; ``closure`` computes loss and gradients anew and returns the loss."""
         kept = self.param_groups

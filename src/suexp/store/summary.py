@@ -39,8 +39,8 @@ class Summary:
         machine: processor, cores, system.
         fingerprint: of the data.
         metrics: final metrics by name.
-        cost: parameters, flops_per_step, flops (of all steps, its parents' included), wall_seconds,
-            peak_memory_bytes, steps.
+        cost: parameters, parameters/trainable, flops_per_step (of all processes), flops (of all
+            steps, its parents' included), wall_seconds, peak_memory_bytes, steps.
         sample: what the model writes.
         first_step_at: when training began, in seconds since 1970.
         crc32: file -> checksum, of the run's records.

@@ -273,17 +273,14 @@ class Adversarial(Task):
                 optimizer, self._clip, self.trainer.gradient_clip_algorithm or "norm"
             )
 
-    def rehearse(self, batch: dict[str, Tensor], parameters: list[nn.Parameter]) -> None:
-        """Compute the gradients of a step and keep nothing of them."""
+    def _compute(self, batch: dict[str, Tensor]) -> None:
         objective, parts = self.wrapped_objective(), self._parts(batch)
         for part in parts:
             with suppress(Skip):
-                objective(self.with_fake(part)).backward()  # type: ignore[no-untyped-call]
+                self.backward(objective(self.with_fake(part)))
         with _frozen(self.model.critic):
             count = self.generator_batch or len(parts[0]["x"])
-            self.generator_objective(count).backward()  # type: ignore[no-untyped-call]
-        for parameter in parameters:
-            parameter.grad = None
+            self.backward(self.generator_objective(count))
 
     def _clock(self) -> float:
         if self.device.type == "cpu":

@@ -1,7 +1,8 @@
 """The contract of every task that trains."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -37,6 +38,7 @@ class Task(Recorded):
         self.methods = nn.ModuleList()
         self.data = data
         self._sharded = False
+        self._rehearsed: int | None = None
         self._optimizer: Any = optimizer
         self._scheduler: Any = scheduler
 
@@ -134,10 +136,50 @@ class Task(Recorded):
         """Return the scalar training loss of a batch; probes call it too."""
         raise NotImplementedError
 
-    def rehearse(self, batch: dict[str, Tensor], parameters: list[nn.Parameter]) -> None:
-        """Compute what a training step does for a batch, and keep nothing of it."""
-        trained = [parameter for parameter in parameters if parameter.requires_grad]
-        torch.autograd.grad(self.objective(batch), trained, allow_unused=True)
+    @property
+    def global_step(self) -> int:
+        """How many training steps there have been, or were before the one that is rehearsed."""
+        return super().global_step if self._rehearsed is None else self._rehearsed
+
+    def rehearse(self, batch: dict[str, Tensor], step: int = 0) -> None:
+        """Compute what a training step does for a batch, its methods included; keep nothing of it.
+
+        Args:
+            batch: what the step reads.
+            step: how many there were before; see `Method.alike`.
+        """
+        self._rehearsed = step
+        try:
+            self._compute(batch)
+        finally:
+            self._rehearsed = None
+            for parameter in self.parameters():
+                parameter.grad = None
+
+    def _compute(self, batch: dict[str, Tensor]) -> None:
+        """Compute loss and gradients as a training step does."""
+        loss = self.training_step(batch, 0)
+        if loss is not None:
+            self.backward(loss)
+
+    @contextmanager
+    def without_methods(self) -> Iterator[None]:
+        """Let nothing wrap the training for a while; what methods changed in the networks stays."""
+        kept, self.methods = self.methods, nn.ModuleList()
+        try:
+            yield
+        finally:
+            self.methods = kept
+
+    def kind_of_step(self, batch: dict[str, Tensor], step: int) -> Hashable:
+        """Return what the steps that cost the same have in common; see `Method.alike`."""
+        return tuple(method.alike(self, batch, step) for method in self._methods())
+
+    def log_step(self, metrics: dict[str, float], step: int) -> None:
+        """Hand a step's figures to the loggers, where there are any; a rehearsal leaves none."""
+        if self._trainer is not None and self._rehearsed is None:
+            for logger in self.trainer.loggers:
+                logger.log_metrics(metrics, step)
 
     def wrapped_objective(self) -> Objective:
         """Return the objective, wrapped by the methods; it raises Skip where one skips the step."""

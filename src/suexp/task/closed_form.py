@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from suexp.errors import UserError
 from suexp.method.base import Method
@@ -124,9 +124,8 @@ class ClosedForm(Task):
         self.sums = {name: total.to(device) for name, total in restored.items()}
         self.known = {name: total.to(device) for name, total in self.known.items()}
 
-    def rehearse(self, batch: dict[str, Tensor], parameters: list[nn.Parameter]) -> None:
-        """Compute a batch's sums, as in the first pass, and keep nothing of them."""
-        del parameters
+    def _compute(self, batch: dict[str, Tensor]) -> None:
+        """Compute a batch's sums, as in the first pass."""
         kept, self.sums, self.pass_number = self.sums, {}, 0
         self._read(batch, last=False)
         self.sums = kept
