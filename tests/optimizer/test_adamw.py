@@ -30,14 +30,3 @@ def test_decay_of_adamw_does_not_pass_through_the_moments() -> None:
         p.grad = torch.zeros(1)
         optimizer.step()
         assert p.item() == pytest.approx(expected, rel=1e-6)
-
-
-def test_one_kernel_where_torch_has_one() -> None:
-    dense, view = nn.Parameter(torch.ones(3, 2)), nn.Parameter(torch.ones(3, 2).t())
-    turned = nn.Parameter(torch.ones(2, dtype=torch.complex64))
-    assert AdamW([dense]).defaults["fused"] is True
-    assert AdamW([{"params": dense}]).defaults["fused"] is True
-    assert AdamW([("name", dense)]).defaults["fused"] is True
-    assert AdamW([dense, view]).defaults["fused"] is False
-    assert AdamW([turned]).defaults["fused"] is False
-    assert AdamW([dense], fused=False).defaults["fused"] is False

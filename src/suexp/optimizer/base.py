@@ -14,7 +14,7 @@ from suexp.errors import UserError
 _BLOCK = 256 * 1024
 _SMALL = 16 * 1024  # elements below which a pass over memory costs less than a call
 
-_PLAIN = (Tensor, torch.nn.Parameter)  # and no subclass, such as the share of a larger tensor
+PLAIN = (Tensor, torch.nn.Parameter)  # and no subclass, such as the share of a larger tensor
 
 
 def check(lr: float, weight_decay: float, *betas: float) -> None:
@@ -42,26 +42,6 @@ def groups(params: Iterable[Any], decay_embeddings: bool) -> list[Any]:
     return listed
 
 
-def fusable(listed: list[Any]) -> bool:
-    """Tell whether torch's one-kernel steps take all these parameters."""
-    tensors = [
-        p[1] if isinstance(p, tuple) else p
-        for entry in listed
-        for p in (_members(entry["params"]) if isinstance(entry, dict) else [entry])
-    ]
-    return all(
-        type(p) in _PLAIN
-        and p.is_floating_point()
-        and p.device.type in ("cpu", "cuda")
-        and p.is_contiguous()  # the kernels read a gradient as if it were laid out like p
-        for p in tensors
-    )
-
-
-def _members(params: Any) -> Iterable[Any]:
-    return [params] if isinstance(params, Tensor) else params
-
-
 def scale_add_(x: Tensor, y: Tensor, a: float, b: float) -> None:
     """Let x become a x + b y; on the CPU in one pass over memory where the layout allows."""
     if a == 1:
@@ -80,7 +60,7 @@ def _one(dtype: torch.dtype) -> Tensor:
 
 def is_plain(x: Tensor) -> bool:
     """Tell whether x lies whole in this machine's memory."""
-    return x.is_cpu and type(x) in _PLAIN
+    return x.is_cpu and type(x) in PLAIN
 
 
 def blocks(p: Tensor, *others: Tensor) -> Iterable[Sequence[Tensor]]:

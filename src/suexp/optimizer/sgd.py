@@ -1,15 +1,15 @@
 """Stochastic gradient descent with momentum."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 
-from suexp.component import Component
-from suexp.optimizer.base import check, fusable, groups
+from suexp.optimizer._one_kernel import OneKernel
+from suexp.optimizer.base import check, groups
 
 
-class SGD(torch.optim.SGD, Component):
+class SGD(OneKernel, torch.optim.SGD):
     r"""Torch's SGD: momentum without dampening, decay inside the gradient.
 
     In order of execution, with $m_0 = g_1$:
@@ -31,7 +31,7 @@ class SGD(torch.optim.SGD, Component):
         momentum: $\mu$; 0.9 is the usual value.
         nesterov: look ahead by one momentum step.
         weight_decay: $\lambda$, an L2 term in the gradient.
-        fused: one kernel for all (5 times as fast on the CPU); None: where torch has one.
+        fused: one kernel for all (5 times as fast on the CPU); None: where torch's is right.
         decay_embeddings: whether embedding tables decay.
 
     Raises:
@@ -48,6 +48,8 @@ class SGD(torch.optim.SGD, Component):
         tensor([ 0.9700, -1.5000])
     """
 
+    torch_class = torch.optim.SGD
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -61,14 +63,22 @@ class SGD(torch.optim.SGD, Component):
         check(lr, weight_decay, momentum)
         if nesterov and not momentum:
             raise ValueError("nesterov=true needs a momentum above 0")
-        listed = groups(params, decay_embeddings)
         super().__init__(
-            listed,
+            groups(params, decay_embeddings),
             lr=lr,
             momentum=momentum,
             nesterov=nesterov,
             weight_decay=weight_decay,
-            fused=fusable(listed) if fused is None else fused,
+            fused=fused,
         )
-        # The scaler unscales, not the kernel: else Lightning refuses to clip in mixed precision.
-        self._step_supports_amp_scaling = False
+
+    def _init_group(self, group: dict[str, Any], params: Any, grads: Any, momenta: Any) -> bool:
+        """Gather what a step needs; torch's kernel knows no momentum that begins late."""
+        gather: Callable[..., bool] = super()._init_group
+        sparse = gather(group, params, grads, momenta)
+        if group["fused"] and any(m is not None for m in momenta):
+            momenta[:] = [
+                torch.zeros_like(p) if m is None else m
+                for p, m in zip(params, momenta, strict=True)
+            ]
+        return sparse
