@@ -8,6 +8,7 @@ from torch import Tensor
 from suexp.attention._core import FeatureAttention
 from suexp.attention.base import Attention
 from suexp.attention.entropy_invariant import EntropyInvariant
+from suexp.attention.linear import Linear
 from suexp.attention.softmax import Softmax, naive
 from suexp.attention.talking_heads import TalkingHeads
 from suexp.mask.base import Mask
@@ -31,6 +32,8 @@ def by_definition(attention: Attention, q: Tensor, k: Tensor, v: Tensor, mask: M
     if isinstance(attention, Softmax):
         return naive(q, k, v, table, scale=attention.scale)
     if isinstance(attention, FeatureAttention):
+        if isinstance(attention, Linear):
+            q, k = attention._widen(q), attention._widen(k)
         map_q, map_k = attention.maps(q.dtype)
         fq, fk = map_q(q.flatten(0, 1))[0], map_k(k.flatten(0, 1))
         weights = (fq @ fk[0].mT) * (1.0 if fk[1] is None else fk[1].exp()[:, None, :])

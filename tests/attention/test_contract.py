@@ -22,6 +22,17 @@ CONF = Path(__file__).parents[2] / "conf" / "attention"
 SIZES = {"${model.key_dim}": 8, "${model.dim}": 24, "${model.num_heads}": 3, "${seed}": 0}
 OPTIONS = sorted(path.stem for path in CONF.glob("*.yaml"))
 PATTERNS = [Prefix(3), Window(3), ExcludeSelf(), Window(3, causal=False)]
+# What an option computes elsewhere than as its YAML has it.
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    ("linear", {"feature_multiplier": 2}),
+    ("linear", {"feature_map": "relu"}),
+    ("performer", {"eps": 1e-3}),
+    ("performer", {"kernel": "hyperbolic", "eps": 0.1}),
+    ("performer", {"kernel": "relu"}),
+    ("taylor", {"implementation": "quadratic"}),
+    ("taylor", {"order": 1, "l2_normalize": True}),
+    ("softmax", {"kernel": "materialised"}),
+]
 ODD = 71  # more than a chunk of every option, and no multiple of any
 
 
@@ -193,6 +204,34 @@ def test_queries_of_another_text(attention: Attention, n: int, m: int, padded: b
         mask = mask & Padding(keep_some(m)) if padded else mask
         expected = by_definition(attention, *inputs, mask)
         torch.testing.assert_close(attention(*inputs, mask), expected, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize(("n", "m"), [(5, 40), (40, 5)])
+@pytest.mark.parametrize(("option", "changes"), VARIANTS, ids=str)
+def test_other_forms_equal_their_definition(
+    option: str, changes: dict[str, Any], n: int, m: int
+) -> None:
+    attention = build(option, **changes).eval().double()
+    inputs = qkv(n, m, torch.float64)
+    for mask in (Bidirectional(), Causal(), Causal() & Padding(keep_some(m))):
+        out, expected = attention(*inputs, mask), by_definition(attention, *inputs, mask)
+        torch.testing.assert_close(out, expected, rtol=1e-9, atol=1e-11)
+        grads, wanted = (torch.autograd.grad(x.square().sum(), inputs) for x in (out, expected))
+        torch.testing.assert_close(grads, wanted, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize(("option", "changes"), [*((x, {}) for x in OPTIONS), *VARIANTS], ids=str)
+def test_empty_sizes(option: str, changes: dict[str, Any]) -> None:
+    """No text, no query, no key: the last batch of a process, say."""
+    for b, n, m in ((0, 7, 7), (0, 40, 40), (0, 7, 9), (2, 0, 7), (2, 7, 0), (2, 0, 0)):
+        padding = Padding(torch.ones(b, m, dtype=torch.bool))
+        for mask in (Causal(), Bidirectional(), Causal() & padding, Bidirectional() & padding):
+            inputs = [draw(b, 3, size, e) for size, e in ((n, 8), (m, 8), (m, 5))]
+            out = build(option, **changes)(*inputs, mask)
+            assert out.shape == (b, 3, n, 5)
+            assert (out == 0).all()
+            out.sum().backward()
+            assert all(x.grad is None or (x.grad == 0).all() for x in inputs)
 
 
 @pytest.mark.parametrize("mask", PATTERNS, ids=lambda mask: type(mask).__name__)

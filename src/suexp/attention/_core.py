@@ -102,6 +102,8 @@ class FeatureAttention(Attention):
         """Return the attended values; zeros for a query that may look at nothing."""
         causal, keep = self._read(mask, bias)
         n, m = q.shape[-2], k.shape[-2]
+        if 0 in (*q.shape[:-1], m):  # nobody asks, or there is nothing: an empty sum
+            return q @ k.mT @ v
         if causal and n > m:  # the first queries stand before all keys
             out = FeatureAttention.forward(self, q[..., n - m :, :], k, v, mask)
             return F.pad(out, (0, 0, n - m, 0))
@@ -183,6 +185,19 @@ class FeatureAttention(Attention):
             if isinstance(part, Padding):
                 keep = part.keep if keep is None else keep & part.keep
         return mask.find(Causal) is not None, keep
+
+    def sees(self, mask: Mask, n: int, m: int) -> Bool[Tensor, "#b n"] | None:
+        """Tell which of n queries may look at any of m keys; None: all of them."""
+        causal, keep = self._read(mask, None)
+        others = mask.find(ExcludeSelf) is not None
+        if keep is None and not others and not (causal and n > m):
+            return None
+        keep = torch.ones(1, m, dtype=torch.bool) if keep is None else keep
+        if others:
+            return keep.sum(-1, keepdim=True) > keep.int()
+        if causal:
+            return F.pad(keep.cumsum(-1), (max(n - m, 0), 0))[:, -n:] > 0
+        return keep.any(-1, keepdim=True).expand(-1, n)
 
     def extra_repr(self) -> str:
         """Return what the constructor was given."""

@@ -97,7 +97,7 @@ def attend_others(
     """
     B, n = s.shape
     C = min(chunk_size, n)
-    pad, shape = -n % C, (B, -1, C)
+    pad, shape = -n % C, (B, -(-n // C), C)
     top = s.detach().amax(-1).clamp_min(NOTHING)
     scale = F.pad((s - top[:, None]).exp(), (0, pad)).view(*shape, 1)
     v1 = F.pad(v, (0, 1), value=1.0)
@@ -128,7 +128,7 @@ def attend_causal(
     B, n = s.shape
     C = min(chunk_size, n)
     pad = -n % C
-    shape = (B, -1, C)
+    shape = (B, -(-n // C), C)
     v1 = F.pad(v, (0, 1), value=1.0)
     q, k, v1 = (F.pad(x, (0, 0, 0, pad)).view(*shape, x.shape[-1]) for x in (q, k, v1))
     s = F.pad(s, (0, pad), value=HIDDEN).view(shape)
