@@ -10,7 +10,7 @@ from torch import Tensor
 
 from suexp.attention import Performer, Softmax
 from suexp.attention.performer import KERNELS, features, orthogonal_gaussian, projection
-from suexp.mask import Bidirectional, Causal, Padding
+from suexp.mask import Bidirectional, Causal, ExcludeSelf, Padding
 from suexp.mask.base import Mask
 from tests.attention.reference import by_definition, normalised
 
@@ -283,6 +283,48 @@ def test_gradient_and_its_gradient(kernel: str) -> None:
         assert second(lambda *x, m=mask: attention(*x, m), (q, k, v), fast_mode=True)
 
 
+@pytest.mark.parametrize("kernel", ["positive", "hyperbolic", "trigonometric"])
+def test_gradient_beside_eps(kernel: str) -> None:
+    """The largest feature, by which a row is divided, does not cancel then."""
+    attention = Performer(4, 5, kernel, chunk_size=3, eps=0.1).eval().double()
+    q, k, v = (draw(1, 2, 7, 4, dtype=torch.float64, scale=0.5) for _ in range(3))
+
+    def phi(x: Tensor) -> Tensor:
+        u, half = x @ attention.projection.mT * 4**-0.25, x.square().sum(-1, keepdim=True) / 4
+        if kernel == "trigonometric":
+            return (torch.cat([u.cos(), u.sin()], -1) + 0.1) * half.exp()
+        u = torch.cat([u, -u], -1) if kernel == "hyperbolic" else u
+        return (u.exp() + 0.1 * u.amax(-1, keepdim=True).exp()) * (-half).exp()
+
+    keep = torch.tensor([[True, False, True, True, True, False, True]])
+    for mask in (Causal() & Padding(keep), Bidirectional()):
+        check = torch.autograd.gradcheck
+        assert check(lambda *x, m=mask: attention(*x, m), (q, k, v), fast_mode=True)
+        out = attention(q, k, v, mask)
+        expected = normalised(phi(q) @ phi(k).mT, mask.dense(7, 7), v)
+        torch.testing.assert_close(out, expected)
+        grads, wanted = (torch.autograd.grad(x.square().sum(), (q, k, v)) for x in (out, expected))
+        torch.testing.assert_close(grads, wanted)
+
+
+@pytest.mark.parametrize("mask", [Causal(), Bidirectional(), ExcludeSelf()])
+def test_vanishing_denominators_are_told_once(mask: Mask) -> None:
+    attention = Performer(64)
+    q, k, v = (draw(2, 1, 40, 64) for _ in range(3))
+    keep = torch.ones(2, 40, dtype=torch.bool)
+    keep[0, :5], keep[1] = False, False  # these queries see nothing, and ought to get nothing
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        attention(q, k, v, mask & Padding(keep))
+        attention(q, k, torch.zeros_like(v), mask)
+        attention(q * 5, k * 5, v, mask)  # scores of 25 standard deviations
+    with pytest.warns(UserWarning, match="denominators vanish") as caught:
+        out = attention(q * 20, k * 20, v, mask)
+    attention(q * 20, k * 20, v, mask)  # a second warning would be an error
+    assert len(caught) == 1
+    assert (out == 0).all(-1).any()
+
+
 def test_features_are_in_float32_under_bfloat16() -> None:
     attention = Performer(64, redraw_interval=None).eval()
     q, k, v = (draw(1, 2, 70, 64, scale=2.0).bfloat16() for _ in range(3))
@@ -403,6 +445,7 @@ def test_a_checkpoint_continues_the_draws() -> None:
         ({"stabilizer": "none"}, "stabilizer must be exact or peer, not 'none'"),
         ({"stabilizer": "peer", "kernel": "relu"}, "exists for kernel=positive only, not relu"),
         ({"eps": -1.0}, "eps must be at least 0"),
+        ({"eps": 0.1, "kernel": "relu"}, "kernel=relu has none; set eps=0"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments: dict[str, object], message: str) -> None:

@@ -14,7 +14,7 @@ class RandomFeatures(FeatureMap):
 
     The largest exponent of a row is subtracted before exp and returned as ``log_scale``. For a
     query any factor of its row cancels in the attention, so it is dropped, and $|q|^2/2$ with it.
-    The factors $m^{-1/2}$ cancel too.
+    The factors $m^{-1/2}$ cancel too. A row is $e^{u - \max u} + \epsilon$.
 
     Args:
         projection: W (m, d), already multiplied by $d^{-1/4}$.
@@ -46,8 +46,12 @@ class RandomFeatures(FeatureMap):
         else:
             if self.kernel == "hyperbolic":
                 u = torch.cat([u, -u], -1)
-            top = u.detach().amax(-1, keepdim=True)
-            features = u.sub_(top).exp_()
+            if self.eps:  # beside it the largest feature does not cancel, nor does its gradient
+                top = u.amax(-1, keepdim=True)
+                features = (u - top).exp()
+            else:
+                top = u.detach().amax(-1, keepdim=True)
+                features = u.sub_(top).exp_()
             log_scale = top[..., 0] - self._half_norm(x) if self.is_key else None
         return features + self.eps if self.eps else features, log_scale
 
@@ -77,7 +81,8 @@ class PeerFeatures(FeatureMap):
     r"""Positive features as others stabilise them: $m^{-1/2}(e^{u - |x|^2/2 - c} + \epsilon)$.
 
     c is the largest u of a query's row, or of all keys of a head together: later keys change what
-    earlier tokens see. If causal, $10^{-6}$ is added to each feature's sum over keys. Only for
+    earlier tokens see. As there, the gradient takes it for a constant, which it is not beside
+    $\epsilon$. If causal, $10^{-6}$ is added to each feature's sum over keys. Only for
     comparing with such implementations.
 
     Args:
