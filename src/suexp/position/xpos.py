@@ -64,12 +64,12 @@ class Xpos(Rope):
         steepest = -float(self.log_zeta.min())
         self.max_length = int(_MOST * scale_base / steepest) if steepest else None
 
-    def _turns(self, positions: Tensor) -> tuple[_Turn, _Turn]:
+    def _turns(self, positions: Tensor, real: torch.dtype) -> tuple[_Turn, _Turn]:
         """Return cosines and sines times each place's factor: to turn by them scales as well."""
-        (cos, sin), _ = super()._turns(positions)
+        (cos, sin), _ = super()._turns(positions, real)
         if self.log_zeta.device != positions.device:
             self.log_zeta = self.log_zeta.to(positions.device)
-        exponent = (positions[..., None] / self.scale_base) * self.log_zeta.float()
+        exponent = (positions[..., None].to(real) / self.scale_base) * self.log_zeta.to(real)
         if positions.ndim > 1:
             exponent = exponent.unsqueeze(-3)
         up, down = exponent.exp(), (-exponent).exp()
