@@ -70,6 +70,15 @@ def combinations() -> tuple[list[Any], list[Any]]:
 
 ALLOWED, REFUSED = combinations()
 EVERY = pytest.mark.parametrize("config", ALLOWED)
+# Those that differ from softmax-rope-causal in one part at most: each option once.
+EACH = pytest.mark.parametrize(
+    "config",
+    [
+        case
+        for case in ALLOWED
+        if sum(usual in str(case.id) for usual in ("softmax-", "-rope-", "-causal")) > 1
+    ],
+)
 
 
 def tokens(rows: int = 2) -> Tensor:
@@ -117,6 +126,31 @@ def test_trains_with_finite_gradients(config: dict[str, Any], precision: torch.d
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
         assert parameter.grad.count_nonzero() > 0, name
+
+
+@EACH
+def test_in_float64_the_gradient_is_the_difference_quotient(config: dict[str, Any]) -> None:
+    """To seven digits, which no number that passed through float32 would allow."""
+    model = build(config).double().eval()
+    parameters = list(model.parameters())
+    ways = [torch.randn_like(parameter) for parameter in parameters]
+
+    def loss(share: float) -> Tensor:
+        moved = {
+            name: parameter.detach() + share * way
+            for (name, parameter), way in zip(model.named_parameters(), ways, strict=True)
+        }
+        logits = torch.func.functional_call(model, moved, (tokens(),))
+        assert logits.dtype == torch.float64
+        return nn.functional.cross_entropy(logits.flatten(0, 1), tokens().flatten())
+
+    loss_here = nn.functional.cross_entropy(model(tokens()).flatten(0, 1), tokens().flatten())
+    gradients = torch.autograd.grad(loss_here, parameters)
+    slope = sum((g * way).sum() for g, way in zip(gradients, ways, strict=True))
+    step = 1e-6
+    with torch.no_grad():
+        quotient = (loss(step) - loss(-step)) / (2 * step)
+    torch.testing.assert_close(quotient, slope, rtol=1e-5, atol=1e-8)
 
 
 @EVERY

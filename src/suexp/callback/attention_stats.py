@@ -117,7 +117,7 @@ class AttentionStats(Callback, Component):
             with torch.random.fork_rng(devices), watch(task.model) as stats:
                 torch.manual_seed(0)  # masks of masked_lm, and noise, fall alike on every model
                 for batch in itertools.islice(loader, self.batches):
-                    texts = {name: x[: self.texts].to(task.device) for name, x in batch.items()}
+                    texts = task.received({name: x[: self.texts] for name, x in batch.items()})
                     with plugin.val_step_context():
                         task.objective(texts)
         finally:

@@ -58,8 +58,7 @@ class ChunkScan(Callback, Component):
         loading: Any = trainer.datamodule  # type: ignore[attr-defined]
         rows, size = loading.splits["train"], loading.data.batch_size
         largest = min(max(size, *self.batch_sizes), len(rows))
-        whole = loading.data.collate([rows[i] for i in range(largest)])
-        whole = {name: value.to(task.device) for name, value in whole.items()}
+        whole = task.received(loading.data.collate([rows[i] for i in range(largest)]))
         with as_if_nothing_happened(task, whole), torch.enable_grad():
             batch = {name: value[:size] for name, value in whole.items()}
             direct = _gradient(task, batch, None)

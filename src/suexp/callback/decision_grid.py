@@ -60,7 +60,7 @@ class DecisionGrid(Callback, Component):
         model: Any = pl_module.model
         training = model.training
         model.eval()
-        chosen = pl_module.normalizer.best(model(grid.to(pl_module.device))).tolist()
+        chosen = pl_module.normalizer.best(model(pl_module.received({"x": grid})["x"])).tolist()
         model.train(training)
         pl_module.record_rows(
             "decision",

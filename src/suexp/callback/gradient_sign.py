@@ -41,9 +41,9 @@ class GradientSign(Callback, Component):
             for index, batch in enumerate(trainer.datamodule.train_dataloader()):  # type: ignore[attr-defined]
                 if index == self.batches:
                     break
-                moved = {name: value.to(pl_module.device) for name, value in batch.items()}
+                loss = pl_module.objective(pl_module.received(batch))
                 parameters = [p for p in pl_module.model.parameters() if p.requires_grad]
-                gradients.append(_flat(torch.autograd.grad(pl_module.objective(moved), parameters)))
+                gradients.append(_flat(torch.autograd.grad(loss, parameters)))
         mean = torch.stack(gradients).mean(0)
         counts = mean != 0
         agreement = [

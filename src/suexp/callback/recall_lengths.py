@@ -84,8 +84,8 @@ class RecallLengths(Callback, Component):
         right, entropy = 0.0, 0.0
         for start in range(0, self.texts, size):
             numbers = range(start, min(start + size, self.texts))
-            batch = data.collate([{"index": number} for number in numbers])
-            x, label = batch["x"].to(task.device), batch["label"].to(task.device)
+            batch = task.received(data.collate([{"index": number} for number in numbers]))
+            x, label = batch["x"], batch["label"]
             if start == 0:  # the entropy needs all weights, a few texts will do
                 with watch(task.model) as stats:
                     task.model(x[: max(size // 16, 1)])

@@ -74,8 +74,8 @@ class Retrieval(Callback, Component):
             return
         task: Any = pl_module
         rows = self.data.splits()["validation"]
-        batch = self.data.collate([rows[i] for i in range(min(self.pairs, len(rows)))])
-        batch = {name: value.to(task.device) for name, value in batch.items()}
+        chosen = [rows[i] for i in range(min(self.pairs, len(rows)))]
+        batch = task.received(self.data.collate(chosen))
         a, b = (mean_state(task, batch[f"tokens_{x}"], batch[f"keep_{x}"]) for x in "ab")
         rank = ranks(a, b)
         task.final["val/retrieval_mrr"] = float(rank.reciprocal().mean())

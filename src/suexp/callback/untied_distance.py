@@ -68,7 +68,7 @@ class UntiedDistance(Callback, Component):
                 for index, batch in enumerate(trainer.datamodule.val_dataloader()):  # type: ignore[attr-defined]
                     if index == self.batches:
                         break
-                    task.objective({name: value.to(task.device) for name, value in batch.items()})
+                    task.objective(task.received(batch))
         finally:
             for hook in hooks:
                 hook.remove()

@@ -41,7 +41,7 @@ class WeightNoise(Callback, Component):
         for batch in loader:
             if len(batches) == self.batches:
                 break
-            batches.append({name: value.to(pl_module.device) for name, value in batch.items()})
+            batches.append(pl_module.received(batch))
         training = pl_module.training
         pl_module.eval()
 

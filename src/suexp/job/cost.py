@@ -74,10 +74,8 @@ def of_model(task: Task, loading: Loading, trainer: pl.Trainer) -> dict[str, Any
         trainer: what trained it.
     """
     loading.sampler.rewind()  # a resumed run stands elsewhere, where a batch may have another size
-    batch = next(iter(loading.train_dataloader()))
-    batch = {name: value.to(task.device) for name, value in batch.items()}
+    batch = task.received(next(iter(loading.train_dataloader())))
     precision, formula = trainer.precision_plugin, ByFormula(task.model)
-    batch = precision.convert_input(batch)
     kinds: dict[Hashable, list[int]] = {}
     for step in range(max(trainer.global_step, 1)):
         kinds.setdefault(task.kind_of_step(batch, step), []).append(step)

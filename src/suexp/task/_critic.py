@@ -100,4 +100,4 @@ def _line(real: Float[Tensor, "n d"], count: int) -> tuple[Tensor, Tensor]:
     start = real[0]
     end = real[(real - start).square().sum(1).argmax()]
     share = torch.linspace(0, 1, count, device=real.device)[:, None]
-    return share[:, 0] * float((end - start).norm()), start + share * (end - start)
+    return share[:, 0] * float((end - start).norm()), (start + share * (end - start)).to(real)

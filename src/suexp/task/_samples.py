@@ -30,7 +30,7 @@ def coverage(
     A mode is covered when at least ``least`` of its fair share of the points, n / modes, lie
     within 3 std of it.
     """
-    distance = torch.cdist(points.double(), torch.as_tensor(centres).to(points).double())
+    distance = torch.cdist(points.double(), torch.as_tensor(centres).to(points.device).double())
     nearest, mode = distance.min(1)
     good = nearest < 3 * std
     counts = torch.bincount(mode[good], minlength=len(centres))

@@ -194,8 +194,9 @@ class Adversarial(Task):
         self._draws += 1
         seed = int.from_bytes(hashlib.sha256(key).digest()[:8], "big") >> 1
         generator = torch.Generator(self.device).manual_seed(seed)
-        shape = (count, self.model.latent_dim)
-        return self.model.generator(torch.randn(shape, generator=generator, device=self.device))
+        shape, like = (count, self.model.latent_dim), self._like
+        z = torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)
+        return self.model.generator(z)
 
     def with_fake(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the batch with generated points, as many as real ones, where it has none."""
@@ -307,12 +308,12 @@ class Adversarial(Task):
     def sample(self, count: int, seed: int = 0) -> Float[Tensor, "n d"]:
         """Return generated points, the same for the same weights and seed."""
         generator = torch.Generator().manual_seed(seed)
-        z = torch.randn(count, self.model.latent_dim, generator=generator).to(self.device)
+        z = torch.randn(count, self.model.latent_dim, generator=generator).to(self._like)
         network = self.model.generator
         if self.average is not None and self.average.n_averaged > 0:
             network = self.average
         was = network.training
-        points = network.eval()(z).float()
+        points = network.eval()(z).to(self._like)
         network.train(was)
         return points
 
@@ -322,7 +323,7 @@ class Adversarial(Task):
         held = sum(len(rows) for rows in self.real.value)
         room = math.ceil(self.num_samples / self.trainer.world_size) - held
         if room > 0:
-            self.real.update(batch["x"][:room].float())
+            self.real.update(batch["x"][:room])
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation split's figures."""
@@ -337,7 +338,7 @@ class Adversarial(Task):
         self._finish_split("test")
 
     def _finish_split(self, split: str) -> None:
-        real = self.real.compute()[: self.num_samples]
+        real = self.real.compute()[: self.num_samples].to(self._like)
         self.real.reset()
         fake = self.sample(len(real))
         metrics: dict[str, float] = {"w1": wasserstein(real, fake)}
@@ -371,10 +372,15 @@ class Adversarial(Task):
         self.model.train(was)
         return None
 
+    @property
+    def _like(self) -> Tensor:
+        """A tensor where the networks are, and of their type."""
+        return next(self.model.parameters())
+
     def _validation_rows(self) -> Tensor:
         rows = self.data.splits()["validation"]
         chosen = rows.__getitems__(list(range(min(len(rows), self.num_samples))))
-        return self.data.collate(chosen)["x"].float().to(self.device)
+        return self.data.collate(chosen)["x"].to(self._like)
 
 
 def _nothing() -> None:

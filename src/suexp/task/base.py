@@ -136,6 +136,11 @@ class Task(Recorded):
         """Return the scalar training loss of a batch; probes call it too."""
         raise NotImplementedError
 
+    def received(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return a batch as a step is given it: on this device, in the run's precision."""
+        batch = self.trainer.precision_plugin.convert_input(batch)
+        return {name: value.to(self.device) for name, value in batch.items()}
+
     @property
     def global_step(self) -> int:
         """How many training steps there have been, or were before the one that is rehearsed."""
