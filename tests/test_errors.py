@@ -1,6 +1,6 @@
 import pytest
 
-from suexp.errors import at_least, one_of
+from suexp.errors import UserError, at_least, one_of
 
 
 def test_a_value_below_its_bound_is_named() -> None:
@@ -11,6 +11,21 @@ def test_a_value_below_its_bound_is_named() -> None:
         at_least(0, "data", noise=-0.5)
     with pytest.raises(ValueError, match=r"^beta must be at least 0, not nan$"):
         at_least(0, beta=float("nan"))
+
+
+def test_a_value_above_its_bound_is_named() -> None:
+    with pytest.raises(ValueError, match=r"^dim must be at most 2147483647, not 2147483648$"):
+        at_least(1, dim=2**31)
+    with pytest.raises(ValueError, match=r"^num_layers must be at most 10, not inf$"):
+        at_least(1, most=10, num_layers=float("inf"))
+
+
+def test_a_mistake_is_one_line_whatever_is_in_it() -> None:
+    said = str(UserError("out=a\nb\r\x1b[31m科学\u202e: " + "9" * 5000))
+    assert said.startswith("out=a\\nb\\r\\x1b[31m科学\\u202e: 999")
+    assert said.endswith("9" * 40)
+    assert len(said) < 300
+    assert str(UserError(said)) == said
 
 
 def test_another_value_than_the_known_is_named() -> None:

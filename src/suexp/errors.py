@@ -1,6 +1,7 @@
 """The errors that are told in one line."""
 
 import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +13,24 @@ FULL = (errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.EROFS)
 UNWRITABLE = (*FULL, errno.EACCES, errno.ENOTDIR, errno.EPERM)
 # Exit code of a run's own process that could write no more (sysexits.h: an error of input, output).
 DISK_FULL = 74
+# No size or count that a component takes is larger.
+MOST = 2**31 - 1
+# Each layer is an object: a network of more would be built for minutes, whatever their size.
+MOST_LAYERS = 10_000
+_LONG_WORD = re.compile(r"(\S{200})\S{200,}(\S{40})")
+
+
+def one_line(text: str) -> str:
+    """Return a text on one line: breaks and control codes as escapes, endless words cut."""
+    shown = (letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+    return _LONG_WORD.sub(r"\1...\2", "".join(shown))
 
 
 class UserError(Exception):
     """A mistake of the user: printed as one line (what, where, the fix), exit code 2."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(redacted(message))
+        super().__init__(one_line(redacted(message)))
 
 
 class Unwritable(UserError):
@@ -52,21 +64,25 @@ def writing(path: Path, reads: bool = False) -> Iterator[None]:
         ) from error
 
 
-def at_least(bound: float, group: str = "", /, **values: float | None) -> None:
-    """Refuse values below a bound; None, where an argument may be left out, is no value.
+def at_least(bound: float, group: str = "", /, most: float = MOST, **values: float | None) -> None:
+    """Refuse values below a bound, and those that no machine could serve.
+
+    None, where an argument may be left out, is no value.
 
     Args:
         bound: the least value that passes.
         group: the group that the arguments are set in, if the message is to name it.
+        most: the largest value that passes.
         values: the arguments.
 
     Raises:
-        ValueError: the first one below it, by its name.
+        ValueError: the first one outside, by its name.
     """
     for name, value in values.items():
-        if value is not None and not value >= bound:  # nan is not
+        if value is not None and not bound <= value <= most:  # nan is not
             key = f"{group}.{name}" if group else name
-            raise ValueError(f"{key} must be at least {bound}, not {value}")
+            end = f"at most {most}" if value > most else f"at least {bound}"
+            raise ValueError(f"{key} must be {end}, not {value}")
 
 
 def one_of(known: tuple[str, ...], **values: str) -> None:

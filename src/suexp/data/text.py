@@ -68,7 +68,8 @@ class Text(Data):
         if tokenizer == "chars" and vocab_size < 5:
             raise ValueError(f"data.vocab_size {vocab_size}: characters need at least 5 tokens")
         at_least(1, "data", block_size=block_size, batch_size=batch_size)
-        at_least(1, "data", eval_batch_size=eval_batch_size, max_bytes=max_bytes)
+        at_least(1, "data", eval_batch_size=eval_batch_size)
+        at_least(1, "data", most=2**63, max_bytes=max_bytes)  # a file may be larger than 2 GiB
         if not 0 < val_fraction < 1:
             raise ValueError(f"data.val_fraction must be between 0 and 1, not {val_fraction}")
         self.tokenizer = one_of("tokenizer", tokenizer, ("bpe", "bytes", "wordpiece", "chars"))

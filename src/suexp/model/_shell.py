@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from suexp.attention.base import Attention, Carried
 from suexp.component import Component
-from suexp.errors import at_least
+from suexp.errors import MOST_LAYERS, at_least
 from suexp.mask.base import Mask
 from suexp.nn.block import Block
 from suexp.nn.clone import clone
@@ -79,7 +79,7 @@ class Layer:
         Raises:
             ValueError: there are to be none.
         """
-        at_least(1, num_layers=number)
+        at_least(1, most=MOST_LAYERS, num_layers=number)
         return nn.ModuleList(self.block(kind) for _ in range(number))
 
     def last_norm(self) -> nn.Module:

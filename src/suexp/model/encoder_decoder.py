@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from suexp.attention.base import Attention, Carried
-from suexp.errors import at_least, one_of
+from suexp.errors import MOST_LAYERS, at_least, one_of
 from suexp.init.base import Init
 from suexp.mask.base import Mask
 from suexp.mask.bidirectional import Bidirectional
@@ -101,7 +101,7 @@ class EncoderDecoder(Shell):
             bias=bias,
             dropout=dropout,
         )
-        at_least(1, num_layers=num_layers, num_encoder_layers=num_encoder_layers)
+        at_least(1, most=MOST_LAYERS, num_layers=num_layers, num_encoder_layers=num_encoder_layers)
         one_of(("plain", "mlm"), head=head)
         self.mask, self.position, self.carries = mask, position, attention.carries
         self.embedding = nn.Embedding(vocab_size, dim)
