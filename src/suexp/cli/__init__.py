@@ -12,6 +12,7 @@ from suexp import __version__
 from suexp.errors import UserError
 from suexp.interruption import STOPS, handling, interrupt
 from suexp.lasting_output import outlive_the_terminal
+from suexp.machine import within_memory
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
+@within_memory()
 def _dispatch(argv: list[str]) -> int:
     command, rest = (argv[0], argv[1:]) if argv else ("", [])
     if command == "list":

@@ -9,6 +9,7 @@ from suexp.code.local_files import local_files
 from suexp.code.trust import check_classes, within
 from suexp.config.catalogue import Catalogue
 from suexp.errors import UserError
+from suexp.machine import check_devices
 
 USAGE = """usage: suexp check [-m] [--config-dir DIR] [OVERRIDES ...]
 
@@ -42,7 +43,11 @@ def run(argv: Sequence[str]) -> int:
 
     with loader(line.config_dir):  # one start of Hydra for all runs
         plans = plan(line.overrides)
-        look_around([resolve(run.overrides).config for item in plans for run in item.runs()])
+        configs = [resolve(run.overrides).config for item in plans for run in item.runs()]
+        look_around(configs)
+        if not any("hydra/launcher" in item for item in line.overrides):
+            for config in configs:
+                check_devices(config["trainer"])
         check_hydra(whole(line.overrides), line.overrides)
         for item in plans:
             show_plan(item)

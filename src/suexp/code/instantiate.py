@@ -9,6 +9,7 @@ from hydra.utils import instantiate as hydra_instantiate
 
 from suexp.code.trust import check_classes
 from suexp.errors import UserError
+from suexp.machine import TOO_MUCH, out_of_memory
 
 
 def instantiate(node: dict[str, Any], allow: Collection[str] = (), /, **kwargs: Any) -> Any:
@@ -36,15 +37,27 @@ def partial(node: dict[str, Any], allow: Collection[str] = ()) -> functools.part
         deferred = hydra_instantiate(node, _partial_=True, _convert_="all")
     except InstantiationException as error:
         cause = error.__cause__ or error
-        if isinstance(cause, (ValueError, UserError)):
+        if refused(cause):
             raise UserError(f"{node.get('_target_')}: {cause}") from error
+        if out_of_memory(cause):
+            raise UserError(TOO_MUCH) from error
         raise UserError(" ".join(str(error).split("\n"))) from error
     return functools.partial(deferred.func, *deferred.args, **deferred.keywords)
 
 
 def guarded(call: functools.partial[Any], **kwargs: Any) -> Any:
-    """Call a partial; a ValueError of its constructor is the user's mistake."""
+    """Call a partial; what its constructor refuses is the user's mistake."""
     try:
         return call(**kwargs)
-    except ValueError as error:
-        raise UserError(f"{call.func.__name__}: {error}") from error
+    except UserError:
+        raise
+    except Exception as error:
+        if refused(error):
+            raise UserError(f"{call.func.__name__}: {error}") from error
+        raise
+
+
+def refused(error: BaseException) -> bool:
+    """Tell whether an exception says that arguments cannot be; Lightning has a kind of its own."""
+    own = type(error).__name__ == "MisconfigurationException"
+    return own or isinstance(error, (UserError, ValueError, OverflowError))

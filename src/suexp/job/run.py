@@ -17,7 +17,7 @@ from pytorch_lightning.loggers.logger import Logger
 
 from suexp.code.instantiate import instantiate
 from suexp.code.trust import check_targets
-from suexp.errors import Unwritable, UserError, writing
+from suexp.errors import Unwritable, UserError, one_line, writing
 from suexp.job import cost
 from suexp.job.batches import Loading
 from suexp.job.build import begin, build, trained
@@ -27,6 +27,7 @@ from suexp.job.pruning import Pruned, Pruning
 from suexp.job.recorder import NotFinite, Recorder
 from suexp.logger._run import RunLogger
 from suexp.logger.jsonl import Jsonl
+from suexp.machine import TOO_MUCH, check_devices, out_of_memory, within_memory
 from suexp.redaction import redacted
 from suexp.store.folder import Run
 from suexp.store.provenance import provenance
@@ -59,6 +60,7 @@ def execute(
         Interrupted: the run was asked to stop; it has a checkpoint.
     """
     check_targets(spec.config, spec.allow)
+    check_devices(spec.config["trainer"])
     run = Run(spec)
     if not _leads():  # a helper of the process that holds the run
         return _run(run, run.threads(), lambda _: None, bar)
@@ -114,6 +116,7 @@ def _last_good(run: Run, note: Note) -> Path | None:
     return None
 
 
+@within_memory()
 def _run(run: Run, threads: int | None, note: Note, bar: Bar | None) -> Summary:
     """Train, or estimate, and write the summary; the lock is held."""
     prepare()
@@ -167,9 +170,13 @@ def _run(run: Run, threads: int | None, note: Note, bar: Bar | None) -> Summary:
             operation = line.split(" does not", 1)[0]
             summary.error = f"{operation} has no deterministic form; set trainer.deterministic=warn"
             summary.mistake = True
+        elif out_of_memory(error):
+            summary.error, summary.mistake = TOO_MUCH, True
+        elif type(error).__name__ == "MisconfigurationException":  # Lightning's
+            summary.error, summary.mistake = one_line(redacted(str(error))), True
         else:
             print(redacted(traceback.format_exc()), end="", file=sys.stderr)
-            summary.error = redacted(f"{type(error).__name__}: {line}")
+            summary.error = one_line(redacted(f"{type(error).__name__}: {line}"))
     finally:
         summary.cost |= {
             "wall_seconds": round(time.perf_counter() - began, 3),

@@ -18,6 +18,7 @@ from suexp.following import follow, led
 from suexp.interruption import TERMINAL, handling
 from suexp.launch.saved_config import save
 from suexp.launch.spec import spec_of
+from suexp.machine import check_devices, cores
 from suexp.store.folder import Run
 from suexp.store.spec import RunSpec
 from suexp.store.summary import Summary
@@ -55,6 +56,8 @@ def run_all(
     summaries = [None if spec.rerun else _found(Run(spec)) for spec in specs]
     places = [place for place, summary in enumerate(summaries) if summary is None]
     todo = [specs[place] for place in places]
+    for spec in todo:
+        check_devices(spec.config["trainer"])
     if len(todo) < len(specs):
         count = len(specs) - len(todo)
         tell(f"{count} of {len(specs)} runs are finished already (rerun=true runs them again)")
@@ -65,7 +68,7 @@ def run_all(
     if jobs == 0 and not any(spec.devices for spec in todo):
         made = _in_process(todo)
     else:
-        made = _in_children(todo, max(jobs, 1), max(_cores() // max(jobs, 1), 1), retries)
+        made = _in_children(todo, max(jobs, 1), max(cores() // max(jobs, 1), 1), retries)
     for place, summary in zip(places, made, strict=True):
         summaries[place] = summary
     return summaries
@@ -80,13 +83,7 @@ def _found(run: Run) -> Summary | None:
 def at_a_time(config: dict[str, Any]) -> int:
     """Return how many runs like this one to run at a time here; 0: in this process."""
     small = config["scale"]["name"] == "smoke"
-    return 0 if small or _has_gpu() else _cores()
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return 0 if small or _has_gpu() else cores()
 
 
 def run_elsewhere(
@@ -106,7 +103,12 @@ def run_elsewhere(
 
 
 def run_one(spec: RunSpec) -> Summary | None:
-    """Make a run in this process, or in processes of its own when it wants several devices."""
+    """Make a run in this process, or in processes of its own when it wants several devices.
+
+    Raises:
+        UserError: there are not as many devices.
+    """
+    check_devices(spec.config["trainer"])
     if spec.devices:
         return _in_children([spec], 1, spec.config["threads"] or 1)[0]
     from suexp.job.checkpoint import Interrupted

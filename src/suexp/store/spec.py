@@ -83,7 +83,10 @@ class RunSpec:
     def devices(self) -> bool:
         """Whether it wants several processes."""
         trainer = self.config["trainer"]
-        return trainer["devices"] not in (1, "1", "auto") or trainer.get("num_nodes", 1) > 1
+        return (
+            trainer.get("devices", "auto") not in (1, "1", "auto")
+            or trainer.get("num_nodes", 1) > 1
+        )
 
     @property
     def label(self) -> str:
