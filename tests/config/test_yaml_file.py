@@ -30,6 +30,7 @@ def test_yaml_is_read_as_omegaconf_reads_it(tmp_path: Path) -> None:
         (b"\n- 1\n", "line 2: expected `key: value` lines, found a list"),
         (b"\xff\xfe", "cannot be read"),
         (b"a: \x01\n", "not YAML"),
+        (b"a: " + b"9" * 5000, "Exceeds the limit (4300 digits)"),
     ],
 )
 def test_a_broken_yaml_is_one_line(content: bytes, message: str, tmp_path: Path) -> None:

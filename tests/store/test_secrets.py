@@ -112,7 +112,7 @@ def test_a_config_does_not_read_the_environment(conf: str) -> None:
         ("+model.note='https://host/x?token=abcd1234'", "model.note holds a token"),
         ("+model.password=hunter2", "model.password holds a password"),
         (f"+model.words={{{PLANTED['HF_TOKEN']}: 1}}", "model.words.<HF_TOKEN> holds HF_TOKEN"),
-        ("+model.note='${hydra:job.env_set}'", "a run's config does not read it"),
+        ("+model.note='${hydra:job.env_set}'", "a run's config does not read Hydra's"),
     ],
 )
 def test_a_typed_key_or_password_is_refused(override: str, message: str) -> None:

@@ -148,7 +148,8 @@ def _check(override: str, catalogue: Catalogue, experiments: list[str], many: bo
         match = nearest(group, catalogue.groups, 0.75)
         if match is not None:
             raise UserError(f"{override}: no such group; did you mean {match}={value}?")
-    if len(values) > 1 and not many and sign != "~":
+    several = len(values) > 1 or re.match(r"(choice|interval|range|shuffle)\(", value)
+    if several and not many and sign != "~":
         raise UserError(sweep_needs_flag(override, catalogue))
 
 

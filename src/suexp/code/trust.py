@@ -34,6 +34,8 @@ def check_targets(node: Any, allow: Collection[str], path: str = "") -> None:
         if not isinstance(target, str) or not (
             target in OTHERS or within(target, allow) or _is_component(target)
         ):
+            if not re.fullmatch(r"\w+(\.\w+)*", str(target)):
+                raise UserError(f"{where}: {target} is not the dotted name of a class")
             module = str(target).rpartition(".")[0] or target
             raise UserError(
                 f"{where}: {target} is no component of suexp's; if you trust its code, say so "
@@ -91,9 +93,11 @@ def allowed(value: Any) -> list[str]:
     Raises:
         UserError: it holds no names.
     """
-    names = [value] if isinstance(value, str) else list(value or [])
+    if value is None:
+        return []
+    names = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     for name in names:
-        if not re.fullmatch(r"\w+(\.\w+)*", str(name)):
+        if not (isinstance(name, str) and re.fullmatch(r"\w+(\.\w+)*", name)):
             raise UserError(f"allow_targets: {name} is no package; say allow_targets=[my_package]")
     return names
 

@@ -6,6 +6,7 @@ the time that composing takes.
 
 import ast
 import functools
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,7 @@ def check(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
         source = None if shipped else read(node["_target_"])
         if source is not None:
             _check_arguments(path, node, source, set(declared))
+    _check_sizes(config, choices)
     _check_length(config)
     _check_accumulation(config, choices)
     _check_line_search(config)
@@ -106,13 +108,14 @@ def check_secrets(node: Any, where: str = "") -> None:
 
 
 @functools.cache
-def _catalogue(folder: Path) -> Catalogue:
+def catalogue_of(folder: Path) -> Catalogue:
+    """Return what the folder's files hold, which are read once."""
     return Catalogue(base=folder)
 
 
 def _declared(path: str, choices: Mapping[str, str]) -> dict[str, Any]:
     """Return what the option's own YAML gives a class; some of it may go to the runner."""
-    catalogue = _catalogue(conf_dir())
+    catalogue = catalogue_of(conf_dir())
     group, *rest = path.split(".")
     if choices.get(group) not in catalogue.groups.get(group, {}):
         return {}
@@ -124,6 +127,10 @@ def _declared(path: str, choices: Mapping[str, str]) -> dict[str, Any]:
 
 def _check_arguments(path: str, node: dict[str, Any], source: Target, declared: set[str]) -> None:
     signature = source.signature
+    for key in sorted(declared - node.keys()):
+        parameter = signature.parameters.get(key)
+        if path == "trainer" or (parameter is not None and parameter.default is None):
+            raise UserError(f"{path}.{key}: {source.name} needs it; leave out ~{path}.{key}")
     for key, value in node.items():
         if key in _HYDRA_KEYS:
             continue
@@ -172,7 +179,7 @@ def _component(group: str, label: str, node: Any) -> _Chosen:
 
 def _without(group: str, option: str) -> tuple[str, ...]:
     """Return the groups of which an option of suexp's own takes nothing, as its YAML says."""
-    catalogue = _catalogue(conf_dir())
+    catalogue = catalogue_of(conf_dir())
     known = option in catalogue.groups.get(group, {})
     return catalogue.option(group, option).without if known else ()
 
@@ -295,6 +302,20 @@ def _check_line_search(config: Mapping[str, Any]) -> None:
                 f"trainer.{key}={trainer[key]} would bend; set "
                 f"trainer.{key}={'null' if neutral is None else neutral}"
             )
+
+
+def _check_sizes(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
+    """Refuse another size in a part of the model than the model's own, which its YAML refers to."""
+    model = config.get("model") or {}
+    for group in choices:
+        for key, declared in _declared(group, choices).items() if group in model else ():
+            found = re.fullmatch(r"\$\{model\.(\w+)\}", str(declared))
+            value = _at(config, f"{group}.{key}")
+            if found and value != model.get(found[1]):
+                raise UserError(
+                    f"{group}.{key}={value}: it is the model's, "
+                    f"model.{found[1]}={model.get(found[1])}; leave it out"
+                )
 
 
 def _check_length(config: Mapping[str, Any]) -> None:

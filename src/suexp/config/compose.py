@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -19,18 +18,19 @@ from omegaconf.resolvers.oc import env
 from suexp.code.trust import allowed
 from suexp.config import hydra_internals
 from suexp.config.catalogue import EXPERIMENT_KEYS
-from suexp.config.check import check, check_combination
+from suexp.config.check import catalogue_of, check, check_combination
 from suexp.config.explain import explain
 from suexp.config.file_rights import TYPED, check_rights, refuse_typed
 from suexp.config.overrides import key_of, parent_overrides
+from suexp.config.own import MOST_SEED, check_groups, check_own
 from suexp.errors import UserError
 from suexp.folders import conf_dir
 
 
-def _divide(a: int, b: int) -> int:
-    if b < 1 or a % b:
+def _divide(a: Any, b: Any) -> int:
+    if not (isinstance(a, int) and isinstance(b, int)) or b < 1 or a % b:
         raise UserError(f"{a} does not divide by {b} (model.dim by model.num_heads?)")
-    return a // b
+    return int(a // b)
 
 
 OmegaConf.register_new_resolver("div", _divide, replace=True)
@@ -51,16 +51,6 @@ def _environment(*words: Any, _root_: Any, _node_: Any) -> Any:
 
 
 OmegaConf.register_new_resolver("oc.env", _environment, replace=True)
-
-
-def _hydra(path: str, *, _root_: Any, _node_: Any) -> Any:
-    """Refuse what a run's config takes of Hydra's node, where variables and tokens may be typed."""
-    key = _node_._get_full_key(None)
-    if "allow_targets" in _root_ and not key.startswith("hydra.") and path[:8] != "runtime.":
-        raise UserError(
-            f"{key}: ${{hydra:{path}}}: a run's config does not read it; type the value"
-        )
-    return OmegaConf.select(HydraConfig.get(), path)  # type: ignore[arg-type]
 
 
 def compose(overrides: Sequence[str] = (), config_dir: str | None = None) -> DictConfig:
@@ -104,7 +94,8 @@ def whole(overrides: Sequence[str]) -> DictConfig:
 def _told(overrides: tuple[str, ...]) -> Iterator[None]:
     """Turn Hydra's errors into one line for the user."""
     try:
-        yield
+        with hydra_internals.composing(overrides):
+            yield
     except (HydraException, OmegaConfBaseException, ValueError) as error:  # group=null: ValueError
         raise UserError(explain(error, conf_dir(), overrides)) from error
     except RecursionError as error:
@@ -147,7 +138,7 @@ def _composed(
     cfg = pickle.loads(pickle.dumps(cfg))  # faster than a deep copy
     with _told(overrides):
         hydra_internals.apply(values, cfg)
-    return cfg, choices, cfg.seed
+    return cfg, choices, cfg.get("seed")
 
 
 def _values(overrides: tuple[str, ...]) -> list[str]:
@@ -183,7 +174,11 @@ def _chosen(
 def _resolve(overrides: tuple[str, ...], config_dir: str | None) -> Resolved:
     # Runs that differ in their seed alone are composed once, and resolved once if only the seed
     # itself tells.
-    seeds = [item for item in overrides if re.fullmatch(r"seed=\d+", item)]
+    seeds = [
+        item
+        for item in overrides
+        if re.fullmatch(r"seed=\d{1,10}", item) and int(item[5:]) <= MOST_SEED
+    ]
     rest = tuple(item for item in overrides if item not in seeds)
     seed = int(seeds[-1].partition("=")[2]) if seeds else None
     shared = seed is not None and not _refers_to_seed(rest, config_dir)
@@ -214,8 +209,8 @@ def _resolved(
     """Return the resolved, checked config, pickled, and the choices; the parent stays a command."""
     cfg, chosen, own = _composed(overrides, config_dir)
     choices = dict(chosen)
-    OmegaConf.register_new_resolver("hydra", _hydra, replace=True)  # Hydra's start sets its own
-    with _SEEDING:
+    _refuse_hydra(cfg)
+    with _SEEDING, open_dict(cfg):
         cfg.seed = own if seed is None else seed
         try:
             config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
@@ -225,14 +220,27 @@ def _resolved(
             raise UserError(explain(error, conf_dir(), overrides)) from error
     choices |= _several(config, choices)
     config["allow_targets"] = allowed(config.get("allow_targets"))
+    shipped = catalogue_of(conf_dir())
+    check_own(config, shipped)
     check(config, choices)
+    check_groups(config, choices, shipped)
     return pickle.dumps(config), choices
+
+
+def _refuse_hydra(cfg: DictConfig) -> None:
+    """Refuse what a config takes from Hydra's own, which is known only while its application runs.
+
+    Raises:
+        UserError: the first interpolation.
+    """
+    found = re.search(r"\$\{hydra:[^}]*\}", repr(cfg))  # its YAML would take twenty times as long
+    if found:
+        raise UserError(f"{found[0]}: a run's config does not read Hydra's; type the value")
 
 
 @functools.lru_cache(maxsize=1024)
 def _refers_to_seed(overrides: tuple[str, ...], config_dir: str | None) -> bool:
     cfg, _, _ = _composed(overrides, config_dir)
-    # As it was typed; its YAML would take twenty times as long.
     words = re.findall(r"\$\{[^}]*", repr(cfg))
     return any("seed" in word for word in words)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from suexp.config.catalogue import Catalogue
+from suexp.config.catalogue import Catalogue, has_key
 from suexp.config.unknown import unknown_key, unknown_option
 from suexp.errors import UserError
 from suexp.near import hint
@@ -22,7 +22,12 @@ class Case(NamedTuple):
 
     error: BaseException
     catalogue: Catalogue
-    chosen: Sequence[str]
+    overrides: Sequence[str]
+
+    @property
+    def chosen(self) -> list[str]:
+        """The experiments that the command line chooses."""
+        return chosen_experiments(self.overrides)
 
 
 def explain(error: BaseException, conf: Path | Catalogue, overrides: Sequence[str] = ()) -> str:
@@ -34,7 +39,7 @@ def explain(error: BaseException, conf: Path | Catalogue, overrides: Sequence[st
         overrides: the command line, for the experiments that it chooses.
     """
     catalogue = conf if isinstance(conf, Catalogue) else Catalogue(base=conf)
-    case = Case(error, catalogue, chosen_experiments(overrides))
+    case = Case(error, catalogue, overrides)
     text = str(error)
     inner: BaseException | None = error
     while inner is not None:
@@ -83,6 +88,8 @@ def unreadable(override: str, message: str = "") -> str:
     if value.rstrip().endswith(",") or ",," in value or value.startswith(","):
         fixed = ",".join(part for part in value.split(",") if part.strip())
         return f"{override}: a value is missing at a comma; write {key}={fixed}"
+    if "\n" in value or "\r" in value:
+        return f"{override}: a value with a line break needs quotes around it"
     quotes = [mark for mark in "'\"" if value.count(mark) % 2]
     if quotes:
         return f"{override}: a quote {quotes[0]} is not closed"
@@ -175,6 +182,8 @@ def _invalid(found: re.Match[str], case: Case) -> str:
 
 
 def _gone(found: re.Match[str], case: Case) -> str:
+    if has_key(case.catalogue.keys(case.chosen), found[1].split("."), exact=True):
+        return f"~{found[1]}: nothing stands there; leave it out"
     return "~" + unknown_key(found[1], case.catalogue, "", case.chosen)
 
 
@@ -189,6 +198,11 @@ def _no_group(found: re.Match[str], case: Case) -> str:
 
 def _not_in_struct(found: re.Match[str], case: Case) -> str:
     return unknown_key(found[1], case.catalogue, "", case.chosen)
+
+
+def _endless(found: re.Match[str], case: Case) -> str:
+    item = next((item for item in case.overrides if re.search(r"\d{4000}", item)), "the config")
+    return f"{item}: a number of more than {found[1]} digits"
 
 
 # Hydra 1.3.8's messages, the particular before the general; {1} is the pattern's first group.
@@ -218,9 +232,11 @@ _ANSWERS: list[tuple[str, Any]] = [
     (r"Additional config directory '(.*)' not found", "--config-dir {1}: there is no such folder"),
     (r"^Error merging override (.*)", _invalid),
     (r"Interpolation key '(.*?)' not found", "{place} refers to {1}, which this config lacks"),
+    (r"HydraConfig was not set", "{place}: a run's config does not read Hydra's; type the value"),
     (r"raised while resolving interpolation: \"?(.*?)\"?(?:\n|$)", "{place}: {1}"),
     (r"(Unsupported interpolation type \S+)", "{place}: {1}"),
     (r"invalid literal for int\(\) with base 10: ('.*')", "seed: {1} is not an int"),
+    (r"Exceeds the limit \((\d+) digits\)", _endless),
     (r"not in struct\s+full_key: (\S+)", _not_in_struct),
 ]
 

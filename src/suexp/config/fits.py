@@ -19,6 +19,7 @@ _LISTS = {
     "List",
     "Tuple",
 }
+_INT_END = 2**63  # of torch's and numpy's ints
 _MAPPINGS = {"dict", "Mapping", "MutableMapping", "Dict"}
 _NAMES = {"int": "an int", "float": "a float", "bool": "true or false", "str": "a string"}
 _PLURALS = {"int": "ints", "float": "floats", "bool": "booleans", "str": "strings"}
@@ -37,7 +38,9 @@ def mismatch(value: Any, annotation: ast.expr, module: Module) -> str:
     if {"an int", "a float"} <= set(names):
         names = ["a number", *(name for name in names if name not in ("an int", "a float"))]
     line = f"{shown} is not {' or '.join(dict.fromkeys(names))}"
-    if isinstance(value, float) and value.is_integer() and "an int" in names:
+    if isinstance(value, int) and not -_INT_END <= value < _INT_END:
+        return f"{line} of 64 bits"
+    if isinstance(value, float) and value.is_integer() and "an int" in names and value < _INT_END:
         line += f"; write {int(value)}"
     elif "a string" in names and isinstance(value, (int, float)):
         line += f"; quote it: '\"{value}\"'"
@@ -80,7 +83,9 @@ def _fits_one(value: Any, kind: ast.expr, module: Module) -> bool:
     if name == "bool":
         return isinstance(value, bool)
     if name == "int":
-        return isinstance(value, int) and not isinstance(value, bool)
+        return (
+            isinstance(value, int) and not isinstance(value, bool) and -_INT_END <= value < _INT_END
+        )
     if name == "float":
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     if name in ("str", "Path"):

@@ -5,6 +5,7 @@ Tests in tests/config/test_hydra_internals.py name each part that is leant on.
 
 import dataclasses
 import functools
+import itertools
 import pickle
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,11 +23,15 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
+from suexp.errors import UserError
 from suexp.folders import conf_dir
 
+MOST_RUNS = 10_000  # of one command
 _READ: dict[tuple[Any, ...], bytes] = {}  # by file, its time, and what is left out
 
 
@@ -154,6 +159,7 @@ def load(
     """Return the composed config, Hydra's own node in it; see `Remembered`."""
     with loader(config_dir) as found:
         own = found.repository
+        _refuse_other_choices(overrides, own)
         found.repository = Remembered(own, without, bare)
         try:
             # The experiment sweeper composes one run at a time, so the mode is mostly RUN here.
@@ -163,6 +169,17 @@ def load(
         finally:
             found.repository = own
     return config
+
+
+def _refuse_other_choices(overrides: Sequence[str], repository: IConfigRepository) -> None:
+    """Refuse a choice that is neither a name nor a list of names; Hydra stumbles over it."""
+    for item in parse([item for item in overrides if set("[{?") & set(item)]):
+        value = item.value()
+        names = value if isinstance(value, list) else [value]
+        if repository.group_exists(item.key_or_group) and not all(
+            isinstance(name, str) and "${" not in name and name != "???" for name in names
+        ):
+            raise UserError(f"{item.input_line}: a choice is an option's name, or a list of names")
 
 
 def parse(overrides: Sequence[str], found: Any = None) -> list[Override]:
@@ -180,6 +197,33 @@ def combinations(overrides: list[Override]) -> Sequence[Sequence[str]]:
     return BasicSweeper.split_arguments(overrides, max_batch_size=None)[0]
 
 
+def refuse_endless(overrides: Sequence[Override]) -> None:
+    """Refuse a sweep of more runs than anybody waits for.
+
+    Raises:
+        UserError: the override that makes them so many.
+    """
+    count = 1
+    for item in overrides:
+        if item.is_sweep_override() and item.is_discrete_sweep():
+            values = itertools.islice(item.sweep_string_iterator(), MOST_RUNS // count + 1)
+            count *= max(sum(1 for _ in values), 1)
+        if count > MOST_RUNS:
+            raise UserError(f"{item.input_line}: makes it a sweep of more than {MOST_RUNS} runs")
+
+
+@contextmanager
+def composing(overrides: Sequence[str]) -> Iterator[None]:
+    """Let whatever Hydra stumbles over, and has no words for, be a mistake in what it was given."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException, UserError, ValueError, RecursionError):
+        raise
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        raise UserError(f"{' '.join(overrides)}: cannot be composed ({what})") from error
+
+
 @contextmanager
 def watched(look: Callable[[DictConfig, list[str]], None]) -> Iterator[None]:
     """Look at every config that Hydra's application loads, before it builds anything of it.
@@ -192,7 +236,9 @@ def watched(look: Callable[[DictConfig, list[str]], None]) -> Iterator[None]:
         def load_configuration(
             self, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any
         ) -> DictConfig:
-            config = super().load_configuration(config_name, overrides, *args, **kwargs)
+            _refuse_other_choices(overrides, self.repository)
+            with composing(overrides):
+                config = super().load_configuration(config_name, overrides, *args, **kwargs)
             if not isinstance(self.repository, Remembered):  # a run's config: nothing is built
                 look(config, overrides)
             return config

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from suexp.errors import UserError
+
 # The override that only the user may give: see suexp.code.trust.
 ALLOWS = re.compile(r"\+{0,2}allow_targets=")
 _WORD = re.compile(r"[\w/+.*@?|-]+", re.ASCII)
@@ -14,8 +16,15 @@ _OWN_WORDS = ("true", "false", "null")
 
 
 def parent_overrides(parent: str | list[str]) -> list[str]:
-    """Return the parent's overrides, given as a list or as one string with blanks between."""
-    return shlex.split(parent) if isinstance(parent, str) else [str(item) for item in parent]
+    """Return the parent's overrides, given as a list or as one string with blanks between.
+
+    Raises:
+        UserError: a quote in the string is not closed.
+    """
+    try:
+        return shlex.split(parent) if isinstance(parent, str) else [str(item) for item in parent]
+    except ValueError as error:
+        raise UserError(f"parent={parent}: {error}") from error
 
 
 def key_of(override: str) -> str:

@@ -68,6 +68,8 @@ def load_yaml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
     except RecursionError as error:
         raise UserError(f"{path}: nested too deeply") from error
+    except ValueError as error:  # a number of thousands of digits
+        raise UserError(f"{path}: {error}") from error
     if content is not None and not isinstance(content, dict):
         found = type(content).__name__
         raise UserError(f"{path}, line {_line(node)}: expected `key: value` lines, found a {found}")

@@ -13,11 +13,12 @@ from omegaconf import OmegaConf
 
 from suexp.config import hydra_internals
 from suexp.config.catalogue import EXPERIMENT_KEYS, Catalogue, Option
-from suexp.config.check import check_secrets
-from suexp.config.compose import _compose, resolve
+from suexp.config.check import catalogue_of, check_secrets
+from suexp.config.compose import _compose, _told, resolve
 from suexp.config.explain import explain
 from suexp.config.file_rights import refuse_typed
 from suexp.config.overrides import key_of
+from suexp.config.own import check_own
 from suexp.errors import UserError
 from suexp.folders import conf_dir
 from suexp.launch.spec import spec_of
@@ -135,6 +136,7 @@ def plan(arguments: Sequence[str]) -> list[Plan]:
     """
     try:
         parsed = hydra_internals.parse(arguments)
+        hydra_internals.refuse_endless(parsed)
         fixed = [item for item in parsed if item.get_key_element() != "seed"]
         batches = hydra_internals.combinations(fixed)
         seeds = [
@@ -161,19 +163,25 @@ def _plan(overrides: tuple[str, ...], seeds: tuple[int, ...]) -> Plan:
         if key_of(item) == "experiment":
             _check_file(item.partition("=")[2], tuple(hydra_internals.folders()))
     cfg = _compose(overrides)
+    with _told(overrides):
+        plain: dict[str, Any] = {
+            str(key): OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+            for key, value in cfg.items()
+        }
+    check_own(plain, catalogue_of(conf_dir()))
     slug = cfg.hydra.runtime.choices.get("experiment")
     typed = [item for item in overrides if key_of(item) != "experiment"]
     typed += ["seed=" + ",".join(map(str, seeds))] if seeds else []
-    common = {
+    common: dict[str, Any] = {
         "typed": tuple(typed),
-        "scale": cfg.scale.name,
-        "out": cfg.out,
-        "on_error": cfg.on_error,
+        "scale": plain["scale"]["name"],
+        "out": plain["out"],
+        "on_error": plain["on_error"],
     }
     user = tuple(item for item in overrides if key_of(item) not in ("experiment", *EXPERIMENT_KEYS))
     if slug is None:
-        return Plan(user=user, header=None, seeds=seeds or (cfg.seed,), **common)
-    header = _header(slug, cfg, cfg.scale.name)
+        return Plan(user=user, header=None, seeds=seeds or (plain["seed"],), **common)
+    header = _header(slug, cfg, common["scale"])
     _refuse_fixed(user, header)
     return Plan(user=user, header=header, seeds=seeds or tuple(header["seeds"]), **common)
 
