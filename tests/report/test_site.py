@@ -3,13 +3,18 @@
 import base64
 import functools
 import hashlib
+import json
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
 
+from suexp.cli.site import entries
+from suexp.config.catalogue import Catalogue
+from suexp.errors import UserError
 from suexp.folders import experiments_dir
 from suexp.judge.claims import VERDICTS
 from suexp.report.pages import load_results
@@ -118,3 +123,36 @@ def test_the_same_results_give_the_same_site_and_leave_other_files(tmp_path: Pat
     ) == (first)
     assert (tmp_path / "mine.html").read_text() == "mine"
     assert not (tmp_path / "a.html").exists()
+
+
+WRONG = {
+    ("arms", "lion"): (5, "arms.lion: Input should be a valid list"),
+    ("arms",): ([], "arms: Input should be a valid dictionary"),
+    ("runs", 0, "metrics"): (None, "runs.0.metrics: Input should be a valid dictionary"),
+    ("runs", 1, "cost", "wall_seconds"): (float("inf"), "runs.1.cost.wall_seconds.int"),
+    ("claims", 0, "verdict"): (["x"], "claims.0.verdict: Input should be a valid string"),
+    ("tuning", "grid", "lion", 0): (5, "tuning.grid.lion.0: Input should be a valid dictionary"),
+    ("figures",): ("x", "figures: Input should be a valid list"),
+}
+
+
+@pytest.mark.parametrize("place", WRONG)
+def test_results_of_another_form_are_left_out(
+    place: tuple[str | int, ...], in_tmp: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    value, said = WRONG[place]
+    results: Any = json.loads(json.dumps(example()))
+    *way, last = place
+    node = results
+    for key in way:
+        node = node[key]
+    node[last] = value
+    folder = in_tmp / "outputs" / "own" / "laptop"
+    folder.mkdir(parents=True)
+    (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    with pytest.raises(UserError, match="is not as suexp writes it: ") as raised:
+        load_results(folder)
+    assert said in str(raised.value)
+    (entry,) = (found for found in entries(Catalogue(), Path("outputs")) if found.slug == "own")
+    assert entry.results is None
+    assert capsys.readouterr().out.startswith("left out: outputs/own/laptop/results.json is not")

@@ -48,7 +48,7 @@ def latest(slug: str, out: str = "outputs") -> dict[str, Any] | None:
 
 def count(results: dict[str, Any] | None) -> dict[str, int]:
     """Return verdict -> number of claims, the best first."""
-    counted = Counter(claim["verdict"] for claim in (results or {}).get("claims", []))
+    counted = Counter(claim.get("verdict") for claim in _rows(results or {}, "claims"))
     return {verdict: counted[verdict] for verdict in _ORDER if verdict in counted}
 
 
@@ -64,8 +64,14 @@ def cost(results: dict[str, Any] | None) -> str | None:
     """Return how many runs there were, and how long they took one after the other."""
     if results is None:
         return None
-    runs = results.get("runs") or []
+    runs = _rows(results, "runs")
     return f"{len({run.get('id') for run in runs})} runs, {total_time(runs)}"
+
+
+def _rows(results: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    """Return the entries that are what they should be; a report says what is wrong with others."""
+    found = results.get(key)
+    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
 
 
 def _read(path: Path) -> dict[str, Any] | None:

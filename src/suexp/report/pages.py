@@ -20,6 +20,7 @@ from suexp.errors import UserError
 from suexp.redaction import without_secrets
 from suexp.report import wording as readable
 from suexp.report.inline_svg import EXCHANGED, inline_svg
+from suexp.report.results import mistake
 from suexp.report.view import MARKS, Table, View, view
 from suexp.store.folder import write_atomic
 
@@ -52,6 +53,9 @@ def load_results(directory: Path) -> dict[str, Any]:
     real = directory / "real_data.json"
     if real.is_file():
         results["real_data"] = _load(real, "restore or delete it")
+    wrong = mistake(results)
+    if wrong:
+        raise UserError(f"{path} is not as suexp writes it: {wrong}; {again}")
     return without_secrets(results)
 
 
