@@ -10,6 +10,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from suexp.errors import UserError
+from suexp.normalizer.base import at_least_float32
 
 
 class NotFinite(UserError):
@@ -108,7 +109,7 @@ class Recorder(Callback):
             self.first_step_at = time.time()
         if "loss" not in outputs:  # weights from a formula: nothing is descended
             return
-        values = {name: value.detach() for name, value in outputs.items()}
+        values = {name: at_least_float32(value.detach()) for name, value in outputs.items()}
         for name, value in values.items():
             before = self._totals.get(name)  # a restored one lies on the CPU
             self._totals[name] = value if before is None else value + before.to(value.device)

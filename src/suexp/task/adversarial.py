@@ -78,7 +78,7 @@ class Adversarial(Task):
 
     Raises:
         ValueError: a number out of range.
-        UserError: a batch that cannot be parted, or accumulated gradients.
+        UserError: a batch that cannot be parted, accumulated gradients, or weights of 16 bits.
     """
 
     provides: ClassVar[set[str]] = {"adversarial"}
@@ -147,12 +147,17 @@ class Adversarial(Task):
         """Take over the clipping; let DDP expect that each pass trains one network of two.
 
         Raises:
-            UserError: gradients are to be accumulated.
+            UserError: gradients are to be accumulated, or weights to have 16 bits.
         """
         if (chosen.get("accumulate_grad_batches") or 1) > 1:
             raise UserError(
                 f"trainer.accumulate_grad_batches={chosen['accumulate_grad_batches']}: "
                 "task=adversarial steps at every batch; use a larger data.batch_size"
+            )
+        if str(chosen.get("precision")) in ("16-true", "bf16-true"):
+            raise UserError(
+                f"trainer.precision={chosen['precision']}: neither gradients of a critic nor the "
+                f"average of a generator fit into 16 bits; use {chosen['precision'][:-4]}mixed"
             )
         self._clip = chosen.get("gradient_clip_val")
         parts: dict[str, Any] = {"gradient_clip_val": None}

@@ -1,9 +1,12 @@
 """What every task leaves behind, whether it trains or estimates."""
 
 import json
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
+from torch import Tensor
+from torchmetrics import Metric
 
 from suexp.component import Component
 
@@ -25,6 +28,14 @@ class Recorded(pl.LightningModule, Component):
         self.tables: dict[str, list[dict[str, Any]]] = {}
         self.final: dict[str, float] = {}
         self.generated: str | None = None
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        """Leave metrics in float32 where a run has 16 bits: in bfloat16 a count ends at 256."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for module in self.modules():
+            if isinstance(module, Metric):
+                module._apply(_in_full)
+        return self
 
     def record_rows(self, table: str, rows: list[dict[str, Any]]) -> None:
         """Keep rows for the run's table.jsonl: plain numbers, strings and booleans only."""
@@ -49,3 +60,7 @@ class Recorded(pl.LightningModule, Component):
     def finish(self) -> str | None:
         """Record what is left to record, once all is measured; return what was generated."""
         return self.generated
+
+
+def _in_full(x: Tensor) -> Tensor:
+    return x.float() if x.is_floating_point() and x.itemsize < 4 else x
