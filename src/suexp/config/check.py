@@ -15,6 +15,7 @@ from typing import Any
 from suexp.code.source import Target, read
 from suexp.code.trust import check_targets
 from suexp.config.catalogue import Catalogue
+from suexp.config.counts import check_counts
 from suexp.config.fits import mismatch
 from suexp.errors import UserError
 from suexp.folders import conf_dir
@@ -48,6 +49,7 @@ def check(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
             _check_arguments(path, node, source, set(declared))
     _check_sizes(config, choices)
     _check_length(config)
+    check_counts(config.get("trainer") or {})
     _check_accumulation(config, choices)
     _check_line_search(config)
 
