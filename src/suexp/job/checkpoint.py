@@ -32,13 +32,14 @@ class Position(Callback):
     """Keep the position in the epoch and all random states in the checkpoint.
 
     Lightning restores weights, optimizer and counters, but begins the epoch's data anew and leaves
-    the random generators alone; a resumed run would differ from an uninterrupted one.
+    the random generators alone; a resumed run would differ from an uninterrupted one. Before a run
+    of several processes it seeds them once more; what one process draws would be other numbers.
     """
 
     def __init__(self, sampler: EpochSampler) -> None:
         self.sampler = sampler
         self.batches_read = 0
-        self._restored: dict[str, Any] | None = None
+        self._restored: dict[str, Any] | None = self.state_dict()
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Count the batches of the epoch."""
