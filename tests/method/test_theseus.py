@@ -216,6 +216,15 @@ def test_rows_are_drawn_independently_and_shared_out_like_the_rows() -> None:
     assert not torch.equal(Theseus(granularity="sample", seed=6).draw(3, 4, 10_000), draws)
 
 
+def test_rows_of_accumulated_batches_have_draws_of_their_own() -> None:
+    def loss(batches: int) -> float:
+        _, task = adopted(model(2, 1), model(4), granularity="sample", seed=5)
+        task.batches_per_step = batches
+        return task.training_step(batch(6), 0).item()
+
+    assert loss(3) == pytest.approx(loss(1), rel=1e-6)
+
+
 def test_kinds_of_mixing() -> None:
     uniform = Theseus(mix="uniform").draw(0, 4, 10_000)
     assert uniform.mean().item() == pytest.approx(0.5, abs=0.01)

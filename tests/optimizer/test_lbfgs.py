@@ -106,15 +106,7 @@ def test_refuses(changes, message):
         LBFGS([nn.Parameter(torch.ones(1))], **changes)
 
 
-@pytest.mark.parametrize(
-    ("override", "fix"),
-    [
-        ("trainer.max_steps=1", "trainer.gradient_clip_val=null"),
-        ("trainer.accumulate_grad_batches=2", "trainer.accumulate_grad_batches=1"),
-    ],
-)
-def test_a_line_search_wants_the_gradient_as_it_is(override: str, fix: str) -> None:
-    own = [] if "clip" in fix else ["trainer.gradient_clip_val=null"]
-    with pytest.raises(UserError, match=f"set {fix}$"):
-        resolve(["optimizer=lbfgs", override, *own])
+def test_a_line_search_wants_the_gradient_as_it_is() -> None:
+    with pytest.raises(UserError, match=r"set trainer\.gradient_clip_val=null$"):
+        resolve(["optimizer=lbfgs", "trainer.max_steps=1"])
     resolve(["optimizer=lbfgs", "trainer.gradient_clip_val=null"])

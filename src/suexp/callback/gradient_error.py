@@ -9,7 +9,7 @@ from torch import Tensor
 
 from suexp.component import Component
 from suexp.errors import UserError
-from suexp.method._chunked import RandomState, direct_gradient, relative_error
+from suexp.method._chunked import RandomState, direct_gradient, relative_error, rows_of
 from suexp.task.base import Task
 
 
@@ -76,6 +76,8 @@ class GradientError(Callback, Component):
         assert isinstance(pl_module, Task)
         parameters = [p for p in pl_module.parameters() if p.requires_grad]
         sizes = [size for m in pl_module.methods if (size := getattr(m, "chunk_size", None))]
+        if pl_module.batches_per_step > 1:
+            sizes.append(rows_of(pl_module.parts(batch)[0]))
         plugin: Any = trainer.precision_plugin
         with plugin.train_step_context():
             loss, direct = direct_gradient(

@@ -41,9 +41,13 @@ class GradientSign(Callback, Component):
             for index, batch in enumerate(trainer.datamodule.train_dataloader()):  # type: ignore[attr-defined]
                 if index == self.batches:
                     break
-                loss = pl_module.objective(pl_module.received(batch))
                 parameters = [p for p in pl_module.model.parameters() if p.requires_grad]
-                gradients.append(_flat(torch.autograd.grad(loss, parameters)))
+                parts = pl_module.parts(pl_module.received(batch))
+                found = [
+                    _flat(torch.autograd.grad(pl_module.objective(part), parameters))
+                    for part in parts
+                ]
+                gradients.append(torch.stack(found).mean(0))
         mean = torch.stack(gradients).mean(0)
         counts = mean != 0
         agreement = [

@@ -5,6 +5,7 @@ import time
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Callback
 
 from suexp.component import Component
@@ -35,6 +36,7 @@ class StepCost(Callback, Component):
         self._meter: SavedBytes | None = None
         self._hook: Any = None
         self._rows = 0
+        self._noted = (0, 0)
         self._peaks: list[int] = []
         self._passes: list[float] = []
         self._seconds: list[float] = []
@@ -68,8 +70,16 @@ class StepCost(Callback, Component):
         self._start = time.perf_counter()
 
     def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop measuring; what other callbacks do from here on is not the step's."""
+        """Note it; of several batches that make a step the last counts for all."""
         del trainer, pl_module
+        if self._meter is not None:
+            self._noted = self._meter.peak, self._rows
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Stop measuring; what other callbacks do from here on is not the step's."""
+        del trainer, pl_module, optimizer
         if self._meter is not None:
             self._meter.__exit__(None, None, None)
             self._hook.remove()
@@ -87,8 +97,9 @@ class StepCost(Callback, Component):
         if self._meter is None:
             self._seconds.append(time.perf_counter() - self._start)
             return
-        peak, passes = self._meter.peak, self._rows / len(next(iter(batch.values())))
-        self._meter = None
+        peak, rows = self._noted
+        passes = rows / len(next(iter(batch.values())))
+        self._meter, self._noted = None, (0, 0)
         self._peaks.append(peak)
         self._passes.append(passes)
         for logger in trainer.loggers:

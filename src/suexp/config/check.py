@@ -293,17 +293,13 @@ def _check_accumulation(config: Mapping[str, Any], choices: Mapping[str, str]) -
 
 def _check_line_search(config: Mapping[str, Any]) -> None:
     """Refuse what changes the gradient on its way to an optimizer that compares it with losses."""
-    trainer = config.get("trainer") or {}
+    clip = (config.get("trainer") or {}).get("gradient_clip_val")
     source = _source(config.get("optimizer"))
-    if source is None or "line_search" not in source.literal("provides", ()):
-        return
-    for key, neutral in (("gradient_clip_val", None), ("accumulate_grad_batches", 1)):
-        if trainer.get(key) not in (None, 0, neutral):
-            raise UserError(
-                f"{source.name} searches along a line of the loss itself, which "
-                f"trainer.{key}={trainer[key]} would bend; set "
-                f"trainer.{key}={'null' if neutral is None else neutral}"
-            )
+    if clip and source is not None and "line_search" in source.literal("provides", ()):
+        raise UserError(
+            f"{source.name} searches along a line of the loss itself, which "
+            f"trainer.gradient_clip_val={clip} would bend; set trainer.gradient_clip_val=null"
+        )
 
 
 def _check_sizes(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:

@@ -19,11 +19,13 @@ class EpochSampler(Sampler[list[int]]):
     With several processes each reads its share of the very same global batches. ``start`` is the
     first batch of the next epoch to be read: a resumed run sets it. With ``whole`` an epoch ends
     with the rows that do not fill a batch; where they are fewer than the processes, they join the
-    batch before.
+    batch before. What is read for one step of an accumulated gradient is one batch (`join`), so
+    that whatever counts batches counts steps.
     """
 
     def __init__(self, rows: int, batch_size: int, seed: int) -> None:
         self.rows, self.batch_size, self.seed = rows, min(batch_size, rows), seed
+        self.batches = 1
         self.epoch, self.start = 0, 0
         self.rank, self.world_size = 0, 1
         self.whole = False
@@ -36,17 +38,22 @@ class EpochSampler(Sampler[list[int]]):
         """Begin again with the first batch of the first epoch."""
         self.epoch, self.start = 0, 0
 
+    def join(self, batches: int) -> int:
+        """Let a batch have the rows of so many, or of all of an epoch; return of how many."""
+        self.batches = min(batches, self.rows // self.batch_size)
+        return self.batches
+
     def __len__(self) -> int:
-        full, rest = divmod(self.rows, self.batch_size)
+        full, rest = divmod(self.rows, self.batch_size * self.batches)
         return full + (self.whole and rest >= self.world_size)
 
     def __iter__(self) -> Iterator[list[int]]:
         start, self.start = self.start, 0
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.rows)
-        last = len(self) - 1
+        last, size = len(self) - 1, self.batch_size * self.batches
         for batch in range(start, last + 1):
-            end = None if self.whole and batch == last else (batch + 1) * self.batch_size
-            rows = order[batch * self.batch_size : end]
+            end = None if self.whole and batch == last else (batch + 1) * size
+            rows = order[batch * size : end]
             yield rows[self.rank :: self.world_size].tolist()
 
 

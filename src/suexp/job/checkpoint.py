@@ -229,9 +229,8 @@ class Checkpoints(Checkpoint):
         """Save when it is time; several processes agree every tenth step on that, and on the end.
 
         Where a validation follows, what resumes from here would skip it: that one is waited for.
-        Between the batches of one step there is nothing to go on from.
         """
-        if is_over(trainer) or trainer.fit_loop.epoch_loop._should_accumulate():
+        if is_over(trainer):
             return
         stops, due = self.asked_to_stop, self.due(trainer)
         if trainer.world_size > 1:

@@ -58,9 +58,9 @@ def state_bytes(optimizer: torch.optim.Optimizer) -> int:
 def of_model(task: Task, loading: Loading, trainer: pl.Trainer) -> dict[str, Any]:
     """Return the number of parameters and the floating-point operations of one training step.
 
-    Counted on one batch, forward and backward, methods included, with attention in its plain form
-    (see `suexp.nn.flops`), times the batches of a step of all processes; where a method makes steps
-    of different costs (`Method.alike`), it is their mean. A loss's own parameters count, too;
+    Counted on the batches of one step, forward and backward, methods included, with attention in
+    its plain form (see `suexp.nn.flops`), times the processes; where a method makes steps of
+    different costs (`Method.alike`), it is their mean. A loss's own parameters count, too;
     ``parameters/trainable`` are those that are not frozen.
 
     The rest is of a batch without methods: ``forward_flops/{part}`` are the forward pass's by
@@ -80,7 +80,7 @@ def of_model(task: Task, loading: Loading, trainer: pl.Trainer) -> dict[str, Any
     for step in range(max(trainer.global_step, 1)):
         kinds.setdefault(task.kind_of_step(batch, step), []).append(step)
     common = sorted(kinds.values(), key=len, reverse=True)[:KINDS]
-    flops = 0
+    flops, batches = 0, task.batches_per_step  # all of one size
     with torch.random.fork_rng(), torch.enable_grad(), precision.tensor_init_context():
         for same in common:
             with counted() as counter:
@@ -92,12 +92,12 @@ def of_model(task: Task, loading: Loading, trainer: pl.Trainer) -> dict[str, Any
     return {
         "parameters": sum(parameter.numel() for parameter in parameters),
         "parameters/trainable": sum(p.numel() for p in parameters if p.requires_grad),
-        "flops_per_step": round(_batches(trainer) * flops / sum(map(len, common))),
-        **{f"forward_flops/{part}": flops for part, flops in formula.flops.items()},
+        "flops_per_step": round(_passes(trainer) * flops / sum(map(len, common))),
+        **{f"forward_flops/{part}": flops // batches for part, flops in formula.flops.items()},
         **(
             {
-                "attention_saved_bytes": formula.saved_bytes,
-                "attention_state_bytes": formula.state_bytes,
+                "attention_saved_bytes": formula.saved_bytes // batches,
+                "attention_state_bytes": formula.state_bytes // batches,
             }
             if "attention" in formula.flops
             else {}
@@ -105,8 +105,8 @@ def of_model(task: Task, loading: Loading, trainer: pl.Trainer) -> dict[str, Any
     }
 
 
-def _batches(trainer: pl.Trainer) -> float:
-    """Return how many batches pass forward and backward in a step, of all processes together."""
+def _passes(trainer: pl.Trainer) -> float:
+    """Return how often a step's batch passes forward and backward, in all processes together."""
     counts = [getattr(optimizer, "evaluations", 0) for optimizer in trainer.optimizers]
     searched = sum(counts) / trainer.global_step if any(counts) else 1
-    return searched * trainer.accumulate_grad_batches * trainer.world_size
+    return searched * trainer.world_size

@@ -219,6 +219,10 @@ def _train(
     allow = run.config["allow_targets"]
     settings = {"check_val_every_n_epoch": None, **run.config["trainer"]}
     settings = task.trainer_settings(settings)
+    asked = task.batches_per_step
+    task.batches_per_step = loading.sampler.join(asked)
+    if task.batches_per_step < asked:
+        note(f"run {run.id} has {task.batches_per_step} batches a step: an epoch has not {asked}")
     checkpoints = Checkpoints(run.folder, settings.pop("checkpoint_seconds"))
     val_at_start = settings.pop("val_at_start", False)
     callbacks = [instantiate(node, allow) for node in (run.config.get("callbacks") or {}).values()]

@@ -26,11 +26,15 @@ class Encoding(Protocol):
 
 def chunks(batch: Batch, size: int) -> list[Batch]:
     """Return the batch in parts of ``size`` rows; the last may be smaller."""
-    rows = len(next(iter(batch.values())))
     return [
         {name: value[start : start + size] for name, value in batch.items()}
-        for start in range(0, rows, size)
+        for start in range(0, rows_of(batch), size)
     ]
+
+
+def rows_of(batch: Batch) -> int:
+    """Return how many rows a batch has."""
+    return len(next(iter(batch.values())))
 
 
 class RandomState:

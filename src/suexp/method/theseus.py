@@ -162,9 +162,10 @@ class Theseus(Method):
         if self.granularity == "batch":
             return self.draw(step, modules, 1)
         # A share of the draws for the rows of all processes, as it is of the rows.
-        rank, processes = _place(task)
-        rows = len(next(iter(batch.values())))
-        return self.draw(step, modules, rows * processes)[:, rank::processes]
+        rank, processes = task.place
+        end = task.first_row + len(next(iter(batch.values())))
+        weights = self.draw(step, modules, end * processes)
+        return weights[:, task.first_row * processes + rank :: processes]
 
     def _idle(self, weights: Float[Tensor, "modules rows"]) -> bool:
         """Tell whether no module that trains was drawn."""
@@ -209,7 +210,8 @@ class Theseus(Method):
     def _record(self, task: "Task", step: int) -> None:
         """Log the rate, as often as the losses."""
         trainer = task._trainer
-        if trainer is not None and step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        due = trainer is not None and step % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
+        if due and task.first_row == 0:
             task.log_step({"train/replacing_rate": self.rate(step)}, step)
 
 
@@ -305,9 +307,3 @@ def _share(predecessor: Any, successor: Any, parts: list[str], remedy: str) -> N
             )
         ours.load_state_dict(state)
         ours.requires_grad_(False)
-
-
-def _place(task: "Task") -> tuple[int, int]:
-    """Return which process this is, and of how many."""
-    trainer = task._trainer
-    return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)

@@ -79,6 +79,17 @@ class FillIn(Task):
         """
         raise NotImplementedError
 
+    def asked(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return what the model reads, and the targets: drawn for the rows of all processes."""
+        rank, processes = self.place
+        rows = batch["tokens"].repeat_interleave(processes, 0)
+        inputs, target = (x[rank::processes] for x in self.questions(rows))
+        return batch | {"tokens": inputs, "target": target}
+
+    def terms(self, batch: dict[str, Tensor]) -> Tensor:
+        """Return how many places are asked for."""
+        return (batch["target"] != IGNORE).sum()
+
     def objective(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the mean loss over the places that are asked for."""
         return self.loss(*self._predict(batch))
@@ -87,7 +98,9 @@ class FillIn(Task):
         self, batch: dict[str, Tensor], generator: torch.Generator | None = None
     ) -> tuple[Float[Tensor, "k v"], Int[Tensor, " k"]]:
         """Return the logits of the places that are asked for, and what stands there."""
-        inputs, target = self.questions(batch["tokens"], generator)
+        inputs, target = batch["tokens"], batch.get("target")
+        if target is None:
+            inputs, target = self.questions(inputs, generator)
         at = target != IGNORE
         return self.model(inputs, at=at), target[at]
 

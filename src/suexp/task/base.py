@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from suexp.data.base import Data
 from suexp.errors import UserError
-from suexp.method.base import Backward, Method, Objective, Skip
+from suexp.method.base import Backward, Method, Objective
 from suexp.nn.param_groups import build_optimizer
 from suexp.normalizer.base import Normalizer
 from suexp.normalizer.softmax import Softmax
-from suexp.task.recorded import Recorded
+from suexp.task._accumulation import Accumulation
 
 
-class Task(Recorded):
+class Task(Accumulation):
     """What is learned: joins a model, a loss, an optimizer, a scheduler, and names none of them.
 
     Attributes:
@@ -110,7 +110,12 @@ class Task(Recorded):
         }
 
     def trainer_settings(self, chosen: dict[str, Any]) -> dict[str, Any]:
-        """Let several processes look for parameters without a gradient, where a method has some."""
+        """Take over the accumulation of gradients, so that to Lightning a batch is a step.
+
+        Several processes look for parameters without a gradient, where a method has some.
+        """
+        self.batches_per_step = chosen.get("accumulate_grad_batches") or 1
+        chosen = chosen | {"accumulate_grad_batches": 1}
         if chosen["strategy"] == "ddp" and any(method.leaves_unused for method in self._methods()):
             return chosen | {"strategy": "ddp_find_unused_parameters_true"}
         return chosen
@@ -131,10 +136,6 @@ class Task(Recorded):
     def report(self, metrics: dict[str, Any]) -> None:
         """Log evaluation metrics under their own step; Lightning's is one short of it."""
         self.log_dict({**metrics, "step": float(self.global_step)})
-
-    def objective(self, batch: dict[str, Tensor]) -> Tensor:
-        """Return the scalar training loss of a batch; probes call it too."""
-        raise NotImplementedError
 
     def received(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return a batch as a step is given it: on this device, in the run's precision."""
@@ -192,14 +193,6 @@ class Task(Recorded):
         for method in self._methods():
             objective = functools.partial(method.objective, self, inner=objective)
         return objective
-
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor | None:
-        """Return the loss, wrapped by the methods; None where one of them skips the step."""
-        del batch_idx
-        try:
-            return self.wrapped_objective()(batch)
-        except Skip:
-            return None
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """Run the backward pass, wrapped by the methods; Lightning calls this."""

@@ -76,6 +76,10 @@ class CausalLM(Task):
         logits, target = self._predict(batch["tokens"])
         return self.loss(logits, target)
 
+    def terms(self, batch: dict[str, Tensor]) -> Tensor:
+        """Return how many tokens count."""
+        return (self.questions(batch["tokens"])[1] != IGNORE).sum()
+
     def questions(
         self, tokens: Int[Tensor, "b n1"], generator: torch.Generator | None = None
     ) -> tuple[Int[Tensor, "b n"], Int[Tensor, "b n"]]:

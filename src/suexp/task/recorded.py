@@ -19,9 +19,11 @@ class Recorded(pl.LightningModule, Component):
         final: final metrics beside those that were logged, for summary.json.
         generated: a piece of generated output to show at the end, where the task has any.
         reads_all_rows: whether an epoch includes the rows of an incomplete last batch.
+        batches_per_step: batches whose gradients are accumulated.
     """
 
     reads_all_rows: ClassVar[bool] = False
+    batches_per_step: int = 1
 
     def __init__(self) -> None:
         super().__init__()

@@ -94,12 +94,16 @@ class Seq2Seq(Task):
         """Return the mean loss over the tokens that count."""
         return self.loss(*self._predict(batch, self.loss_on))
 
+    def terms(self, batch: dict[str, Tensor]) -> Tensor:
+        """Return how many tokens count."""
+        return _counting(batch, self.loss_on).sum()
+
     def _predict(
         self, batch: dict[str, Tensor], loss_on: str
     ) -> tuple[Float[Tensor, "k v"], Int[Tensor, " k"]]:
         """Return the logits at the places whose next token counts, and that token."""
         tokens, keep, segments = batch["tokens"], batch["keep"], batch["segments"]
-        at: Bool[Tensor, "b n"] = keep[:, 1:] if loss_on == "all" else segments[:, 1:] == 1
+        at = _counting(batch, loss_on)
         logits = self.model(
             tokens[:, :-1],
             keep[:, :-1],
@@ -190,3 +194,8 @@ class Seq2Seq(Task):
         ]
         self.record_rows("mask", rows)
         return self.generated
+
+
+def _counting(batch: dict[str, Tensor], loss_on: str) -> Bool[Tensor, "b n"]:
+    """Return the places whose next token counts."""
+    return batch["keep"][:, 1:] if loss_on == "all" else batch["segments"][:, 1:] == 1

@@ -82,15 +82,24 @@ class Tagging(Task):
         self, batch: dict[str, Tensor]
     ) -> tuple[Float[Tensor, "b n c"], Int[Tensor, "b n"], Bool[Tensor, "b n"]]:
         """Return logits, labels, and where there is one, without a tokenizer's own first tokens."""
-        first = len(self.data.tokenizer_.begin)  # type: ignore[attr-defined]
-        tags = batch["tags"][:, first:]
-        return self.model(batch["tokens"], keep=batch["keep"])[:, first:], tags, tags != IGNORE
+        tags, mask = self._labels(batch)
+        logits = self.model(batch["tokens"], keep=batch["keep"])
+        return logits[:, -tags.shape[1] :], tags, mask
+
+    def _labels(self, batch: dict[str, Tensor]) -> tuple[Int[Tensor, "b n"], Bool[Tensor, "b n"]]:
+        tags = batch["tags"][:, len(self.data.tokenizer_.begin) :]  # type: ignore[attr-defined]
+        return tags, tags != IGNORE
 
     def objective(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the batch's loss."""
         if self.timed_steps:
             self._batch = batch
         return self.loss(*self._judged(batch))
+
+    def terms(self, batch: dict[str, Tensor]) -> int | Tensor:
+        """Return how many tokens, or texts, the loss is the mean of."""
+        by_token = self.loss.reduction == "token"
+        return self._labels(batch)[1].sum() if by_token else super().terms(batch)
 
     def on_train_end(self) -> None:
         """Take the time of steps that change nothing."""
