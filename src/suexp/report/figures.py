@@ -29,7 +29,6 @@ from suexp.errors import UserError
 from suexp.near import near
 from suexp.report.figure_data import SOURCES, NothingToDrawError, rows_of
 from suexp.report.theme import PAPER, STYLE
-from suexp.store.folder import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -146,6 +145,8 @@ def saved(path: Path, inches: tuple[float, float]) -> Iterator["Figure"]:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    from suexp.store.folder import write_whole  # Hydra, which checking a figure never needs
 
     with mpl.rc_context(), warnings.catch_warnings():
         mpl.rcdefaults()  # the user's own matplotlibrc must not change the picture
