@@ -1,20 +1,41 @@
-"""Claims on what a run had logged by some step."""
+"""Claims on what a run logged along its training."""
 
 import pytest
 
-from suexp.experiment.gather import _by_step
+from suexp.experiment.gather import _along
+from suexp.judge.expression import Metric
+from suexp.judge.grammar import parse
 
 HISTORY = [
     {"step": 1, "val/loss": 5.0},
     {"step": 2, "train/loss": 9.0},
     {"step": 4, "val/loss": 3.0},
+    {"step": 6, "val/loss": 4.0},
 ]
 
 
-@pytest.mark.parametrize(("step", "value"), [(1, 5.0), (3, 5.0), (4, 3.0), (99, 3.0)])
-def test_what_was_last_logged_by_a_step(step: int, value: float) -> None:
-    assert _by_step(HISTORY, [f"val/loss@{step}"]) == {f"val/loss@{step}": value}
+def value_of(sentence):
+    (leaf,) = parse(f"{sentence}[a] < 1").leaves
+    assert isinstance(leaf, Metric)
+    return _along(HISTORY, {leaf.name: leaf.along}).get(leaf.name)
 
 
-def test_nothing_before_the_first() -> None:
-    assert _by_step(HISTORY, ["val/loss@0", "val/other@9"]) == {}
+@pytest.mark.parametrize(
+    ("sentence", "value"),
+    [
+        ("val/loss@1", 5.0),
+        ("val/loss@3", 5.0),
+        ("val/loss@4", 3.0),
+        ("val/loss@99", 4.0),
+        ("val/loss@0", None),
+        ("val/other@9", None),
+        ("first(val/loss <= 3)", 4.0),
+        ("first(val/loss < 3)", 7.0),  # never: one more than the last
+        ("first(val/other < 3)", None),
+        ("mean(val/loss from 2 to 6)", 3.5),
+        ("mean(val/loss from 4 to 4)", 3.0),
+        ("mean(val/loss from 7 to 9)", None),
+    ],
+)
+def test_what_a_claim_reads_along_a_run(sentence, value):
+    assert value_of(sentence) == value

@@ -90,7 +90,7 @@ def test_the_page_nests_and_names_its_verdicts(folder):
     verdicts = [cell for cell in page.elements("td") if cell.get("class") == "verdict"]
     assert len(verdicts) == 7
     words = re.sub(r"\s+", " ", page.text["td", "verdict"])
-    assert words.count("reproduced") == 3
+    assert (words.count("reproduced"), words.count("verified")) == (2, 1)
     assert "lion_wild, seed 0, failed: loss is NaN at step 12" in words
 
 
@@ -277,12 +277,13 @@ def test_table_of_verdicts():
     other["experiment"], other["post"]["title"] = "alpha", "A | B"
     other["claims"] = [{**claim, "verdict": "not reproduced"} for claim in other["claims"]]
     assert markdown_verdict_table([one, other]).splitlines() == [
-        "| Experiment | Post | Reproduced | Not reproduced | Inconclusive | Undecided | Run time |",
-        "| --- | --- | --: | --: | --: | --: | --: |",
+        "| Experiment | Post | Verified | Reproduced | Not reproduced | Inconclusive | Undecided "
+        "| Run time |",
+        "| --- | --- | --: | --: | --: | --: | --: | --: |",
         "| [alpha](experiments/alpha/README.md) | [A \\| B](https://kexue.fm/archives/9473)"
-        " | 0 | 6 | 0 | 0 | 3 min 38 s |",
+        " | 0 | 0 | 6 | 0 | 0 | 3 min 38 s |",
         "| [lion](experiments/lion/README.md) | [Google's searched optimizer Lion]"
-        "(https://kexue.fm/archives/9473) | 3 | 0 | 2 | 1 | 3 min 38 s |",
+        "(https://kexue.fm/archives/9473) | 1 | 2 | 0 | 2 | 1 | 3 min 38 s |",
     ]
 
 

@@ -27,9 +27,11 @@ def test_the_claims_table_has_verdict_and_interval() -> None:
         "text": "Quality on par with AdamW (within 0.03 nats).",
         "test": "val/loss[lion] <= val/loss[adamw] + 0.03",
         "verdict": claim["verdict"],
-        "difference": claim["estimate"],
+        "estimate": claim["estimate"],
         "low": claim["interval"][0],
         "high": claim["interval"][1],
+        "bound": claim.get("bound"),
+        "judged": claim.get("judged"),
         "seeds": 3,
         "reason": None,
     }

@@ -52,7 +52,7 @@ def test_the_report_states_post_claims_and_verdicts(lion: Path) -> None:
     assert [(row[1], row[2], row[4]) for row in cells] == [
         (claim["id"], claim["text"], claim["verdict"]) for claim in results["claims"]
     ]
-    assert cells[1][3] == "{:.3f} [{:.3f}, {:.3f}]".format(
+    assert cells[1][3] == "{:.3f} [{:.3f}, {:.3f}] (≤ 0)".format(
         results["claims"][1]["estimate"], *results["claims"][1]["interval"]
     )
     headings = [b["children"][0]["text"] for b in blocks(lion) if b["type"] == "heading"]

@@ -37,6 +37,7 @@ CLAIMS = {
     "C1": {
         "text": "Lion keeps one state tensor a parameter where AdamW keeps two",
         "test": "optimizer/state_bytes[lion] < 0.6 * optimizer/state_bytes[adamw]",
+        "exact": True,
     },
     "C2": {
         "text": "Lion ends no worse than AdamW, each at its own best learning rate",

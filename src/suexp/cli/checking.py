@@ -120,7 +120,7 @@ def show_plan(item: Any) -> None:
     show_text(f"experiment={item.slug} ({item.scale}): {counts} = {len(runs)} runs", "bold")
     show_rows(("arm", "overrides"), [(arm, " ".join(items)) for arm, items in arms.items()])
     facts = [
-        ("seeds", " ".join(map(str, item.seeds))),
+        ("seeds", str(item.seeding)),
         ("claims", len(item.header.get("claims") or {})),
     ]
     tuning = sum(len(runs) for runs in item.tuning().values())

@@ -12,6 +12,7 @@ from suexp.code.source import Target, meanings, sections
 from suexp.config.catalogue import Catalogue, Option
 from suexp.config.unknown import unknown_option
 from suexp.errors import UserError
+from suexp.judge.looks import Seeding
 from suexp.near import near
 
 
@@ -183,7 +184,7 @@ def show_experiment(option: Option, catalogue: Catalogue) -> None:
         ("paper", post.get("paper")),
         ("cost", verdicts.cost(results)),
         ("run", f"suexp experiment={option.name}"),
-        ("seeds", ", ".join(map(str, content["seeds"]))),
+        ("seeds", str(Seeding.of(content["seeds"]))),
         ("scales", ", ".join(dict.fromkeys([scale, *(option.content.get("scales") or {})]))),
         ("verdicts", f"{verdicts.summary(results)}{where}"),
         *(("limit", limit) for limit in post.get("limits") or []),

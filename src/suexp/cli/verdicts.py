@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from suexp.folders import experiments_dir
+from suexp.judge.claims import VERDICTS
 from suexp.report.wording import total_time
-
-_ORDER = ("reproduced", "not reproduced", "inconclusive", "not evaluated", "undecided")
 
 
 def latest(slug: str, out: str = "outputs") -> dict[str, Any] | None:
@@ -49,7 +48,7 @@ def latest(slug: str, out: str = "outputs") -> dict[str, Any] | None:
 def count(results: dict[str, Any] | None) -> dict[str, int]:
     """Return verdict -> number of claims, the best first."""
     counted = Counter(claim.get("verdict") for claim in _rows(results or {}, "claims"))
-    return {verdict: counted[verdict] for verdict in _ORDER if verdict in counted}
+    return {verdict: counted[verdict] for verdict in VERDICTS if verdict in counted}
 
 
 def summary(results: dict[str, Any] | None) -> str:

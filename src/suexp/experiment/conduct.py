@@ -52,9 +52,7 @@ def _experiment(item: Plan, launcher: Any) -> int:
             launcher.launch([planned.overrides for planned in batch], jobs)
             jobs += len(batch)
             item.chosen.update(choose(item, lambda run: _metric(item, run)))
-        runs = item.runs()
-        tell(f"{item.slug}: {len(runs)} runs ({item.scale} scale)")
-        launcher.launch([planned.overrides for planned in runs], jobs)
+        _until_decided(item, launcher, jobs)
     finally:
         from suexp.report.pages import write_report
 
@@ -68,13 +66,64 @@ def _experiment(item: Plan, launcher: Any) -> int:
     from suexp.experiment.terminal import verdicts
 
     verdicts(results, folder)
-    logger = (runs[0].config.get("logger") or {}).get("wandb")
+    logger = (item.runs()[0].config.get("logger") or {}).get("wandb")
     if logger:
         from suexp.report.wandb_run import record
 
         record(results, folder, logger)
     check_metrics(item.header.get("claims") or {}, results["runs"], item.scale)
     return sum(run["status"] != "finished" for run in results["runs"])
+
+
+def _until_decided(item: Plan, launcher: Any, jobs: int) -> None:
+    """Make the runs of the first look, then those that open claims ask for, look by look."""
+    made: set[tuple[str, ...]] = set()
+    while fresh := [run for run in item.runs() if run.overrides not in made]:
+        more = f" more, for claims that are open: {_asked(item)}" if made else ""
+        tell(f"{item.slug}: {len(fresh)} runs{more} ({item.scale} scale)")
+        launcher.launch([planned.overrides for planned in fresh], jobs + len(made))
+        made |= {planned.overrides for planned in fresh}
+        item.asked.update(_further(item))
+
+
+def _asked(item: Plan) -> str:
+    """Return in words how many seeds arms have."""
+    counts = sorted({*item.asked.values()})
+    return "; ".join(
+        f"{n} seeds of {', '.join(arm for arm, asked in item.asked.items() if asked == n)}"
+        for n in counts
+    )
+
+
+def _further(item: Plan) -> dict[str, int]:
+    """Return how many seeds the arms of open claims need at the next look; none: no budget."""
+    from suexp.experiment.gather import entries, judged
+
+    if len(item.seeding.looks) == 1:
+        return {}
+    runs = entries(item)
+    wanted: dict[str, int] = {}
+    for claim in judged(item, runs):
+        for arm in (claim.get("next") or {}).get("arms", ()):
+            wanted[arm] = max(claim["next"]["look"], wanted.get(arm, 0))
+    if item.seeding.budget is None:
+        return wanted
+    times: dict[str, dict[str, float]] = {}  # arms that share a run pay it once
+    for run in runs:
+        times.setdefault(run["arm"], {})[run["id"]] = run["cost"].get("wall_seconds") or 0.0
+    spent = sum({id_: time for arm in times.values() for id_, time in arm.items()}.values())
+    ahead = sum(
+        (n - len(times[arm])) * sum(times[arm].values()) / len(times[arm])
+        for arm, n in wanted.items()
+    )
+    if wanted and spent + ahead > item.seeding.budget:
+        enough = f"seeds.budget={(spent + ahead) / 60 + 1:.0f}m"
+        tell(
+            f"{item.slug}: {spent / 60:.1f} minutes of runs are made, the next look takes "
+            f"{ahead / 60:.1f}: over the budget; {enough} goes on"
+        )
+        return {}
+    return wanted
 
 
 def _metric(item: Plan, planned: Planned) -> float | None:

@@ -1,14 +1,36 @@
 """Gather an experiment's runs from the store into one results object."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from suexp.config.overrides import key_of
 from suexp.experiment.plan import Plan, Planned
 from suexp.judge.claims import judge
+from suexp.judge.expression import At, Extreme, First, Mean, Metric
 from suexp.judge.grammar import parse
 from suexp.report.figures import draw
+from suexp.store.identity import volatile
 from suexp.store.summary import Status, Summary
+
+Along = At | First | Mean
+
+
+def judged(plan: Plan, entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a record of each claim, from the runs that there are."""
+    assert plan.header is not None
+    return judge(plan.header.get("claims") or {}, entries, plan.scale, plan.seeding)
+
+
+def entries(plan: Plan) -> list[dict[str, Any]]:
+    """Return the runs as results.json has them."""
+    assert plan.header is not None
+    tests = [str(claim["test"]) for claim in (plan.header.get("claims") or {}).values()]
+    leaves = [leaf for test in tests for leaf in parse(test).leaves]
+    along = {leaf.name: leaf.along for leaf in leaves if isinstance(leaf, Metric) and leaf.along}
+    keys = {leaf.key for leaf in leaves if isinstance(leaf, Extreme)}
+    return [_entry(planned, along, keys) for planned in plan.runs()]
 
 
 def collect(plan: Plan, folder: Path) -> dict[str, Any]:
@@ -20,12 +42,11 @@ def collect(plan: Plan, folder: Path) -> dict[str, Any]:
     """
     header = plan.header
     assert header is not None
-    early = _early(header.get("claims") or {})
-    runs = [_entry(planned, early) for planned in plan.runs()]
+    runs = entries(plan)
     summaries = [found for planned in plan.runs() if (found := planned.run.summary())]
     first = next(iter(summaries), None)
     results: dict[str, Any] = {
-        "schema": 1,
+        "schema": 2,
         "experiment": plan.slug,
         "post": header["post"],
         "scale": plan.scale,
@@ -37,12 +58,40 @@ def collect(plan: Plan, folder: Path) -> dict[str, Any]:
         "mixed": mixed(summaries),
         "arms": header["arms"],
         "seeds": list(plan.seeds),
+        "seeding": str(plan.seeding),
+        "peeked": peeked(plan, folder),
         "tuning": _tuning(plan),
         "runs": runs,
-        "claims": judge(header.get("claims") or {}, runs, plan.scale),
+        "claims": judged(plan, runs),
     }
     results["figures"] = draw(header.get("figures") or {}, results, Path(plan.out) / "runs", folder)
     return results
+
+
+def peeked(plan: Plan, folder: Path) -> list[str]:
+    """Return with what other seeds the same experiment was looked at before.
+
+    Intervals are valid together for the looks of one plan; whoever looks, and then takes other
+    seeds, errs more often than they say.
+    """
+    found: dict[str, None] = {}
+    for path in sorted(folder.parent.glob("*/results.json")):
+        try:
+            known = json.loads(path.read_bytes())
+            if known["scale"] != plan.scale or _changes(known["command"]) != _changes(plan.command):
+                continue
+            seeding = known.get("seeding", ", ".join(map(str, known["seeds"])))
+        except (OSError, ValueError, LookupError, TypeError):
+            continue  # not ours, or broken: `suexp report` says so
+        found |= dict.fromkeys([*known.get("peeked", []), seeding])
+    return [seeding for seeding in found if seeding != str(plan.seeding)]
+
+
+def _changes(command: str) -> list[str]:
+    """Return the overrides of a command that change more than seeds and what is told."""
+    keys = ((item, key_of(item)) for item in command.split()[1:])
+    quiet = ("seed", "seeds", "only")
+    return sorted(i for i, key in keys if key.split(".")[0] not in quiet and not volatile(key))
 
 
 def mixed(summaries: Sequence[Summary]) -> dict[str, list[str]]:
@@ -55,43 +104,52 @@ def mixed(summaries: Sequence[Summary]) -> dict[str, list[str]]:
     return {name: [*values] for name, values in found.items() if len(values) > 1}
 
 
-def _early(claims: dict[str, dict[str, Any]]) -> list[str]:
-    """Return the metrics of claims that name a step: ``val/loss@100``."""
-    metrics = {name for claim in claims.values() for name in parse(str(claim["test"])).metrics}
-    return sorted(name for name in metrics if "@" in name)
-
-
-def _by_step(history: list[dict[str, Any]], names: list[str]) -> dict[str, float]:
-    """Return what a run had last logged under each name by the step after its ``@``."""
+def _along(history: Sequence[dict[str, Any]], wanted: Mapping[str, Along]) -> dict[str, float]:
+    """Return what claims read along a run's training, by their names for it."""
     found = {}
-    for name in names:
-        metric, _, step = name.rpartition("@")
-        lines = [line for line in history if metric in line and line["step"] <= int(step)]
-        if lines:
-            found[name] = max(lines, key=lambda line: line["step"])[metric]
+    for name, along in wanted.items():
+        logged = [(row["step"], row[along.metric]) for row in history if along.metric in row]
+        value = along.of(sorted(logged))
+        if value is not None:
+            found[name] = value
     return found
 
 
-def _entry(planned: Planned, early: list[str]) -> dict[str, Any]:
+def _entry(planned: Planned, along: Mapping[str, Along], keys: Collection[str]) -> dict[str, Any]:
     run = planned.run
     summary = run.summary() or Summary(
         run.folder, run.id, Status.INTERRUPTED, "has not been run to its end"
     )
     finished = summary.finished
-    early_metrics = _by_step(run.history(), early) if early and finished else {}
-    return {
+    early = _along(run.history(), along) if along and finished else {}
+    entry = {
         "id": run.id,
         "arm": planned.arm,
         "seed": planned.seed,
         "status": summary.status,
         "error": summary.error,
         "overrides": list(planned.overrides),
-        "metrics": summary.metrics | early_metrics if finished else {},
+        "metrics": summary.metrics | early if finished else {},
         "tables": run.tables() if finished else {},
         "cost": summary.cost,
         "dirty": summary.dirty,
         "commit": summary.commit,
     }
+    config = run.config
+    if keys:
+        entry["settings"] = {key: _at(config, key.split("/")) for key in sorted(keys)}
+    judging = summary.rows.get("test") or summary.rows.get("validation")
+    if "split_seed" in config["data"] and judging and summary.rows.get("train"):
+        split = {"seed": config["data"]["split_seed"], "train": summary.rows["train"]}
+        entry["split"] = {**split, "judge": judging}
+    return entry
+
+
+def _at(node: Any, keys: Sequence[str]) -> Any:
+    """Return what stands in a config under keys, one below the other."""
+    for key in keys:
+        node = node.get(key) if isinstance(node, Mapping) else None
+    return node
 
 
 def _tuning(plan: Plan) -> dict[str, Any] | None:

@@ -21,6 +21,7 @@ from suexp.config.overrides import key_of
 from suexp.config.own import check_own
 from suexp.errors import UserError
 from suexp.folders import conf_dir
+from suexp.judge.looks import Seeding
 from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
 from suexp.store.identity import volatile
@@ -55,7 +56,9 @@ class Plan:
         header: the experiment's post, arms, seeds, tune, claims and figures at this scale.
         scale: the scale's name.
         out: the output folder.
+        seeding: the seeds, or when one looks whether there are enough.
         chosen: arm -> the tuned value, once it is known.
+        asked: arm -> its number of seeds, once it is more than the first look's.
     """
 
     user: tuple[str, ...]
@@ -64,8 +67,9 @@ class Plan:
     scale: str
     out: str
     on_error: str
-    seeds: tuple[int, ...]
+    seeding: Seeding
     chosen: dict[str, Any] = field(default_factory=dict)
+    asked: dict[str, int] = field(default_factory=dict)
 
     @property
     def slug(self) -> str | None:
@@ -81,8 +85,18 @@ class Plan:
     @property
     def folder_name(self) -> str:
         """The scale, and what the user changed."""
-        changes = sorted(item for item in self.typed if not volatile(key_of(item)))
+        quiet = (key_of(item) == "seeds.budget" or volatile(key_of(item)) for item in self.typed)
+        changes = sorted(item for item, same in zip(self.typed, quiet, strict=True) if not same)
         return re.sub(r"[^\w.,=+-]", "_", ",".join([self.scale, *changes]))[:120]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of the arm that has most."""
+        return self.seeding.seeds(max(self.asked.values(), default=self.seeding.looks[0]))
+
+    def seeds_of(self, arm: str) -> tuple[int, ...]:
+        """Return the seeds of an arm."""
+        return self.seeding.seeds(self.asked.get(arm, self.seeding.looks[0]))
 
     def runs(self) -> list[Planned]:
         """Return every run: arms in order, and for each the seeds in order."""
@@ -92,7 +106,9 @@ class Plan:
         planned = []
         for arm, overrides in self.header["arms"].items():
             tuned = setting(tune, self.chosen[arm]) if arm in self.chosen else ()
-            planned += [self._planned(arm, (*overrides, *tuned), seed) for seed in self.seeds]
+            planned += [
+                self._planned(arm, (*overrides, *tuned), seed) for seed in self.seeds_of(arm)
+            ]
         return planned
 
     def tuning(self) -> dict[str, dict[Any, Planned]]:
@@ -180,10 +196,11 @@ def _plan(overrides: tuple[str, ...], seeds: tuple[int, ...]) -> Plan:
     }
     user = tuple(item for item in overrides if key_of(item) not in ("experiment", *EXPERIMENT_KEYS))
     if slug is None:
-        return Plan(user=user, header=None, seeds=seeds or (plain["seed"],), **common)
+        return Plan(user=user, header=None, seeding=Seeding(seeds or (plain["seed"],)), **common)
     header = _header(slug, cfg, common["scale"])
     _refuse_fixed(user, header)
-    return Plan(user=user, header=header, seeds=seeds or tuple(header["seeds"]), **common)
+    seeding = Seeding(seeds) if seeds else Seeding.of(header["seeds"])
+    return Plan(user=user, header=header, seeding=seeding, **common)
 
 
 def _check_file(slug: str, folders: tuple[Path, ...]) -> None:

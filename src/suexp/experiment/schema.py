@@ -8,7 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+)
 from pydantic_core import ErrorDetails
 
 from suexp.config.catalogue import EXPERIMENT_KEYS, Option
@@ -16,6 +25,7 @@ from suexp.config.yaml_file import lines_of
 from suexp.errors import UserError
 from suexp.experiment.form import expand
 from suexp.experiment.settings import Keys, Mistake, shown
+from suexp.judge.looks import seconds
 from suexp.near import hint, near, nearest
 
 
@@ -30,8 +40,14 @@ def _distinct(values: list[Any]) -> list[Any]:
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.-]*$")]
 Names = Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
 Text = Annotated[str, Field(min_length=1)]
+
+
+def _time(text: str) -> str:
+    seconds(text)
+    return text
+
+
 # One, or a list.
 Columns = Annotated[list[Text], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)]
 Limits = Annotated[list[float], Field(min_length=2, max_length=2)]
@@ -62,6 +78,25 @@ class Post(_Part):
     limits: list[Text] = []
 
 
+class Until(_Part):
+    """Seeds are added until the claims are decided."""
+
+    until: Literal["decided"]
+    at_most: Annotated[int, Field(ge=2, le=1000)] | None = None
+    budget: Annotated[str, AfterValidator(_time)] | None = None
+
+
+def _kind(value: Any) -> str:
+    return "until" if isinstance(value, Mapping) else "list"
+
+
+Seeds = Annotated[
+    Annotated[Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)], Tag("list")]
+    | Annotated[Until, Tag("until")],
+    Discriminator(_kind),
+]
+
+
 class Tune(_Part):
     """The parameter of which each arm takes its own best value."""
 
@@ -78,6 +113,8 @@ class Claim(_Open):
     text: Text
     test: Text
     scale: Text | None = None
+    exact: bool | None = None
+    matters: Annotated[float, Field(gt=0)] | None = None
 
 
 class Figure(_Open):
@@ -211,15 +248,18 @@ def _check_types(form: Mapping[str, Any]) -> None:
 def _mistake(error: ErrorDetails) -> Mistake:
     """Return what pydantic found wrong, in our words."""
     keys = tuple(key for key in error["loc"] if key != "[key]")
+    at = {"seeds": 1, "scales": 3}.get(str(keys[0]), 0)
+    if at and keys[at - 1 : at] == ("seeds",):  # then comes which of the two forms it has
+        keys = (*keys[:at], *keys[at + 1 :])
     place = ".".join(map(str, keys))
     kind = error["type"]
     if kind == "extra_forbidden":
-        parts: dict[str, type[BaseModel]] = {"post": Post, "tune": Tune}
+        parts: dict[str, type[BaseModel]] = {"post": Post, "tune": Tune, "seeds": Until}
         part = parts.get(str(keys[-2]), Scale)
         return Mistake(keys, f"{place}: no such key{near(str(keys[-1]), part.model_fields)}")
     if kind == "missing":
         return Mistake(keys, f"{place}: is missing")
-    if len(keys) < len(error["loc"]) or kind == "string_pattern_mismatch":
+    if "[key]" in error["loc"] or kind == "string_pattern_mismatch":
         return Mistake(keys, f"{place}: a name is letters, digits, _, - and ., a letter first")
     words = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     for pattern, word in _WORDS.items():

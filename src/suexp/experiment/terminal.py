@@ -5,13 +5,22 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from suexp.experiment.plan import Planned
+from suexp.report.verdicts import judged
 from suexp.store.spec import RunSpec
 from suexp.store.summary import Summary
 
-COLOURS = {"reproduced": "green", "not reproduced": "red", "inconclusive": "yellow"}
+COLOURS = {
+    "verified": "green",
+    "reproduced": "green",
+    "held in n of n": "green",
+    "no difference that matters": "cyan",
+    "not reproduced": "red",
+    "inconclusive": "yellow",
+}
 
 
 def closing_table(spec: RunSpec, summary: Summary) -> None:
@@ -55,17 +64,13 @@ def sweep_table(rows: Sequence[tuple[Planned, Summary | None]]) -> None:
 def verdicts(results: dict[str, Any], folder: Path) -> None:
     """Show an experiment: a row a claim, and where the report lies."""
     table = Table(title=f"{results['experiment']} ({results['scale']})", title_justify="left")
-    for column in ("claim", "sentence", "estimate [95 % interval]", "verdict"):
+    for column in ("claim", "sentence", "found [95 % interval]", "allowed", "verdict"):
         table.add_column(column)
-    for claim in results["claims"]:
-        colour = COLOURS.get(claim["verdict"], "dim")
-        estimate = "" if claim["estimate"] is None else f"{claim['estimate']:.4g}"
-        if claim.get("interval"):
-            low, high = claim["interval"]
-            estimate += f" [{low:.4g}, {high:.4g}]"
-        table.add_row(
-            claim["id"], claim["text"], estimate, f"[{colour}]{claim['verdict']}[/{colour}]"
-        )
+    for claim in map(judged, results["claims"]):
+        colour = COLOURS.get(claim.verdict, "dim")
+        facts = (claim.id, claim.text, claim.estimate or "", claim.allowed or "")
+        more = "".join(f"\n{note}" for note in claim.notes if note.startswith("needs"))
+        table.add_row(*map(escape, facts), f"[{colour}]{claim.label}[/{colour}]{more}")
     console = Console()
     console.print(table)
     for run in results["runs"]:

@@ -144,6 +144,7 @@ def _run(run: Run, threads: int | None, note: Note, bar: Bar | None) -> Summary:
         summary.fingerprint = data.fingerprint()
         loading = Loading(data, config["seed"])
         task = build(config, data)
+        summary.rows = {split: len(rows) for split, rows in loading.splits.items()}
         loading.sampler.whole = task.reads_all_rows
         if isinstance(task, Task):
             begin(task, config, parent)

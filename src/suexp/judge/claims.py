@@ -1,107 +1,44 @@
 """From claims and runs to verdicts.
 
-Both sides of a claim are evaluated seed by seed; their difference gets a 95 % t interval over the
-seeds (a paired comparison, with the margin on one of the sides).
+Both sides of a claim are evaluated seed by seed, and their difference gets an interval over the
+seeds (`suexp.judge.comparison`), at each planned look until the claim is decided.
 
-=================  ===============================================================================
-reproduced         the whole interval lies where the claim holds
-not reproduced     the whole interval lies where it fails
-inconclusive       the interval reaches across, or one seed gave none
-not evaluated      a run that it needs failed, is missing, or has no finite value
-undecided          this scale does not decide it (smoke never does)
-=================  ===============================================================================
+============================  =====================================================================
+verified                      it holds in every seed, and is declared `exact`: an identity, a count
+reproduced                    the whole interval lies where the claim holds
+held in n of n                it is asked of `every` seed, and holds in all of them
+no difference that matters    the interval lies within +- `matters`
+not reproduced                the whole interval lies where it fails; or one seed of `every` does
+inconclusive                  the interval reaches across; the record says what would decide it
+not evaluated                 a run that it needs failed, is missing, or recorded no number
+undecided                     this scale does not decide it (smoke never does)
+============================  =====================================================================
 """
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from suexp.errors import UserError
-from suexp.judge.expression import Claim, Link, Metric, Slope, compare, evaluate
+from suexp.judge.expression import Claim
 from suexp.judge.grammar import parse
+from suexp.judge.looks import Seeding
+from suexp.judge.reading import NotEvaluatedError, Seed, known_metrics, seeds_of
 from suexp.near import near
-from suexp.store.summary import finals
 
 __all__ = ["VERDICTS", "Claim", "check_claims", "check_metrics", "judge", "parse"]
 
-VERDICTS = ("reproduced", "not reproduced", "inconclusive", "not evaluated", "undecided")
-KEYS = ("text", "test", "scale")
+VERDICTS = (
+    "verified",
+    "reproduced",
+    "held in n of n",
+    "no difference that matters",
+    "not reproduced",
+    "inconclusive",
+    "not evaluated",
+    "undecided",
+)
+KEYS = ("text", "test", "scale", "exact", "matters")
 SCALES = ("laptop", "paper")
-_RANK = ("reproduced", "inconclusive", "not reproduced")
-
-
-class _NotEvaluatedError(Exception):
-    """A claim cannot be evaluated; the message says which run is to blame."""
-
-
-class _Seed:
-    """The runs of one seed, as the grammar wants to read them."""
-
-    def __init__(self, seed: int, runs: Mapping[str, dict[str, Any]], known: list[str]) -> None:
-        self.seed, self.runs, self.known = seed, runs, known
-
-    def metric(self, name: str, arm: str) -> float:
-        metrics = finals(self.run(arm))
-        if name not in metrics:
-            if name not in self.known:
-                raise _NotEvaluatedError(f"no run recorded {name!r}{near(name, self.known)}")
-            raise _NotEvaluatedError(f"{arm}, seed {self.seed}, recorded no {name}")
-        return self.finite(metrics[name], name, arm)
-
-    def read(self, leaf: Metric | Slope) -> float:
-        if isinstance(leaf, Metric):
-            return self.metric(leaf.name, leaf.arm)
-        return leaf.fit(self.points(leaf))
-
-    def points(self, slope: Slope) -> list[tuple[float, float]]:
-        if len(slope.arms) > 1:
-            return [(self.metric(slope.x, arm), self.metric(slope.y, arm)) for arm in slope.arms]
-        (arm,) = slope.arms
-        return [
-            (self.finite(row[slope.x], slope.x, arm), self.finite(row[slope.y], slope.y, arm))
-            for row in self.rows(slope, arm)
-            if all(condition.holds(row) for condition in slope.where)
-        ]
-
-    def rows(self, slope: Slope, arm: str) -> list[dict[str, Any]]:
-        """The rows of the one table of a run that has all the columns of a slope."""
-        tables: dict[str, list[dict[str, Any]]] = self.run(arm).get("tables") or {}
-        who = f"{arm}, seed {self.seed}"
-        if slope.table is not None and slope.table not in tables:
-            hint = near(slope.table, list(tables))
-            raise _NotEvaluatedError(f"{who}, recorded no table {slope.table!r}{hint}")
-        wanted = dict.fromkeys([slope.x, slope.y, *(c.column for c in slope.where)])
-        names = [slope.table] if slope.table else list(tables)
-        fitting = [
-            n for n in names if tables[n] and all(wanted.keys() <= r.keys() for r in tables[n])
-        ]
-        if len(fitting) > 1:
-            choice = " or ".join(f"`in {name}`" for name in fitting)
-            raise _NotEvaluatedError(f"two tables have {', '.join(wanted)}: add {choice}")
-        if not fitting:
-            columns = list(dict.fromkeys(c for n in names for row in tables[n][:1] for c in row))
-            absent = [c for c in wanted if c not in columns]
-            hint = near(absent[0], columns) if absent else ""
-            raise _NotEvaluatedError(
-                f"{who}, recorded no table with {', '.join(absent or wanted)}{hint}"
-            )
-        return tables[fitting[0]]
-
-    def run(self, arm: str) -> dict[str, Any]:
-        run = self.runs.get(arm)
-        if run is None:
-            raise _NotEvaluatedError(f"there is no run of {arm}, seed {self.seed}")
-        if run["status"] != "finished":
-            error = f": {run['error']}" if run.get("error") else ""
-            state = "was interrupted" if run["status"] == "interrupted" else run["status"]
-            raise _NotEvaluatedError(f"{arm}, seed {self.seed}, {state}{error}")
-        return run
-
-    def finite(self, value: Any, name: str, arm: str) -> float:
-        if isinstance(value, int | float) and math.isfinite(value):
-            return float(value)
-        shown = "no number" if value is None else value
-        raise ArithmeticError(f"{name} of {arm}, seed {self.seed}, is {shown}")
 
 
 def check_claims(
@@ -110,7 +47,8 @@ def check_claims(
     """Parse the claims of an experiment and check what is known before any run.
 
     Args:
-        claims: name -> {text, test, scale (optional: the only scale that decides it)}.
+        claims: name -> {text, test, and, where they are due, scale (the only one that decides it),
+            exact (an identity or a count: no interval), matters (a difference that is none)}.
         arms: the arms of the experiment at this scale.
         scale: the scale of the run; arms are not asked of a claim that another scale decides.
 
@@ -130,12 +68,27 @@ def check_claims(
             hint = near(str(claim["scale"]), list(SCALES))
             raise UserError(f"claims.{name}: scale {claim['scale']!r} decides nothing{hint}")
         parsed[str(name)] = parse(str(claim["test"]))
+        _check_kind(str(name), claim, parsed[str(name)])
         if claim.get("scale") not in (None, scale):
             continue
         for arm in parsed[str(name)].arms:
             if arm not in arms:
                 raise UserError(f"claims.{name} names an unknown arm {arm!r}{near(arm, arms)}")
     return parsed
+
+
+def _check_kind(name: str, claim: Mapping[str, Any], parsed: Claim) -> None:
+    exact, matters = claim.get("exact", False), claim.get("matters")
+    if not isinstance(exact, bool):
+        raise UserError(f"claims.{name}: exact is true or false, found {exact}")
+    if exact and parsed.every:
+        raise UserError(f"claims.{name}: an exact claim holds in every seed; leave out `every`")
+    if matters is None:
+        return
+    if isinstance(matters, bool) or not isinstance(matters, int | float) or not matters > 0:
+        raise UserError(f"claims.{name}: matters is a number above 0, found {matters}")
+    if exact or parsed.every:
+        raise UserError(f"claims.{name}: `matters` is of an interval, which this claim has not")
 
 
 def check_metrics(
@@ -149,7 +102,7 @@ def check_metrics(
     Raises:
         UserError: a misspelt metric, with its nearest match.
     """
-    known = _known(runs)
+    known = known_metrics(runs)
     if not known:
         return
     for name, claim in claims.items():
@@ -163,28 +116,45 @@ def check_metrics(
 
 
 def judge(
-    claims: dict[str, dict[str, Any]], runs: list[dict[str, Any]], scale: str
+    claims: Mapping[str, Mapping[str, Any]],
+    runs: Sequence[dict[str, Any]],
+    scale: str,
+    seeding: Seeding | None = None,
 ) -> list[dict[str, Any]]:
     """Judge every claim; what goes wrong with one never keeps the others from their verdict.
 
     Args:
-        claims: name -> {text, test, scale (optional)}.
+        claims: name -> {text, test, and scale, exact, matters where they are due}.
         runs: the runs of all arms and seeds in the form of results.json.
         scale: smoke, laptop or paper.
+        seeding: when one looks; None: once, at the seeds that there are.
 
     Returns:
-        One record a claim: id, text, test, verdict, estimate (mean of left - right), interval,
-        left and right (means of the sides), relation, margin, n, per_seed, reason.
+        One record a claim: id, text, test, verdict, estimate (mean of left - right, on the scale
+        `judged`), interval, left and right (means of the sides), relation, margin, n, per_seed,
+        reason; `looks` that were made, `next` (look and arms) where it is open, `needs` (about how
+        many seeds and seconds more would decide it), `links` where several are compared, `fits`
+        (the points of slopes), `holm` (whether it stands among all claims of the experiment).
 
     Raises:
         UserError: a test cannot be read (`check_claims` finds that before any run).
     """
-    return [_judge(str(name), claim, runs, scale) for name, claim in claims.items()]
+    from suexp.judge.sequence import holm  # numpy and scipy, which composing never needs
+
+    records = [_judge(str(name), claim, runs, scale, seeding) for name, claim in claims.items()]
+    holm(records, {str(name): parse(str(claim["test"])) for name, claim in claims.items()})
+    return records
 
 
 def _judge(
-    name: str, claim: dict[str, Any], runs: list[dict[str, Any]], scale: str
+    name: str,
+    claim: Mapping[str, Any],
+    runs: Sequence[dict[str, Any]],
+    scale: str,
+    seeding: Seeding | None,
 ) -> dict[str, Any]:
+    from suexp.judge.sequence import over_looks
+
     parsed = parse(str(claim["test"]))
     record: dict[str, Any] = {"id": name, "text": str(claim["text"]), "test": parsed.test}
     only = claim.get("scale")
@@ -195,9 +165,12 @@ def _judge(
     empty = dict.fromkeys(("estimate", "interval", "left", "right", "relation", "margin"))
     record |= {"verdict": "undecided", **empty, "n": 0, "per_seed": [], "reason": why_not}
     try:
-        seeds = _seeds(runs)
-        links = [_compare(link, seeds) for link in parsed.links]
-    except _NotEvaluatedError as problem:
+        seeds = seeds_of(runs)
+        if claim.get("exact") or parsed.every:
+            found = _each(parsed, seeds, bool(claim.get("exact")))
+        else:
+            found = over_looks(parsed, seeds, seeding, claim.get("matters"))
+    except NotEvaluatedError as problem:
         if only in (None, scale):  # elsewhere its arms need not exist
             record |= {"verdict": "not evaluated", "reason": str(problem)}
         return record
@@ -206,74 +179,33 @@ def _judge(
         if decides:
             record |= {"verdict": "not evaluated", "reason": str(problem)}
         return record
-    # A chain is as good as its worst link.
-    worst = max(links, key=lambda link: _RANK.index(link["verdict"]))
-    if len(links) > 1:
-        holds = worst["verdict"] == "reproduced"
-        which = f"every link holds, shown is {worst['text']}" if holds else worst["text"]
-        worst["reason"] = ": ".join(filter(None, [which, worst["reason"]]))
-    del worst["text"]
     if not decides:
-        worst |= {"verdict": "undecided", "reason": why_not}
-    return record | worst
+        found |= {"verdict": "undecided", "reason": why_not, "next": None, "needs": None}
+    return record | found
 
 
-def _compare(link: Link, seeds: list[_Seed]) -> dict[str, Any]:
-    """Compare the two sides of a link over the seeds."""
-    from suexp.judge.intervals import (
-        mean_interval,
-    )  # numpy and scipy, which composing never needs
+def _each(claim: Claim, seeds: Sequence[Seed], exact: bool) -> dict[str, Any]:
+    """Ask every seed that has all the arms."""
+    from suexp.judge.sequence import compared, shown
 
-    left = [evaluate(link.left, seed.read) for seed in seeds]
-    right = [evaluate(link.right, seed.read) for seed in seeds]
-    per_seed = [a - b for a, b in zip(left, right, strict=True)]
-    if not all(map(math.isfinite, per_seed)):
-        raise ArithmeticError("a difference is not finite")
-    mean, low, high, n = mean_interval(per_seed)
-    verdict, reason = _verdict(link, low, high)
+    there = [seed for seed in seeds if all(arm in seed.runs for arm in claim.arms)]
+    if not there:
+        raise NotEvaluatedError(f"no seed has runs of {', '.join(claim.arms)}")
+    every = [compared(link, there) for link in claim.links]
+    held = [[c.link.holds(a, b) for a, b in c.pairs] for c in every]
+    enough = any if claim.some else all
+    verdicts = [enough(votes) for votes in zip(*held, strict=True)]
+    good = "verified" if exact else "held in n of n"
+    worst = min(every, key=lambda c: sum(c.link.holds(a, b) for a, b in c.pairs))
+    failed = [str(seed.seed) for seed, holds in zip(there, verdicts, strict=True) if not holds]
+    reason = None
+    if failed:
+        which = f"{worst.link.text}: " if len(every) > 1 else ""
+        reason = f"{which}fails in seed {', '.join(failed)}"
     return {
-        "text": link.text,
-        "verdict": verdict,
-        "estimate": mean,
-        "interval": None if low is None else [low, high],
-        "left": math.fsum(left) / n,
-        "right": math.fsum(right) / n,
-        "relation": link.relation,
-        "margin": link.margin,
-        "n": n,
-        "per_seed": per_seed,
+        **shown(worst, (worst.n,)),
+        "interval": None,
+        "verdict": "not reproduced" if failed else good,
+        "judged": "exact" if exact else "every",
         "reason": reason,
     }
-
-
-def _verdict(link: Link, low: float | None, high: float | None) -> tuple[str, str | None]:
-    if low is None or high is None:
-        return "inconclusive", "one seed gives no interval"
-    if link.margin is not None:
-        if -link.margin <= low and high <= link.margin:
-            return "reproduced", None
-        if high < -link.margin or low > link.margin:
-            return "not reproduced", None
-        return "inconclusive", "the interval reaches across the margin"
-    ends = [compare(end, link.relation, 0.0) for end in (low, high)]
-    if all(ends):
-        return "reproduced", None
-    if not any(ends):
-        return "not reproduced", None
-    return "inconclusive", "the interval reaches both sides"
-
-
-def _seeds(runs: list[dict[str, Any]]) -> list[_Seed]:
-    """Group the runs by seed; every claim is asked of every seed, so that no gap goes unseen."""
-    by_seed: dict[int, dict[str, dict[str, Any]]] = {}
-    for run in runs:
-        by_seed.setdefault(run["seed"], {})[run["arm"]] = run
-    if not by_seed:
-        raise _NotEvaluatedError("there are no runs")
-    known = _known(runs)
-    return [_Seed(seed, by_seed[seed], known) for seed in sorted(by_seed)]
-
-
-def _known(runs: list[dict[str, Any]]) -> list[str]:
-    finished = [run for run in runs if run["status"] == "finished"]
-    return sorted({name for run in finished for name in finals(run)})

@@ -3,6 +3,12 @@
     val/loss[lion] <= val/loss[adamw] + 0.03              a metric of an arm; a margin is arithmetic
     val/loss@100[a] < val/loss@100[b]                     what was last logged by step 100
     0.8 < weak_order[fp] < 1.3                            a chain holds when each of its links does
+    every val/max_norm[a] <= 1                            each seed by itself, not their mean
+    all of (x[a] < x[b]; x[a] < x[c])                     each comparison holds
+    some of (x[a] < x[b]; x[a] < x[c])                    one of them does; they share alpha
+    first(val/accuracy >= 0.9)[a] < 200                   the first logged step at which it holds
+    mean(train/loss from 400 to 800)[a] < 2               of what was logged at these steps
+    largest(optimizer/lr where val/loss < 2)[a, b] > 1    over arms, of a value of their configs
     val/loss[a] == val/loss[b] +- 0.01                    equal within a margin
     slope(log mse ~ log m where kernel=positive)[arm]     least squares over the rows that a run
                                                           recorded; `in TABLE` where two tables fit
@@ -14,16 +20,21 @@ handed to Python's own evaluator.
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from suexp.errors import UserError
 from suexp.judge.expression import (
     FUNCTIONS,
+    At,
     Call,
     Claim,
     Condition,
     Expression,
+    Extreme,
+    First,
     Link,
+    Mean,
     Metric,
     Number,
     Slope,
@@ -40,7 +51,7 @@ _TOKEN = re.compile(
   | (?P<name>[A-Za-z_][\w@.]*(?:/[A-Za-z_][\w@.]*)*)
   | (?P<arms>\[[^\[\]]*\])
   | (?P<text>'[^']*')
-  | (?P<sign><=|>=|==|\+-|[-+*/()<>=~,≤≥±−])
+  | (?P<sign><=|>=|==|\+-|[-+*/()<>=~,;≤≥±−])
   | (?P<stranger>\S)
     )""",
     re.VERBOSE,
@@ -84,6 +95,32 @@ class _Parser:
         self.at = 0
 
     def claim(self) -> Claim:
+        every = self.word("every")
+        some = self.word("some")
+        links = self.several(some) if some or self.word("all") else self.links()
+        if self.at < len(self.tokens):
+            raise self.error("unexpected")
+        claim = Claim(tuple(links), self.test, some, every)
+        if not claim.arms:
+            raise self.error("it reads no run; write metric[arm]")
+        return claim
+
+    def several(self, some: bool) -> list[Link]:
+        if not self.word("of"):
+            raise self.error("expected all of (a < b; a < c)")
+        self.expect("(")
+        links = []
+        while True:
+            links += (found := self.links())
+            if some and len(found) > 1:
+                raise self.error("some of (...) takes no chain; write its links apart")
+            if self.peek() != ";":
+                break
+            self.take()
+        self.expect(")")
+        return links
+
+    def links(self) -> list[Link]:
         start = self.start
         sides, relations, starts = [self.sum()], [], [start]
         while self.peek() in RELATIONS:
@@ -91,24 +128,26 @@ class _Parser:
             starts.append(self.start)
             sides.append(self.sum())
         margin = self.margin() if self.peek() == "+-" else None
-        if self.at < len(self.tokens):
-            raise self.error("unexpected" if relations else "expected a comparison (< <= > >= ==)")
         if not relations:
-            raise self.error("it compares nothing; write metric[arm] < metric[arm]")
+            if self.peek() in ("", ";", ")"):
+                raise self.error("it compares nothing; write metric[arm] < metric[arm]")
+            raise self.error("expected a comparison (< <= > >= ==)")
         self.check(relations, margin)
-        ends = [*(self.before(s) for s in starts[2:]), len(self.test)]
-        claim = Claim(
-            tuple(
-                Link(left, relation, right, margin, self.test[first:end].strip())
-                for left, relation, right, first, end in zip(
-                    sides, relations, sides[1:], starts, ends, strict=False
-                )
-            ),
-            self.test,
-        )
-        if not claim.arms:
-            raise self.error("it reads no run; write metric[arm]")
-        return claim
+        ends = [*(self.before(s) for s in starts[2:]), self.tokens[self.at - 1].end]
+        return [
+            Link(left, relation, right, margin, self.test[first:end].strip())
+            for left, relation, right, first, end in zip(
+                sides, relations, sides[1:], starts, ends, strict=False
+            )
+        ]
+
+    def word(self, word: str) -> bool:
+        """Take a word that begins a claim; `all[arm]` would be a metric."""
+        following = self.tokens[self.at + 1].kind if self.at + 1 < len(self.tokens) else ""
+        if self.peek() != word or following == "arms":
+            return False
+        self.take()
+        return True
 
     def check(self, relations: list[str], margin: float | None) -> None:
         if "==" in relations:
@@ -169,17 +208,26 @@ class _Parser:
             raise self.error("expected a number or metric[arm]")
         self.take()
         if self.peek() == "(":
-            return self.slope() if value == "slope" else self.call(value)
-        _, at, step = value.partition("@")
+            special: dict[str, Callable[[], Expression]] = {
+                "slope": self.slope,
+                "first": self.first,
+                "mean": self.mean,
+                "largest": self.extreme,
+                "smallest": self.extreme,
+            }
+            return special[value]() if value in special else self.call(value)
+        metric, at, step = value.partition("@")
         if at and not step.isdecimal():
             self.at -= 1
             raise self.error("after @ stands a step, a whole number")
-        return Metric(value, self.arms(f"say of which arm: {value}[arm]", single=True)[0])
+        along = At(metric, int(step)) if at else None
+        return Metric(value, self.arm(value), along)
 
     def call(self, name: str) -> Expression:
         if name not in FUNCTIONS:
             self.at -= 1
-            raise self.error(f"unknown function {name!r}{near(name, [*FUNCTIONS, 'slope'])}")
+            known = [*FUNCTIONS, "slope", "first", "mean", "largest", "smallest"]
+            raise self.error(f"unknown function {name!r}{near(name, known)}")
         self.expect("(")
         arguments = [self.sum()]
         while self.peek() == ",":
@@ -191,24 +239,55 @@ class _Parser:
         # min and max of a single number are that number, which Python's own would refuse.
         return Call(name, tuple(arguments * 2 if name in ("min", "max") else arguments))
 
+    def first(self) -> Metric:
+        self.expect("(")
+        condition = self.condition()
+        self.expect(")")
+        if isinstance(condition.value, str):
+            raise self.error(f"expected a number after {condition.column} {condition.relation}")
+        name = f"first({condition.column} {condition.relation} {condition.value:g})"
+        along = First(condition.column, condition.relation, condition.value)
+        return Metric(name, self.arm(name), along)
+
+    def mean(self) -> Metric:
+        self.expect("(")
+        metric = self.name("a metric's name")
+        steps = []
+        for word in ("from", "to"):
+            self.expect(word)
+            if self.kind() != "number" or not self.peek().isdecimal():
+                raise self.error("expected a step, a whole number")
+            steps.append(int(self.take()))
+        self.expect(")")
+        start, end = steps
+        name = f"mean({metric} from {start} to {end})"
+        return Metric(name, self.arm(name), Mean(metric, start, end))
+
+    def extreme(self) -> Extreme:
+        word = self.tokens[self.at - 1].value
+        self.expect("(")
+        key = self.name("a value of the config, as optimizer/lr")
+        where = self.conditions()
+        self.expect(")")
+        return Extreme(
+            word == "largest", key, where, self.arms(f"say of which arms: {word}(...)[a, b]")
+        )
+
     def slope(self) -> Slope:
         self.expect("(")
         log_y, y = self.column()
         self.expect("~")
         log_x, x = self.column()
-        table, where = None, []
+        table = None
         if self.peek() == "in":
             self.take()
             table = self.name("a table's name")
-        if self.peek() == "where":
-            where.append(self.condition())
-            while self.peek() == "and":
-                where.append(self.condition())
+        where = self.conditions()
         self.expect(")")
         arms = self.arms("say of which arm: slope(...)[arm]")
         if len(arms) > 1 and (table or where):
             raise self.error("a slope over several arms reads their final metrics, not table rows")
-        return Slope(y, log_y, x, log_x, table, tuple(where), arms)
+        return Slope(y, log_y, x, log_x, table, where, arms)
 
     def column(self) -> tuple[bool, str]:
         name = self.name("a column's name")
@@ -216,8 +295,16 @@ class _Parser:
             return True, self.name("a column's name")
         return False, name
 
+    def conditions(self) -> tuple[Condition, ...]:
+        found = []
+        word = "where"
+        while self.peek() == word:
+            self.take()
+            found.append(self.condition())
+            word = "and"
+        return tuple(found)
+
     def condition(self) -> Condition:
-        self.take()
         column = self.name("a column's name")
         relation = {"=": "=="}.get(self.peek(), self.peek())
         if relation not in RELATIONS:
@@ -232,14 +319,18 @@ class _Parser:
             return Condition(column, relation, self.take()[1:-1])
         return Condition(column, relation, self.name("a value"))
 
-    def arms(self, message: str, single: bool = False) -> tuple[str, ...]:
+    def arm(self, of: str) -> str:
+        arms = self.arms(f"say of which arm: {of}[arm]")
+        if len(arms) > 1:
+            raise self.error("a metric is read of one arm; only slope(...) takes several")
+        return arms[0]
+
+    def arms(self, message: str) -> tuple[str, ...]:
         if self.kind() != "arms":
             raise self.error(message)
         arms = tuple(arm.strip() for arm in self.take()[1:-1].split(","))
         if not all(arms) or len(set(arms)) < len(arms):
             raise self.error("an arm's name is missing or stands twice")
-        if single and len(arms) > 1:
-            raise self.error("a metric is read of one arm; only slope(...) takes several")
         return arms
 
     def name(self, what: str) -> str:

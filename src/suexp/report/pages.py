@@ -17,11 +17,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from suexp.errors import UserError
+from suexp.judge.claims import VERDICTS
 from suexp.redaction import without_secrets
 from suexp.report import wording as readable
 from suexp.report.inline_svg import EXCHANGED, inline_svg
 from suexp.report.results import mistake
-from suexp.report.view import MARKS, Table, View, view
+from suexp.report.verdicts import MARKS
+from suexp.report.view import Table, View, view
 from suexp.store.folder import write_atomic
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -161,8 +163,8 @@ def markdown_verdict_table(results: list[dict[str, Any]]) -> str:
         results: the recorded results; names link to experiments/<slug>/README.md.
     """
     views = [view(item) for item in sorted(results, key=lambda item: str(item["experiment"]))]
-    verdicts = ["reproduced", "not reproduced", "inconclusive"]
-    verdicts += [v for v in ("not evaluated", "undecided") if any(v in w.counts for w in views)]
+    always = ("reproduced", "not reproduced", "inconclusive")
+    verdicts = [v for v in VERDICTS if v in always or any(v in item.counts for item in views)]
     heads = ["Experiment", "Post", *(verdict.capitalize() for verdict in verdicts), "Run time"]
     rows = [
         [

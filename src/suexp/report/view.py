@@ -9,20 +9,12 @@ from typing import Any
 
 from suexp.errors import UserError
 from suexp.judge.claims import VERDICTS
-from suexp.judge.expression import leaves
 from suexp.judge.grammar import parse
 from suexp.judge.intervals import mean_interval
 from suexp.report import wording as readable
-from suexp.report.wording import Real
+from suexp.report.verdicts import Judged, judged
 from suexp.store.summary import finals
 
-MARKS = {
-    "reproduced": "✅",
-    "not reproduced": "❌",
-    "inconclusive": "➖",
-    "not evaluated": "⚠️",
-    "undecided": "⏳",
-}
 COSTS = {
     "parameters": ("parameters", readable.count),
     "parameters/trainable": ("trained", readable.count),
@@ -32,32 +24,6 @@ COSTS = {
     "wall_seconds": ("time a run", readable.duration),
     "peak_memory_bytes": ("peak memory", readable.size),
 }
-
-
-@dataclass(frozen=True)
-class Plot:
-    """One interval as a picture, in a box 200 wide: positions of everything on it."""
-
-    dot: float
-    low: float | None
-    high: float | None
-    holds_from: float
-    holds_to: float
-    borders: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One row of the verdict table."""
-
-    id: str
-    text: str
-    test: str
-    verdict: str
-    reason: str | None
-    estimate: str | None
-    sides: str | None
-    plot: Plot | None
 
 
 @dataclass(frozen=True)
@@ -97,7 +63,8 @@ class View:
     commit: str | None
     dirty: bool
     mixed: list[str]
-    seeds: list[str]
+    seeds: str
+    peeked: list[str]
     facts: list[tuple[str, str]]
     counts: dict[str, int]
     claims: list[Judged]
@@ -142,10 +109,11 @@ def view(results: Mapping[str, Any]) -> View:
             f"{name} {', '.join(values)}" for name, values in (results.get("mixed") or {}).items()
         ],
         dirty=bool(results.get("dirty")) or any(run.get("dirty") for run in runs),
-        seeds=[str(seed) for seed in results.get("seeds") or []],
+        seeds=str(results.get("seeding") or ", ".join(map(str, results.get("seeds") or []))),
+        peeked=[str(seeds) for seeds in results.get("peeked") or []],
         facts=_facts(results),
         counts={verdict: counts[verdict] for verdict in VERDICTS if counts[verdict]},
-        claims=[_judged(claim) for claim in claims],
+        claims=[judged(claim) for claim in claims],
         arms=_arms(finished, runs, _named_metrics(results)),
         metrics=_metrics(finished),
         overrides={arm: list(items) for arm, items in results["arms"].items()},
@@ -189,69 +157,6 @@ def _real(run: Mapping[str, Any]) -> RealRun:
         values=", ".join(f"{name} {readable.number(v)}" for name, v in run["metrics"].items()),
         cost=f"{cost}, one run, commit `{str(run['commit'])[:12]}`",
         command=str(run["command"]),
-    )
-
-
-def _judged(claim: Mapping[str, Any]) -> Judged:
-    estimate, interval = claim.get("estimate"), claim.get("interval")
-    shown = sides = plot = None
-    if estimate is not None:
-        low, high = interval or (None, None)
-        left, right = claim.get("left"), claim.get("right")
-        n = claim.get("n") or 0
-        seeds = f"{n} seed{'s' * (n != 1)}"
-        if left is not None and right is not None and not _compares_arms(claim):
-            # Against a threshold the quantity itself says more than its distance from it.
-            shift = right
-            sides = f"{seeds}, against {readable.number(right)}"
-        else:
-            shift = 0.0
-            sides = seeds
-            if left is not None and right is not None:
-                half = 0.0 if low is None else (high - low) / 2
-                sides = f"{' against '.join(readable.aligned([left, right], half))}, {seeds}"
-        ends = [None if end is None else end + shift for end in (low, high)]
-        shown = readable.with_interval(estimate + shift, *ends)
-        if low is not None and high is not None and claim.get("relation"):
-            plot = _plot(estimate, low, high, str(claim["relation"]), claim.get("margin"))
-    return Judged(
-        id=str(claim["id"]),
-        text=str(claim["text"]),
-        test=str(claim["test"]),
-        verdict=str(claim["verdict"]),
-        reason=claim.get("reason"),
-        estimate=shown,
-        sides=sides,
-        plot=plot,
-    )
-
-
-def _compares_arms(claim: Mapping[str, Any]) -> bool:
-    try:
-        links = parse(str(claim["test"])).links
-    except UserError:
-        return True
-    return len(links) != 1 or any(leaves(links[0].right))
-
-
-def _plot(estimate: Real, low: Real, high: Real, relation: str, margin: Real | None) -> Plot:
-    borders = [0.0] if margin is None else [-margin, margin]
-    start, end = min(low, *borders, 0.0), max(high, *borders, 0.0)
-    room = (end - start or abs(estimate) or 1.0) * 0.12
-    start, end = start - room, end + room
-
-    def place(value: Real) -> float:
-        return round(200 * (value - start) / (end - start), 1)
-
-    holds = {"<": (0.0, place(0)), ">": (place(0), 200.0)}.get(relation[0])
-    holds_from, holds_to = holds or (place(borders[0]), place(borders[-1]))
-    return Plot(
-        dot=place(estimate),
-        low=place(low) if high > low else None,
-        high=place(high) if high > low else None,
-        holds_from=holds_from,
-        holds_to=holds_to,
-        borders=tuple(place(border) for border in borders),
     )
 
 

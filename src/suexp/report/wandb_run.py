@@ -74,14 +74,16 @@ def identity(experiment: str, folder: Path) -> str:
 
 
 def claims_table(results: Mapping[str, Any]) -> tuple[list[str | int], list[list[Any]]]:
-    """Return columns and rows: a row a claim, its difference with the ends of its interval."""
+    """Return columns and rows: a row a claim, its quantity with the ends of its interval."""
     rows = []
     for claim in results["claims"]:
         low, high = claim.get("interval") or (None, None)
         facts = [claim.get(key) for key in ("id", "text", "test", "verdict", "estimate")]
-        rows.append([*facts, low, high, claim.get("n"), claim.get("reason")])
+        more = [claim.get(key) for key in ("bound", "judged", "n", "reason")]
+        rows.append([*facts, low, high, *more])
     columns: list[str | int]
-    columns = ["claim", "text", "test", "verdict", "difference", "low", "high", "seeds", "reason"]
+    columns = ["claim", "text", "test", "verdict", "estimate", "low", "high"]
+    columns += ["bound", "judged", "seeds", "reason"]
     return columns, rows
 
 

@@ -11,7 +11,8 @@ from typing import Any
 from suexp.errors import UserError
 from suexp.judge.grammar import parse
 from suexp.logger._wandb_session import need_key
-from suexp.report.view import COSTS, MARKS, view
+from suexp.report.verdicts import MARKS
+from suexp.report.view import COSTS, view
 from suexp.store.folder import write_atomic
 
 FILE = "wandb.json"
@@ -151,7 +152,13 @@ def _head(shown: Any) -> str:
 def _claims(shown: Any) -> str:
     rows = [["", "claim", "sentence", "difference", "verdict"], ["---"] * 5]
     rows += [
-        [MARKS[item.verdict], item.id, item.text, item.estimate or "", item.verdict]
+        [
+            MARKS[item.verdict],
+            item.id,
+            item.text,
+            " ".join(filter(None, [item.estimate, item.allowed and f"({item.allowed})"])),
+            item.label,
+        ]
         for item in shown.claims
     ]
     return "\n".join("| " + " | ".join(x.replace("|", "\\|") for x in row) + " |" for row in rows)

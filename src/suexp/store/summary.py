@@ -38,6 +38,7 @@ class Summary:
         dirty: whether that had changes in no commit.
         machine: processor, cores, system.
         fingerprint: of the data.
+        rows: split -> its number of rows.
         metrics: final metrics by name.
         cost: parameters, parameters/trainable, flops_per_step (of all processes), flops (of all
             steps, its parents' included), wall_seconds, peak_memory_bytes, steps.
@@ -59,6 +60,7 @@ class Summary:
     dirty: bool | None = None
     machine: dict[str, Any] = field(default_factory=dict)
     fingerprint: str | None = None
+    rows: dict[str, int] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     cost: dict[str, Any] = field(default_factory=dict)
     sample: str | None = None
