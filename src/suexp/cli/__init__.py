@@ -86,8 +86,9 @@ def _hydra(argv: list[str]) -> int:
             show_help(catalogue)
             return 0
     from suexp.cli.application import hydra_main
+    from suexp.config.overrides import put_anew
 
-    hydra_main(argv)
+    hydra_main(put_anew(argv))
     return 0
 
 

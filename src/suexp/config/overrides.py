@@ -59,3 +59,19 @@ def _number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def put_anew(arguments: Sequence[str]) -> list[str]:
+    """Return a command line whose ``seeds=`` replaces: Hydra puts no list where a mapping was.
+
+    >>> put_anew(["experiment=lion", "seeds=[0,1]"])
+    ['experiment=lion', '~seeds', '+seeds=[0,1]']
+    """
+    parts = (["~seeds", f"+{i}"] if i.startswith("seeds=") else [i] for i in arguments)
+    return [item for part in parts for item in part]
+
+
+def as_typed(arguments: Sequence[str]) -> list[str]:
+    """Return the command line that `put_anew` was given."""
+    kept = (item for item in arguments if item != "~seeds")
+    return [item.removeprefix("+") if item.startswith("+seeds=") else item for item in kept]

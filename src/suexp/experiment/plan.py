@@ -17,7 +17,7 @@ from suexp.config.check import catalogue_of, check_secrets
 from suexp.config.compose import _compose, _told, resolve
 from suexp.config.explain import explain
 from suexp.config.file_rights import refuse_typed
-from suexp.config.overrides import key_of
+from suexp.config.overrides import as_typed, key_of
 from suexp.config.own import check_own
 from suexp.errors import UserError
 from suexp.folders import conf_dir
@@ -150,6 +150,7 @@ def plan(arguments: Sequence[str]) -> list[Plan]:
     Raises:
         UserError: an override that an arm fixes, an unknown arm, a bad claim, a bad config.
     """
+    arguments = as_typed(arguments)
     try:
         parsed = hydra_internals.parse(arguments)
         hydra_internals.refuse_endless(parsed)
@@ -178,7 +179,9 @@ def _plan(overrides: tuple[str, ...], seeds: tuple[int, ...]) -> Plan:
     for item in overrides:
         if key_of(item) == "experiment":
             _check_file(item.partition("=")[2], tuple(hydra_internals.folders()))
-    cfg = _compose(overrides)
+    # Hydra does not put a list where a mapping was, or the other way round.
+    whole = [item for item in overrides if key_of(item) == "seeds"]
+    cfg = _compose(tuple(item for item in overrides if item not in whole))
     with _told(overrides):
         plain: dict[str, Any] = {
             str(key): OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
@@ -197,6 +200,8 @@ def _plan(overrides: tuple[str, ...], seeds: tuple[int, ...]) -> Plan:
     user = tuple(item for item in overrides if key_of(item) not in ("experiment", *EXPERIMENT_KEYS))
     if slug is None:
         return Plan(user=user, header=None, seeding=Seeding(seeds or (plain["seed"],)), **common)
+    for item in whole:
+        cfg.seeds = hydra_internals.parse([item])[0].value()
     header = _header(slug, cfg, common["scale"])
     _refuse_fixed(user, header)
     seeding = Seeding(seeds) if seeds else Seeding.of(header["seeds"])

@@ -43,9 +43,10 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Text = Annotated[str, Field(min_length=1)]
 
 
-def _time(text: str) -> str:
-    seconds(text)
-    return text
+def _time(said: Any) -> Any:
+    if said is not None:
+        seconds(str(said))
+    return said
 
 
 # One, or a list.
@@ -83,7 +84,7 @@ class Until(_Part):
 
     until: Literal["decided"]
     at_most: Annotated[int, Field(ge=2, le=1000)] | None = None
-    budget: Annotated[str, AfterValidator(_time)] | None = None
+    budget: Annotated[Any, AfterValidator(_time)] = None
 
 
 def _kind(value: Any) -> str:

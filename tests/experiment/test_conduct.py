@@ -1,0 +1,92 @@
+"""An experiment that adds seeds until its claims are decided."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hydra_plugins.suexp_launcher.local_launcher import LocalLauncher
+from suexp.experiment.conduct import conduct
+
+ASKED = [
+    "experiment=points_in_sector",
+    "only=[full,single,rejection]",
+    "data.num_samples=400",
+    "data.batch_size=200",
+]
+
+
+class Launcher:
+    """Runs in this process; keeps what it was asked for; stops before a look."""
+
+    def __init__(self, stop_before: int = 99) -> None:
+        self.looks: list[list[tuple[str, str]]] = []
+        self.stop_before = stop_before
+
+    def launch(self, batch: Any, _: int) -> Any:
+        if len(self.looks) == self.stop_before:
+            raise KeyboardInterrupt
+        named = [dict(item.split("=", 1) for item in run) for run in batch]
+        self.looks.append([(run["run.arm"], run["seed"]) for run in named])
+        return LocalLauncher(jobs=0).launch(batch, 0)
+
+
+def results_of(out: Path, seeding: str) -> dict[str, Any]:
+    (path,) = (out / "points_in_sector").glob(f"*{seeding}*/results.json")
+    return json.loads(path.read_text())
+
+
+@pytest.mark.slow
+def test_seeds_are_added_for_the_arms_of_open_claims(tmp_path: Path) -> None:
+    until = "seeds={until:decided,at_most:8}"
+    whole = Launcher()
+    conduct([*ASKED, until, f"out={tmp_path / 'whole'}"], whole)
+    results = results_of(tmp_path / "whole", "at_most")
+    first = [(arm, str(seed)) for arm in ("full", "single", "rejection") for seed in range(3)]
+    assert whole.looks[0] == first
+    claims = {claim["id"]: claim for claim in results["claims"]}
+    asked = {arm for claim in claims.values() if claim["n"] > 3 for arm in ("full", "single")}
+    for count, look in zip((5, 8), whole.looks[1:], strict=False):
+        assert {int(seed) for _, seed in look} == set(range(count - 2 - (count == 8), count))
+        assert {arm for arm, _ in look} <= asked | {"rejection"}
+    assert len(whole.looks) == {3: 1, 5: 2, 8: 3}[max(claim["n"] for claim in claims.values())]
+    for claim in claims.values():
+        assert [look["n"] for look in claim["looks"]] == [3, 5, 8][: len(claim["looks"])]
+        assert len(claim["per_seed"]) == claim["n"]
+
+    # Stopped before its second look, and gone on with: the same verdicts.
+    stopped = Launcher(stop_before=1)
+    command = [*ASKED, until, f"out={tmp_path / 'stopped'}"]
+    with pytest.raises(KeyboardInterrupt):
+        conduct(command, stopped)
+    partial = results_of(tmp_path / "stopped", "at_most")
+    assert {claim["n"] for claim in partial["claims"] if claim["n"]} == {3}
+    conduct(command, Launcher())
+    again = results_of(tmp_path / "stopped", "at_most")
+    for one, other in zip(results["claims"], again["claims"], strict=True):
+        drop = {"needs", "created"}  # of times
+        assert {k: v for k, v in one.items() if k not in drop} == {
+            k: v for k, v in other.items() if k not in drop
+        }
+
+
+def test_a_budget_stops_between_looks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    launcher = Launcher()
+    limited = "seeds={until:decided,at_most:8,budget:0.1s}"
+    conduct([*ASKED, "only=[full]", limited, f"out={tmp_path}"], launcher)
+    assert len(launcher.looks) == 1
+    said = capsys.readouterr().err
+    assert "over the budget; seeds.budget=1m goes on" in said.replace("\n", " ")
+
+
+def test_other_seeds_after_a_look_are_told(tmp_path: Path) -> None:
+    base = [*ASKED, "only=[full]", f"out={tmp_path}"]
+    conduct([*base, "seed=0,1"], Launcher())
+    assert results_of(tmp_path, "seed=0,1")["peeked"] == []
+    conduct([*base, "seed=0,1,2"], Launcher())
+    assert results_of(tmp_path, "seed=0,1,2")["peeked"] == ["0, 1"]
+    text = next((tmp_path / "points_in_sector").glob("*seed=0,1,2*/report.md")).read_text()
+    assert "Not valid under peeking: this was looked at before with other seeds (0, 1)" in text
