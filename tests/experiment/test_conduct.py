@@ -71,9 +71,7 @@ def test_seeds_are_added_for_the_arms_of_open_claims(tmp_path: Path) -> None:
         }
 
 
-def test_a_budget_stops_between_looks(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_budget_stops_between_looks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     launcher = Launcher()
     limited = "seeds={until:decided,at_most:8,budget:0.1s}"
     conduct([*ASKED, "only=[full]", limited, f"out={tmp_path}"], launcher)

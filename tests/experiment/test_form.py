@@ -84,6 +84,7 @@ def test_the_user_s_choice_of_arms_keeps_the_figures() -> None:
 
 def test_a_grid_of_several_keys_is_all_their_combinations() -> None:
     tune = {**FORM["tune"], "grid": {"two": {"a.b": [1, 2], "c": ["x", 1e-3]}, "one": [1e-3]}}
+    tune["unequal"] = "these are names"
     grid = expand({**FORM, "tune": tune}, "laptop")["tune"]["grid"]
     assert grid == {
         "two": ["a.b=1 c=x", "a.b=1 c=1e-3", "a.b=2 c=x", "a.b=2 c=1e-3"],

@@ -42,16 +42,11 @@ def _experiment(item: Plan, launcher: Any) -> int:
     from suexp.experiment.gather import collect
 
     assert item.header is not None
-    tuning = item.tuning()
     jobs = 0
     folder = Path(item.out) / str(item.slug) / item.folder_name
     try:
-        if tuning:
-            batch = [run for runs in tuning.values() for run in runs.values()]
-            tell(f"{item.slug}: {len(batch)} runs to tune {item.header['tune']['parameter']}")
-            launcher.launch([planned.overrides for planned in batch], jobs)
-            jobs += len(batch)
-            item.chosen.update(choose(item, lambda run: _metric(item, run)))
+        if item.header["tune"]:
+            jobs = _tune(item, launcher)
         _until_decided(item, launcher, jobs)
     finally:
         from suexp.report.pages import write_report
@@ -73,6 +68,27 @@ def _experiment(item: Plan, launcher: Any) -> int:
         record(results, folder, logger)
     check_metrics(item.header.get("claims") or {}, results["runs"], item.scale)
     return sum(run["status"] != "finished" for run in results["runs"])
+
+
+def _tune(item: Plan, launcher: Any) -> int:
+    """Choose each arm's value; grids go on where the best is their last. Count the runs."""
+    assert item.header is not None
+    made: set[tuple[str, ...]] = set()
+
+    def metric_of(run: Planned) -> float | None:
+        return _metric(item, run)
+
+    more = True
+    while more:
+        batch = [run for runs in item.tuning().values() for run in runs.values()]
+        fresh = [run for run in batch if run.overrides not in made]
+        beyond = " more, beyond the grids," if made else ""
+        tell(f"{item.slug}: {len(fresh)} runs{beyond} to tune {item.header['tune']['parameter']}")
+        launcher.launch([planned.overrides for planned in fresh], len(made))
+        made |= {planned.overrides for planned in fresh}
+        more = item.reach(metric_of)
+    item.chosen.update(choose(item, metric_of))
+    return len(made)
 
 
 def _until_decided(item: Plan, launcher: Any, jobs: int) -> None:

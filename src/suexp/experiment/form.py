@@ -20,6 +20,7 @@ from typing import Any
 
 from suexp.errors import UserError
 from suexp.experiment.settings import Keys, Mistake, Named, overrides, shown
+from suexp.experiment.tuning import name_of
 from suexp.judge.claims import check_claims
 from suexp.near import near
 from suexp.report.figures import check_figures
@@ -59,13 +60,18 @@ def expand(form: Mapping[str, Any], scale: str) -> dict[str, Any]:
         name: _figure_arms(name, figure, there if at["figures"] else every, at["figures"])
         for name, figure in now.get("figures", {}).items()
     }
+    tune = _tune(now["tune"], every, at["tune"]) if "tune" in now else None
+    if tune and not tune.get("unequal"):
+        _equal_budgets(
+            tune, {n: arms for n, arms in claims.items() if arms <= {*asked}}, at["tune"]
+        )
     return {
         "post": form["post"],
         "seeds": now.get("seeds", form["seeds"]),
         "base": base,
         "arms": {arm: every[arm] for arm in asked},
         "overrides": settings("overrides") if "overrides" in changes else [],
-        "tune": _tune(now["tune"], every, at["tune"]) if "tune" in now else None,
+        "tune": tune,
         "claims": {name: now["claims"][name] for name in claims if claims[name] <= {*asked}},
         "figures": {name: now["figures"][name] for name in figures if figures[name] <= {*there}},
     }
@@ -86,19 +92,33 @@ def _only(wanted: Sequence[str] | None, arms: Collection[str], keys: Keys) -> li
 def _tune(tune: Mapping[str, Any], arms: Collection[str], at: Keys) -> dict[str, Any]:
     """Return what is tuned; values of several keys become the overrides of each combination."""
     grid: dict[str, list[Any]] = {}
+    points: dict[str, list[dict[str, Any]]] = {}
     for arm, values in tune["grid"].items():
         keys = (*at, "tune", "grid", arm)
         if arm not in arms:
             raise Mistake(keys, f"tune.grid: there is no arm {arm!r}{near(arm, arms)}")
-        lists = list(values.values()) if isinstance(values, Mapping) else [values]
-        if not lists or not all(isinstance(i, list) and i and not _nested(i) for i in lists):
+        lists = values if isinstance(values, Mapping) else {tune["parameter"]: values}
+        if not lists or not all(
+            isinstance(i, list) and i and not _nested(i) for i in lists.values()
+        ):
             message = "expected a list of values, or {key: values, ...} for all combinations"
             raise Mistake(keys, f"tune.grid.{arm}: {message}; found {shown(values)}")
-        grid[arm] = values
-        if isinstance(values, Mapping):
-            points = (dict(zip(values, point, strict=True)) for point in itertools.product(*lists))
-            grid[arm] = [" ".join(overrides(point, {}, keys)) for point in points]
-    return {**tune, "grid": grid}
+        product = itertools.product(*lists.values())
+        points[arm] = [dict(zip(lists, point, strict=True)) for point in product]
+        grid[arm] = [name_of(point, tune["parameter"]) for point in points[arm]]
+    return {**tune, "grid": grid, "points": points}
+
+
+def _equal_budgets(tune: Mapping[str, Any], claims: Mapping[str, set[str]], at: Keys) -> None:
+    """Refuse arms that a claim compares after unequal searches."""
+    sizes = {arm: len(values) for arm, values in tune["grid"].items()}
+    for name, arms in claims.items():
+        counts = {arm: sizes[arm] for arm in sorted(arms & {*sizes})}
+        if len({*counts.values()}) > 1:
+            told = ", ".join(f"{arm} {count}" for arm, count in counts.items())
+            message = f"claims.{name} compares arms with unequal numbers of trials: {told}; "
+            message += "make them equal, or say why in tune.unequal"
+            raise Mistake((*at, "tune", "grid"), f"tune.grid: {message}")
 
 
 def _nested(values: list[Any]) -> bool:

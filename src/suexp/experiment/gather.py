@@ -7,6 +7,7 @@ from typing import Any
 
 from suexp.config.overrides import key_of
 from suexp.experiment.plan import Plan, Planned
+from suexp.experiment.tuning import held_out, name_of, on_edge
 from suexp.judge.claims import judge
 from suexp.judge.expression import At, Extreme, First, Mean, Metric
 from suexp.judge.grammar import parse
@@ -165,6 +166,12 @@ def _tuning(plan: Plan) -> dict[str, Any] | None:
             summary = planned.run.summary()
             metric = summary.metrics.get(tune["metric"]) if summary else None
             table[arm].append({"value": value, "metric": metric, "run": planned.run.id})
+    edge = {}
+    for arm, chosen in plan.chosen.items():
+        points = plan.points(arm)
+        best = next(point for point in points if name_of(point, tune["parameter"]) == chosen)
+        if keys := on_edge(points, best):
+            edge[arm] = keys
     return {
         "parameter": tune["parameter"],
         "seed": tune["seed"],
@@ -172,4 +179,7 @@ def _tuning(plan: Plan) -> dict[str, Any] | None:
         "mode": tune.get("mode", "min"),
         "grid": table,
         "chosen": plan.chosen,
+        "edge": edge,
+        "unequal": tune.get("unequal"),
+        "rows": "training" if held_out(tune) else "validation",
     }

@@ -20,6 +20,7 @@ from suexp.config.file_rights import refuse_typed
 from suexp.config.overrides import as_typed, key_of
 from suexp.config.own import check_own
 from suexp.errors import UserError
+from suexp.experiment.tuning import Point, beyond, held_out, name_of, setting
 from suexp.folders import conf_dir
 from suexp.judge.looks import Seeding
 from suexp.launch.spec import spec_of
@@ -58,6 +59,7 @@ class Plan:
         out: the output folder.
         seeding: the seeds, or when one looks whether there are enough.
         chosen: arm -> the tuned value, once it is known.
+        beyond: arm -> the points that it is tried at beside those of its grid.
         asked: arm -> its number of seeds, once it is more than the first look's.
     """
 
@@ -70,6 +72,7 @@ class Plan:
     seeding: Seeding
     chosen: dict[str, Any] = field(default_factory=dict)
     asked: dict[str, int] = field(default_factory=dict)
+    beyond: dict[str, list[Point]] = field(default_factory=dict)
 
     @property
     def slug(self) -> str | None:
@@ -111,23 +114,46 @@ class Plan:
             ]
         return planned
 
+    def points(self, arm: str) -> list[Point]:
+        """Return the points at which an arm is tried: the grid's, then those beyond it."""
+        assert self.header is not None
+        return [*self.header["tune"]["points"][arm], *self.beyond.get(arm, [])]
+
     def tuning(self) -> dict[str, dict[Any, Planned]]:
         """Return the runs that choose each arm's own best value: arm -> value -> run."""
         if self.header is None or not self.header.get("tune"):
             return {}
         tune, arms = self.header["tune"], self.header["arms"]
-        return {
-            arm: {
-                value: self._planned(
-                    arm,
-                    (*arms[arm], *setting(tune, value)),
-                    tune["seed"],
-                )
+        apart = held_out(tune)
+        grid: dict[str, dict[Any, Planned]] = {}
+        for arm in (arm for arm in tune["grid"] if arm in arms):
+            values = [name_of(point, tune["parameter"]) for point in self.points(arm)]
+            grid[arm] = {
+                value: self._planned(arm, (*arms[arm], *setting(tune, value), *apart), tune["seed"])
                 for value in values
             }
-            for arm, values in tune["grid"].items()
-            if arm in arms
-        }
+        return grid
+
+    def reach(self, metric_of: Callable[[Planned], float | None]) -> bool:
+        """Try further points where an arm's best is on the edge of its grid; return whether any.
+
+        A point that no run can take, a probability of 2 say, ends the search on that side.
+        """
+        if self.header is None or not self.header.get("tune"):
+            return False
+        tune = self.header["tune"]
+        more = False
+        for arm, value in choose(self, metric_of).items():
+            points = self.points(arm)
+            best = next(p for p in points if name_of(p, tune["parameter"]) == value)
+            for point in beyond(points, len(tune["points"][arm]), best):
+                self.beyond.setdefault(arm, []).append(point)
+                try:
+                    resolve(self.tuning()[arm][name_of(point, tune["parameter"])].overrides)
+                    more = True
+                except UserError:
+                    self.beyond[arm].remove(point)
+        return more
 
     def _planned(self, arm: str | None, overrides: Sequence[str], seed: int) -> Planned:
         if self.header is None:
@@ -256,16 +282,6 @@ def _refuse_fixed(user: Sequence[str], header: dict[str, Any]) -> None:
                 f"{key_of(item)} is fixed by the arms {arms} of experiment={header['slug']}; "
                 "choose among the arms with only=[...], or run it without the experiment"
             )
-
-
-def setting(tune: dict[str, Any], value: Any) -> tuple[str, ...]:
-    """Return the overrides of a value of the grid: the tuned parameter's, or those it names itself.
-
-    ``normalizer.order=4 loss.margin=0.5`` sets two at once.
-    """
-    if isinstance(value, str) and "=" in value:
-        return tuple(value.split())
-    return (f"{tune['parameter']}={value}",)
 
 
 def choose(plan: Plan, metric_of: Callable[[Planned], float | None]) -> dict[str, Any]:

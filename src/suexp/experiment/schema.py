@@ -99,12 +99,16 @@ Seeds = Annotated[
 
 
 class Tune(_Part):
-    """The parameter of which each arm takes its own best value."""
+    """The parameter of which each arm takes its own best value.
+
+    ``unequal`` says why arms that a claim compares have unequal numbers of trials.
+    """
 
     parameter: Text
     seed: Seed
     metric: Text
     mode: Literal["min", "max"] = "min"
+    unequal: Text | None = None
     grid: Annotated[dict[Name, Any], Field(min_length=1)]  # lists, or mappings of lists
 
 

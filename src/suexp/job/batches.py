@@ -1,6 +1,7 @@
 """From a data set to batches whose order is a function of (seed, epoch)."""
 
 import itertools
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -82,13 +83,25 @@ class StridedSampler(Sampler[list[int]]):
             yield list(range(start, end))
 
 
+def _apart(train: Any, fraction: float) -> dict[str, Any]:
+    """Return the training rows without the last, and these as rows of validation."""
+    rows = 0 if train is None else len(train)
+    kept = rows - math.ceil(rows * fraction)
+    if not 0 < kept < rows:
+        raise UserError(f"tune_fraction={fraction} of {rows} training rows leaves no rows apart")
+    parts = {"train": range(kept), "validation": range(kept, rows)}
+    return {split: train.select(numbers) for split, numbers in parts.items()}
+
+
 class Loading(pl.LightningDataModule):
     """Any `Data` behind Lightning's interface."""
 
-    def __init__(self, data: Data, seed: int) -> None:
+    def __init__(self, data: Data, seed: int, tune_fraction: float = 0.0) -> None:
         super().__init__()
         self.data = data
         self.splits = data.splits()
+        if tune_fraction:
+            self.splits = {**self.splits, **_apart(self.splits.get("train"), tune_fraction)}
         rows = len(self.splits["train"]) if "train" in self.splits else 1
         self.sampler = EpochSampler(rows, getattr(data, "batch_size", 1), seed)
 

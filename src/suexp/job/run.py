@@ -142,7 +142,7 @@ def _run(run: Run, threads: int | None, note: Note, bar: Bar | None) -> Summary:
     try:
         data = instantiate(config["data"], config["allow_targets"])
         summary.fingerprint = data.fingerprint()
-        loading = Loading(data, config["seed"])
+        loading = Loading(data, config["seed"], config.get("tune_fraction", 0.0))
         task = build(config, data)
         summary.rows = {split: len(rows) for split, rows in loading.splits.items()}
         loading.sampler.whole = task.reads_all_rows

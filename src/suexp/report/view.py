@@ -240,12 +240,17 @@ def _tuning(tuning: Mapping[str, Any]) -> tuple[Table | None, str | None, list[s
         cells = [at.get(v, "") + (" ◀" if v == chosen and v in at else "") for v in values]
         rows.append([arm, *cells])
         tried = [trial["value"] for trial in trials]
-        if len(tried) > 1 and chosen in (tried[0], tried[-1]) and not _names_keys(chosen):
+        at_end = len(tried) > 1 and chosen in (tried[0], tried[-1]) and not _names_keys(chosen)
+        if arm in tuning["edge"] if "edge" in tuning else at_end:
             edge.append(arm)
     settings = any(map(_names_keys, values))
     note = f"{tuning.get('metric')} on seed {tuning.get('seed')} for each value of "
     note += f"{tuning.get('parameter')}{' or setting' if settings else ''}; ◀ marks the one that "
     note += f"the arm then uses ({'lowest' if tuning.get('mode') != 'max' else 'highest'})."
+    if tuning.get("rows") == "training":
+        note += " Measured on training rows held out for this, not on those that judge."
+    if tuning.get("unequal"):
+        note += f" Unequal numbers of trials: {tuning['unequal']}"
     if settings:
         rows = [
             [arm, readable.number(v), cell]

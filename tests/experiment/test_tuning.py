@@ -1,0 +1,85 @@
+"""Grids that go on until their best value is inside."""
+
+from typing import Any
+
+import pytest
+
+from suexp.errors import UserError
+from suexp.experiment.plan import plan
+from suexp.experiment.tuning import beyond, name_of, on_edge
+
+
+def lrs(*values: float) -> list[dict[str, Any]]:
+    return [{"optimizer.lr": value} for value in values]
+
+
+@pytest.mark.parametrize(
+    ("tried", "given", "best", "further"),
+    [
+        ([1e-3, 3e-3, 1e-2], 3, 1e-2, [0.033]),
+        ([1e-3, 3e-3, 1e-2], 3, 1e-3, [0.00033]),
+        ([1e-3, 3e-3, 1e-2], 3, 3e-3, []),
+        ([1e-3, 1e-2], 2, 1e-2, [0.1]),
+        ([0.1, 0.2, 0.4, 0.8], 2, 0.8, []),  # two steps beyond
+        ([0.1, 0.2, 0.4], 2, 0.4, [0.8]),
+        ([2, 4, 8], 3, 8, [16]),
+        ([1, 2, 4], 3, 1, []),  # a whole number stays one
+        ([0.5], 1, 0.5, []),
+        ([0.0, 0.1], 2, 0.0, []),  # no factor leads beyond 0
+        ([-1.0, 1.0], 2, 1.0, []),
+    ],
+)
+def test_one_step_beyond_the_edge(tried, given, best, further):
+    assert beyond(lrs(*tried), given, *lrs(best)) == lrs(*further)
+
+
+def test_several_keys_each_have_their_edge():
+    points = [{"a": a, "b": b, "c": "x"} for a in (1, 2) for b in (0.1, 0.3)]
+    assert beyond(points, 4, points[3]) == [
+        {"a": 4, "b": 0.3, "c": "x"},
+        {"a": 2, "b": 0.9, "c": "x"},
+    ]
+    assert on_edge(points, points[3]) == ["a", "b"]
+    inside = [*points, {"a": 4, "b": 0.3, "c": "x"}, {"a": 2, "b": 0.9, "c": "x"}]
+    assert on_edge(inside, points[3]) == []
+    assert name_of(points[0], "a") == "a=1 b=0.1 c=x"
+    assert name_of({"a": 1}, "a") == 1
+
+
+def test_a_plan_reaches_until_the_best_is_inside():
+    (item,) = plan(["experiment=lion", "only=[adamw,lion]"])
+
+    def score(run: Any) -> float:
+        """Best at 0.05, three steps beyond lion's grid, one beyond adamw's."""
+        return abs(run.config["optimizer"]["lr"] - 0.035)
+
+    sizes = []
+    while item.reach(score):
+        sizes.append({arm: len(runs) for arm, runs in item.tuning().items()})
+    assert sizes == [{"adamw": 4, "lion": 4}, {"adamw": 5, "lion": 5}]
+    assert [*item.tuning()["adamw"]] == [1e-3, 3e-3, 1e-2, 0.033, 0.11]
+    assert [*item.tuning()["lion"]] == [3e-4, 1e-3, 3e-3, 0.009, 0.027]
+
+
+def test_what_cannot_be_run_ends_the_search():
+    (item,) = plan(["experiment=lion", "only=[lion]"])
+    tune = item.header["tune"]  # type: ignore[index]
+    tune["parameter"] = "model.num_heads"
+    tune["points"] = {"lion": [{"model.num_heads": 32}, {"model.num_heads": 96}]}
+    tune["grid"] = {"lion": [32, 96]}
+    assert item.reach(lambda run: -run.config["model"]["num_heads"]) is False  # 288 of 96
+    assert [*item.tuning()["lion"]] == [32, 96]
+
+
+def test_the_rows_that_judge_do_not_choose():
+    (item,) = plan(["experiment=lion", "only=[adamw]"])
+    (run, *_) = item.tuning()["adamw"].values()
+    assert run.config["tune_fraction"] == 0.1
+    assert item.runs()[0].config["tune_fraction"] == 0
+
+
+def test_arms_that_a_claim_compares_have_equal_searches() -> None:
+    with pytest.raises(
+        UserError, match=r"claims\.C1 compares arms with unequal .*: adamw 2, lion 3"
+    ):
+        plan(["experiment=lion", "tune.grid.adamw=[1e-3,1e-2]"])
