@@ -65,6 +65,7 @@ def test_windows_lines_and_marks(in_tmp: Path) -> None:
         (b"PK\3\4rest", "t.csv is a zip archive, no text; unpack it with unzip t.csv"),
         (b"PAR1rest", "t.csv is Parquet, no text; set data.format=parquet"),
     ],
+    ids=["gzip", "bzip2", "xz", "zip", "parquet"],
 )
 def test_what_is_packed_is_said_so(in_tmp: Path, packed: bytes, line: str) -> None:
     assert refused("t.csv", packed) == line
