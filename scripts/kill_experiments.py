@@ -32,7 +32,7 @@ import torch
 
 from suexp.cli.rerunning import MACHINES_OWN
 from suexp.config.catalogue import Catalogue
-from suexp.experiment.gather import _early, _entry
+from suexp.experiment.gather import _asked, _entry
 from suexp.experiment.plan import Plan, choose, plan
 from suexp.job.checkpoint import Checkpoints, is_over
 from suexp.job.recorder import Recorder
@@ -251,7 +251,7 @@ def claims(item: Plan, out: Path, places: Sequence[str]) -> list[dict[str, Any]]
         made: Any = SimpleNamespace(
             run=run, arm=planned.arm, seed=planned.seed, overrides=planned.overrides
         )
-        entries.append(_entry(made, _early(asked)))
+        entries.append(_entry(made, *_asked(asked)))
     return judge(asked, entries, item.scale)
 
 

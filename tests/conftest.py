@@ -1,6 +1,7 @@
 """What every test may count on: one thread, fixed seeds, no network, a run store of its own."""
 
 import os
+import signal
 import socket
 import tempfile
 from pathlib import Path
@@ -28,6 +29,10 @@ os.environ["WANDB_ERROR_REPORTING"] = "false"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Prepared data is shared by all tests of a machine, but is not the user's own.
 os.environ["SUEXP_CACHE"] = str(Path(tempfile.gettempdir()) / "suexp-test-cache")
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun in the background of a shell
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -442,7 +442,7 @@ def test_a_checkpoint_continues_the_draws() -> None:
         ({"scaling": 2}, r"scaling must be 0 \(Gaussian norms\) or 1"),
         ({"redraw_interval": 0}, "redraw_interval must be at least 1, or null for never, not 0"),
         ({"chunk_size": 0}, "chunk_size must be at least 1, not 0"),
-        ({"stabilizer": "none"}, "stabilizer must be exact or peer, not 'none'"),
+        ({"stabilizer": "none"}, "stabilizer must be one of exact, peer, not 'none'"),
         ({"stabilizer": "peer", "kernel": "relu"}, "exists for kernel=positive only, not relu"),
         ({"eps": -1.0}, "eps must be at least 0"),
         ({"eps": 0.1, "kernel": "relu"}, "kernel=relu has none; set eps=0"),

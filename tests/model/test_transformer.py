@@ -270,8 +270,10 @@ def test_the_head_of_masked_models() -> None:
     expected = head.norm(F.gelu(hidden @ head.dense.weight.T + head.dense.bias))
     logits = expected @ model.embedding.weight.T + head.bias
     torch.testing.assert_close(model(tokens()), logits)
-    with pytest.raises(ValueError, match="tie_embeddings=true"):
-        build(head="mlm", tie_embeddings=False)
+    untied = shaken(build(head="mlm", mask=Bidirectional(), tie_embeddings=False))
+    hidden, head, output = untied.hidden(tokens()), untied.head, untied.output
+    expected = head.norm(F.gelu(hidden @ head.dense.weight.T + head.dense.bias))
+    torch.testing.assert_close(untied(tokens()), expected @ output.weight.T + head.bias)
 
 
 def test_segments_and_the_norm_of_embeddings() -> None:

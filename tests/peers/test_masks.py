@@ -42,6 +42,12 @@ def ours(mask: Mask, **changes) -> Transformer:
     return Transformer(**(arguments | changes)).eval()
 
 
+def tied(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a model whose output layer is its embedding."""
+    assert state.pop("output.weight").equal(state["embedding.weight"])
+    return state
+
+
 @pytest.mark.parametrize("mask", MASKS, ids=lambda mask: type(mask).__name__)
 def test_bert_under_the_table_of_a_mask(mask: Mask) -> None:
     config = peer.BertConfig(
@@ -55,7 +61,7 @@ def test_bert_under_the_table_of_a_mask(mask: Mask) -> None:
     )
     theirs = shaken(peer.BertForMaskedLM(config))
     model = ours(mask, norm_order="post", embedding_norm=True, head="mlm", num_segments=2)
-    model.load_state_dict(bert(theirs.state_dict()))
+    model.load_state_dict(tied(bert(theirs.state_dict())))
     tokens = torch.randint(50, (2, 9))
     kinds = (torch.arange(9) >= 5).long().expand(2, 9)
     table = mask.dense(9, 9)
@@ -77,7 +83,7 @@ def pair() -> tuple[torch.nn.Module, Transformer]:
     )
     theirs = shaken(peer.GPT2LMHeadModel(config))
     model = ours(Causal(), norm=Layer(16, eps=1e-5), ffn="gelu_tanh")
-    model.load_state_dict(gpt2(theirs.state_dict()))
+    model.load_state_dict(tied(gpt2(theirs.state_dict())))
     return theirs, model
 
 

@@ -13,7 +13,7 @@ from tests.support.results_example import FIGURES, example, write_histories
 
 pytestmark = pytest.mark.xdist_group("browser")
 VERDICTS = [
-    ("C1", "reproduced"),
+    ("C1", "verified"),
     ("C2", "inconclusive"),
     ("C3", "reproduced"),
     ("C6", "inconclusive"),
@@ -114,10 +114,14 @@ def test_the_page_shows_its_verdicts(folder, browser):
     head, *rows = Verdicts(browser.evaluate("document.documentElement.outerHTML")).rows
     assert head == ["Claim", "Estimate, 95 % interval", "Verdict"]
     assert [(row[0].split()[0], row[2]) for row in rows][:2] == [
-        ("C1", "reproduced"),
-        ("C2", "inconclusive the interval reaches both sides"),
+        ("C1", "verified"),
+        (
+            "C2",
+            "inconclusive the interval reaches both sides needs about 7 more seeds "
+            "(4 min 15 s of runs)",
+        ),
     ]
-    assert rows[2][1].startswith("-0.370 [-0.395, -0.344]")
+    assert rows[2][1].startswith("lion - lion_adamw_lr = -0.370 [-0.395, -0.344]")
     assert "val/loss[lion] < val/loss[lion_adamw_lr]" in rows[2][0]
 
 

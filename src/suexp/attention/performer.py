@@ -187,6 +187,7 @@ class Performer(FeatureAttention):
     mapped: ClassVar[str] = (
         "0 if fused else"
         " directions * d + h * (n + m) * (directions if kernel == 'trigonometric' else f)"
+        " + (h * (n + m) * (f + 1) if eps > 0 and scaled and kernel != 'trigonometric' else 0)"
     )
 
     projection: Tensor

@@ -37,12 +37,11 @@ def check_rights(config: DictConfig, overrides: Sequence[str]) -> None:
         )
     if "study" not in said and any((config.get("study") or {}).values()):
         raise UserError("study: stands in a file; a run reports to the study that began it")
-    if not isinstance(config.out, str):
-        raise UserError(f"out={config.out}: name a folder, out=DIR")
-    if "out" not in said and not _below(Path(config.out)):
+    out = None if "out" in said else config.get("out")
+    if isinstance(out, str) and not _below(Path(out)):
         raise UserError(
-            f"out: {config.out} stands in a file and lies outside of the current directory; "
-            f"if you mean it, type it yourself: out={config.out}"
+            f"out: {out} stands in a file and lies outside of the current directory; "
+            f"if you mean it, type it yourself: out={out}"
         )
 
 

@@ -27,11 +27,15 @@ def judged(plan: Plan, entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]
 def entries(plan: Plan) -> list[dict[str, Any]]:
     """Return the runs as results.json has them."""
     assert plan.header is not None
-    tests = [str(claim["test"]) for claim in (plan.header.get("claims") or {}).values()]
-    leaves = [leaf for test in tests for leaf in parse(test).leaves]
+    asked = _asked(plan.header.get("claims") or {})
+    return [_entry(planned, *asked) for planned in plan.runs()]
+
+
+def _asked(claims: Mapping[str, Any]) -> tuple[dict[str, Along], set[str]]:
+    """Return what claims read beside final metrics: along the training, and of configs."""
+    leaves = [leaf for claim in claims.values() for leaf in parse(str(claim["test"])).leaves]
     along = {leaf.name: leaf.along for leaf in leaves if isinstance(leaf, Metric) and leaf.along}
-    keys = {leaf.key for leaf in leaves if isinstance(leaf, Extreme)}
-    return [_entry(planned, along, keys) for planned in plan.runs()]
+    return along, {leaf.key for leaf in leaves if isinstance(leaf, Extreme)}
 
 
 def collect(plan: Plan, folder: Path) -> dict[str, Any]:
