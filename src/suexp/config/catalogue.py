@@ -18,7 +18,7 @@ from suexp.folders import conf_dir
 # What an experiment says of its runs; a single run does not depend on it.
 EXPERIMENT_KEYS = (
     *("post", "base", "let", "arms", "seeds", "tune"),
-    *("claims", "figures", "scales", "only"),
+    *("claims", "expect", "figures", "scales", "only"),
 )
 # Groups without a package of components.
 _DESCRIPTIONS = {

@@ -98,8 +98,21 @@ def _until_decided(item: Plan, launcher: Any, jobs: int) -> None:
         more = f" more, for claims that are open: {_asked(item)}" if made else ""
         tell(f"{item.slug}: {len(fresh)} runs{more} ({item.scale} scale)")
         launcher.launch([planned.overrides for planned in fresh], jobs + len(made))
+        if not made:
+            _tell_levels(item)
         made |= {planned.overrides for planned in fresh}
         item.asked.update(_further(item))
+
+
+def _tell_levels(item: Plan) -> None:
+    """Say which arms are far from the level that is expected of them; smoke scale reaches none."""
+    from suexp.experiment.gather import entries
+    from suexp.experiment.levels import levels, missed
+
+    assert item.header is not None
+    if item.header["expect"] and item.scale != "smoke":
+        for line in missed(levels(item.header["expect"], entries(item))):
+            tell(f"{item.slug}: {line}")
 
 
 def _asked(item: Plan) -> str:

@@ -9,7 +9,7 @@
     scales:
       paper: {only: [plain, small], base: {data: hub}, overrides: {trainer: gpu}}
 
-What a scale says of `base`, `seeds`, `tune`, `claims` and `figures` takes the place of the
+What a scale says of `base`, `seeds`, `tune`, `claims`, `expect`, `figures` takes the place of the
 experiment's own; its `let` and `arms` are added; its `only` leaves arms out, with what is claimed
 and drawn of them; its `overrides` win over arms.
 """
@@ -19,6 +19,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from suexp.errors import UserError
+from suexp.experiment import levels
 from suexp.experiment.settings import Keys, Mistake, Named, overrides, shown
 from suexp.experiment.tuning import name_of
 from suexp.judge.claims import check_claims
@@ -56,6 +57,10 @@ def expand(form: Mapping[str, Any], scale: str) -> dict[str, Any]:
         name: _claim_arms(name, claim, scale, there if at["claims"] else every, at["claims"])
         for name, claim in now.get("claims", {}).items()
     }
+    expect = {
+        name: _level_arm(name, there if at["expect"] else every, at["expect"])
+        for name in now.get("expect", {})
+    }
     figures = {
         name: _figure_arms(name, figure, there if at["figures"] else every, at["figures"])
         for name, figure in now.get("figures", {}).items()
@@ -73,6 +78,7 @@ def expand(form: Mapping[str, Any], scale: str) -> dict[str, Any]:
         "overrides": settings("overrides") if "overrides" in changes else [],
         "tune": tune,
         "claims": {name: now["claims"][name] for name in claims if claims[name] <= {*asked}},
+        "expect": {name: now["expect"][name] for name in expect if expect[name] in asked},
         "figures": {name: now["figures"][name] for name in figures if figures[name] <= {*there}},
     }
 
@@ -131,6 +137,14 @@ def _claim_arms(name: str, claim: Any, scale: str, arms: Collection[str], at: Ke
         return {*check_claims({name: claim}, arms, scale)[name].arms}
     except UserError as error:
         raise Mistake((*at, "claims", name), str(error)) from error
+
+
+def _level_arm(name: str, arms: Collection[str], at: Keys) -> str:
+    """Check an expected level; return its arm."""
+    try:
+        return levels.read(name, [*arms]).arm
+    except UserError as error:
+        raise Mistake((*at, "expect", name), str(error)) from error
 
 
 def _figure_arms(name: str, figure: Any, arms: Collection[str], at: Keys) -> set[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from suexp.config.overrides import key_of
+from suexp.experiment.levels import levels
 from suexp.experiment.plan import Plan, Planned
 from suexp.experiment.tuning import held_out, name_of, on_edge
 from suexp.judge.claims import judge
@@ -68,6 +69,7 @@ def collect(plan: Plan, folder: Path) -> dict[str, Any]:
         "tuning": _tuning(plan),
         "runs": runs,
         "claims": judged(plan, runs),
+        "levels": levels(header.get("expect") or {}, runs),
     }
     results["figures"] = draw(header.get("figures") or {}, results, Path(plan.out) / "runs", folder)
     return results

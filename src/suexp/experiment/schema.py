@@ -122,6 +122,14 @@ class Claim(_Open):
     matters: Annotated[float, Field(gt=0)] | None = None
 
 
+class Level(_Part):
+    """What an arm is expected to reach, and where that is from."""
+
+    value: float
+    tolerance: Annotated[float, Field(gt=0)]
+    source: Text
+
+
 class Figure(_Open):
     """What is drawn of the runs."""
 
@@ -157,6 +165,7 @@ class Scale(_Part):
     overrides: Settings = None
     tune: Tune | None = None
     claims: dict[Name, Claim] | None = None
+    expect: dict[Text, Level] | None = None
     figures: dict[str, Figure] | None = None
 
 
@@ -170,6 +179,7 @@ class Form(_Part):
     seeds: Seeds
     tune: Tune | None = None
     claims: dict[Name, Claim] | None = None
+    expect: dict[Text, Level] | None = None
     figures: dict[str, Figure] | None = None
     scales: dict[Name, Scale] | None = None
     only: Names | None = None
@@ -260,7 +270,7 @@ def _mistake(error: ErrorDetails) -> Mistake:
     kind = error["type"]
     if kind == "extra_forbidden":
         parts: dict[str, type[BaseModel]] = {"post": Post, "tune": Tune, "seeds": Until}
-        part = parts.get(str(keys[-2]), Scale)
+        part = Level if "expect" in keys[:-2] else parts.get(str(keys[-2]), Scale)
         return Mistake(keys, f"{place}: no such key{near(str(keys[-1]), part.model_fields)}")
     if kind == "missing":
         return Mistake(keys, f"{place}: is missing")

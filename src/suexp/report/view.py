@@ -71,6 +71,7 @@ class View:
     arms: Table
     metrics: Table
     overrides: dict[str, list[str]]
+    levels: Table | None
     tuning: Table | None
     tuning_note: str | None
     edge: list[str]
@@ -117,6 +118,7 @@ def view(results: Mapping[str, Any]) -> View:
         arms=_arms(finished, runs, _named_metrics(results)),
         metrics=_metrics(finished),
         overrides={arm: list(items) for arm, items in results["arms"].items()},
+        levels=_levels(results.get("levels") or []),
         tuning=tuning,
         tuning_note=tuning_note,
         edge=edge,
@@ -220,6 +222,21 @@ def _mean(values: list[Any]) -> str:
         return readable.number(sum(numbers) / len(numbers))
     estimate = mean_interval([float(value) for value in numbers])
     return readable.plus_minus(estimate.mean, estimate.low, estimate.high)
+
+
+def _levels(levels: list[Mapping[str, Any]]) -> Table | None:
+    """What arms reach beside what is expected of them."""
+    rows = [
+        [
+            str(level["quantity"]),
+            f"{readable.number(level['value'])} ± {readable.number(level['tolerance'])}",
+            readable.number(level["found"]),
+            {True: "reached", False: "far from it", None: readable.NONE}[level["reached"]],
+            str(level["source"]),
+        ]
+        for level in levels
+    ]
+    return Table(["quantity", "expected", "found", "", "source"], rows) if rows else None
 
 
 def _tuning(tuning: Mapping[str, Any]) -> tuple[Table | None, str | None, list[str]]:
