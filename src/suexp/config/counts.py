@@ -23,10 +23,13 @@ def check_counts(trainer: Mapping[str, Any]) -> None:
             f"trainer.max_steps={steps} is no number of steps; set trainer.max_steps=600, or "
             "trainer.max_steps=-1 with +trainer.max_epochs=3"
         )
-    by_epoch = trainer.get("check_val_every_n_epoch") is not None
+    # Validations are counted in epochs, or there is no step to count.
+    uncounted = trainer.get("check_val_every_n_epoch") is not None or steps == 0
     for key, example in _WHOLE.items():
         value = trainer.get(key, 1)
-        if (type(value) is not int or value < 1) and not (by_epoch and key == "val_check_interval"):
+        if (type(value) is not int or value < 1) and not (
+            uncounted and key == "val_check_interval"
+        ):
             raise UserError(
                 f"trainer.{key}={value} is no whole number from 1 on; set trainer.{key}={example}"
             )

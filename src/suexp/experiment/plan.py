@@ -228,7 +228,8 @@ def _plan(overrides: tuple[str, ...], seeds: tuple[int, ...]) -> Plan:
         return Plan(user=user, header=None, seeding=Seeding(seeds or (plain["seed"],)), **common)
     for item in whole:
         cfg.seeds = hydra_internals.parse([item])[0].value()
-    header = _header(slug, cfg, common["scale"])
+    with _told(overrides):
+        header = _header(slug, cfg, common["scale"])
     _refuse_fixed(user, header)
     seeding = Seeding(seeds) if seeds else Seeding.of(header["seeds"])
     return Plan(user=user, header=header, seeding=seeding, **common)
