@@ -252,7 +252,7 @@ def claims(item: Plan, out: Path, places: Sequence[str]) -> list[dict[str, Any]]
             run=run, arm=planned.arm, seed=planned.seed, overrides=planned.overrides
         )
         entries.append(_entry(made, *_asked(asked)))
-    return judge(asked, entries, item.scale)
+    return [claim | {"needs": None} for claim in judge(asked, entries, item.scale)]  # of times
 
 
 def metric(item: Plan, out: Path, run: Run) -> float | None:

@@ -1,6 +1,5 @@
 """Whatever is typed or written: one line or a result, soon, and no process is left behind."""
 
-import os
 import random
 import signal
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from suexp.cli import main
-from tests.fuzz import files, lines, runs
+from tests.fuzz import files, lines
 
 SECONDS = 60  # nothing takes ten, but for a machine with other work
 
@@ -65,19 +64,6 @@ def test_any_overrides(part: int, in_tmp: Path, capsys: pytest.CaptureFixture[st
         codes.add(told(capsys, "check", *many, *lines.line(rng)))
     assert codes == {0, 2}
     assert list(in_tmp.iterdir()) == []
-
-
-@pytest.mark.parametrize("part", range(4))
-def test_any_run(part: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    codes = set()
-    for place in range(10):
-        rng = random.Random(f"runs {part} {place}")
-        codes.add(told(capsys, *runs.line(rng), f"out={tmp_path}"))
-    assert {0, 2} <= codes <= {0, 1, 2}
-    children = Path(f"/proc/self/task/{os.getpid()}/children")
-    assert not children.exists() or len(children.read_text().split()) <= len(
-        os.sched_getaffinity(0)
-    )
 
 
 @pytest.mark.parametrize("part", range(4))

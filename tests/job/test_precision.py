@@ -18,8 +18,16 @@ CASES = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    ("case", "precision"),
+    [
+        (case, precision)
+        for case in CASES
+        for precision in ("64-true", "bf16-true")
+        # Averages of weights and gradients of gradients want more than 16 bits: it is refused.
+        if precision == "64-true" or "task=adversarial" not in CASES[case]
+    ],
+)
 def test_trains_and_finishes(case: str, precision: str, tmp_path: Path) -> None:
     settings = ["trainer.max_steps=2", "trainer.val_check_interval=2", "trainer=cpu", "threads=1"]
     settings += ["trainer.limit_val_batches=1", f"out={tmp_path}", "data.batch_size=8"]

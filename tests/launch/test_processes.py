@@ -196,9 +196,11 @@ def test_a_process_that_begins_while_all_are_asked_to_stop_is_asked_too(
         end(*arguments)
 
     def begin(_: RunSpec) -> Waiting:
-        ctrl_c()
-        assert asked.wait(60)
-        return process
+        for _ in range(60):  # Python forgets one that comes while it clears up an object
+            ctrl_c()
+            if asked.wait(1):
+                return process
+        raise AssertionError("nobody was asked")
 
     monkeypatch.setattr(processes, "_end", watched)
     with pytest.raises(KeyboardInterrupt):

@@ -47,7 +47,7 @@ ARGV = [
     "task.sample_tokens=4",
 ]
 LAST = ("summary.json", "results.json", "report.html")  # what the last kills wait for
-OWN = ("wall_seconds", "train_seconds", "peak_memory_bytes", "train/elements_per_second")
+OWN = ("wall_seconds", "train_seconds", "peak_memory_bytes", "train/elements_per_second", "needs")
 
 
 Begin = Callable[[Path, Moment, int], tuple[int, str]]

@@ -98,8 +98,8 @@ def test_every_verdict_is_seen_with_word_mark_and_interval(seen):
         assert width > 50
         assert height > 10
         assert left + width <= seen["inner"]
-    assert set(seen["marks"]) == {'"✓ "', '"~ "', '"! "', '"… "'}  # colour is never alone
-    assert len(seen["intervals"]) == 5
+    assert set(seen["marks"]) == {'"= "', '"✓ "', '"~ "', '"! "', '"… "'}  # colour is never alone
+    assert len(seen["intervals"]) == 4
     assert all(width > 4 for _, _, width, _ in seen["intervals"])
 
 

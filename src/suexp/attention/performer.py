@@ -285,7 +285,8 @@ class Performer(FeatureAttention):
         """Return the attended values; zeros for a query that may look at nothing."""
         out = super().forward(q, k, v, mask, bias)
         # To look at a number while it trains, an accelerator would have to be waited for.
-        looks = self.watches and (q.is_cpu or not self.training)
+        # A subclass may be without numbers, as where costs are counted.
+        looks = self.watches and type(out) is Tensor and (q.is_cpu or not self.training)
         if looks and not torch.compiler.is_compiling() and out.numel() and k.numel():
             self._watch(out, v, self.sees(mask, q.shape[-2], k.shape[-2]))
         return out
