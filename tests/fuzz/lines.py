@@ -2,9 +2,9 @@
 
 import random
 from collections.abc import Iterator
+from typing import Any
 
 from suexp.config.catalogue import Catalogue
-from tests.fuzz.runs import flat
 
 CATALOGUE = Catalogue()
 # Numbers, containers, references, quotes, letters: what users type, and what nobody should.
@@ -96,3 +96,10 @@ def _keys(choices: list[str], groups: list[str]) -> Iterator[str]:
     for group in groups:
         if names[group] in CATALOGUE.groups.get(group, {}):
             yield from flat(CATALOGUE.option(group, str(names[group])).placed, "")
+
+
+def flat(node: Any, path: str) -> Iterator[str]:
+    """Give the keys of nested mappings, those of the mappings themselves included."""
+    for key, value in node.items() if isinstance(node, dict) else ():
+        yield path + str(key)
+        yield from flat(value, f"{path}{key}.")
