@@ -100,13 +100,20 @@ class FeatureAttention(Attention):
         bias: Float[Tensor, "*b h n m"] | None = None,
     ) -> Float[Tensor, "b h n e"]:
         """Return the attended values; zeros for a query that may look at nothing."""
+        out = self._attend(q, k, v, mask, bias)
+        self.look(out, q, k, v, mask)
+        return out
+
+    def look(self, out: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Mask) -> None:
+        """Look at what comes out, for a warning; here at nothing."""
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Mask, bias: Tensor | None) -> Tensor:
         causal, keep = self._read(mask, bias)
         n, m = q.shape[-2], k.shape[-2]
         if 0 in (*q.shape[:-1], m):  # nobody asks, or there is nothing: an empty sum
             return q @ k.mT @ v
         if causal and n > m:  # the first queries stand before all keys
-            out = FeatureAttention.forward(self, q[..., n - m :, :], k, v, mask)
-            return F.pad(out, (0, 0, n - m, 0))
+            return F.pad(self._attend(q[..., n - m :, :], k, v, mask, None), (0, 0, n - m, 0))
         maps = self.maps(precision(q))
         if mask.find(ExcludeSelf) is not None:
             if n != m:

@@ -80,12 +80,6 @@ class Linear(FeatureAttention):
         tensor([1.0000, 1.5000, 3.0000])
     """
 
-    refuses: ClassVar[dict[str, str]] = {
-        "score_bias": "a position bias needs explicit scores, which it never forms; "
-        "use position=rope",
-        "key_subsets": "it sums over all keys, all others or all earlier ones and cannot choose "
-        "among them; use mask=causal, mask=bidirectional or attention=softmax",
-    }
     features: ClassVar[str] = "feature_multiplier * d"
     mapping: ClassVar[str] = "h * (n + m) * d * f if feature_multiplier > 1 else 0"
     mapped: ClassVar[str] = "h * (n + m) * f if feature_multiplier > 1 else 0"

@@ -173,12 +173,6 @@ class Performer(FeatureAttention):
         tensor([1.0000, 1.5000, 3.0000])
     """
 
-    refuses: ClassVar[dict[str, str]] = {
-        "score_bias": "a position bias needs explicit scores, which it never forms; "
-        "use position=rope",
-        "key_subsets": "it sums over all keys, all others or all earlier ones and cannot choose "
-        "among them; use mask=causal, mask=bidirectional or attention=softmax",
-    }
     directions: ClassVar[str] = "num_features or max(1, int(d * log(d)))"
     features: ClassVar[str] = "directions * (2 if kernel in ('hyperbolic', 'trigonometric') else 1)"
     mapping: ClassVar[str] = "h * (seeing + m) * d * directions"
@@ -274,22 +268,13 @@ class Performer(FeatureAttention):
             RandomFeatures(scaled, self.kernel, True, self.eps),
         )
 
-    def forward(
-        self,
-        q: Float[Tensor, "b h n d"],
-        k: Float[Tensor, "b h m d"],
-        v: Float[Tensor, "b h m e"],
-        mask: Mask,
-        bias: Float[Tensor, "*b h n m"] | None = None,
-    ) -> Float[Tensor, "b h n e"]:
-        """Return the attended values; zeros for a query that may look at nothing."""
-        out = super().forward(q, k, v, mask, bias)
+    def look(self, out: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Mask) -> None:
+        """Warn once of denominators that vanish."""
         # To look at a number while it trains, an accelerator would have to be waited for.
         # A subclass may be without numbers, as where costs are counted.
         looks = self.watches and type(out) is Tensor and (q.is_cpu or not self.training)
         if looks and not torch.compiler.is_compiling() and out.numel() and k.numel():
             self._watch(out, v, self.sees(mask, q.shape[-2], k.shape[-2]))
-        return out
 
     def _watch(self, out: Tensor, v: Tensor, sees: Bool[Tensor, "#b n"] | None) -> None:
         """Warn once where queries that see keys get zeros, though no value is zeros."""
@@ -302,7 +287,7 @@ class Performer(FeatureAttention):
                 "attention=performer: denominators vanish, and rows of zeros come out: the scores "
                 "are too large for its features; make queries and keys smaller (a smaller "
                 "learning rate or init), or use attention=softmax",
-                stacklevel=3,
+                stacklevel=4,
             )
 
     @torch.compiler.disable
