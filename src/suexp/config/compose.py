@@ -209,7 +209,7 @@ def _resolved(
     """Return the resolved, checked config, pickled, and the choices; the parent stays a command."""
     cfg, chosen, own = _composed(overrides, config_dir)
     choices = dict(chosen)
-    _refuse_hydra(cfg)
+    _refuse_hydra(_references(overrides, config_dir))
     with _SEEDING, open_dict(cfg):
         cfg.seed = own if seed is None else seed
         try:
@@ -227,22 +227,26 @@ def _resolved(
     return pickle.dumps(config), choices
 
 
-def _refuse_hydra(cfg: DictConfig) -> None:
+def _refuse_hydra(references: Sequence[str]) -> None:
     """Refuse what a config takes from Hydra's own, which is known only while its application runs.
 
     Raises:
         UserError: the first interpolation.
     """
-    found = re.search(r"\$\{hydra:[^}]*\}", repr(cfg))  # its YAML would take twenty times as long
-    if found:
-        raise UserError(f"{found[0]}: a run's config does not read Hydra's; type the value")
+    for word in references:
+        if word.startswith("${hydra:"):
+            raise UserError(f"{word}}}: a run's config does not read Hydra's; type the value")
+
+
+def _refers_to_seed(overrides: tuple[str, ...], config_dir: str | None) -> bool:
+    return any("seed" in word for word in _references(overrides, config_dir))
 
 
 @functools.lru_cache(maxsize=1024)
-def _refers_to_seed(overrides: tuple[str, ...], config_dir: str | None) -> bool:
+def _references(overrides: tuple[str, ...], config_dir: str | None) -> tuple[str, ...]:
+    """Return the interpolations of a composed config, less their closing braces."""
     cfg, _, _ = _composed(overrides, config_dir)
-    words = re.findall(r"\$\{[^}]*", repr(cfg))
-    return any("seed" in word for word in words)
+    return tuple(re.findall(r"\$\{[^}]*", repr(cfg)))  # YAML would take twenty times as long
 
 
 def _several(config: dict[str, Any], choices: dict[str, str]) -> dict[str, str]:
