@@ -8,7 +8,7 @@ from typing import Any
 from suexp.config.overrides import key_of
 from suexp.experiment.levels import levels
 from suexp.experiment.plan import Plan, Planned
-from suexp.experiment.tuning import held_out, name_of, on_edge
+from suexp.experiment.tuning import held_out, on_edge
 from suexp.judge.claims import judge
 from suexp.judge.expression import At, Extreme, First, Mean, Metric
 from suexp.judge.grammar import parse
@@ -174,9 +174,7 @@ def _tuning(plan: Plan) -> dict[str, Any] | None:
             table[arm].append({"value": value, "metric": metric, "run": planned.run.id})
     edge = {}
     for arm, chosen in plan.chosen.items():
-        points = plan.points(arm)
-        best = next(point for point in points if name_of(point, tune["parameter"]) == chosen)
-        if keys := on_edge(points, best):
+        if keys := on_edge(plan.points(arm), plan.point_of(arm, chosen)):
             edge[arm] = keys
     return {
         "parameter": tune["parameter"],

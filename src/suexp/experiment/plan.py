@@ -4,6 +4,7 @@ import functools
 import itertools
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -123,16 +124,26 @@ class Plan:
         """Return the runs that choose each arm's own best value: arm -> value -> run."""
         if self.header is None or not self.header.get("tune"):
             return {}
-        tune, arms = self.header["tune"], self.header["arms"]
-        apart = held_out(tune)
-        grid: dict[str, dict[Any, Planned]] = {}
-        for arm in (arm for arm in tune["grid"] if arm in arms):
-            values = [name_of(point, tune["parameter"]) for point in self.points(arm)]
-            grid[arm] = {
-                value: self._planned(arm, (*arms[arm], *setting(tune, value), *apart), tune["seed"])
-                for value in values
-            }
-        return grid
+        parameter = self.header["tune"]["parameter"]
+        return {
+            arm: {name_of(point, parameter): self._trial(arm, point) for point in self.points(arm)}
+            for arm in self.header["tune"]["grid"]
+            if arm in self.header["arms"]
+        }
+
+    def _trial(self, arm: str, point: Point) -> Planned:
+        """Return the run that tries an arm at a point."""
+        assert self.header is not None
+        tune = self.header["tune"]
+        own = setting(tune, name_of(point, tune["parameter"]))
+        overrides = (*self.header["arms"][arm], *own, *held_out(tune))
+        return self._planned(arm, overrides, tune["seed"])
+
+    def point_of(self, arm: str, value: Any) -> Point:
+        """Return the point of a trial by its name."""
+        assert self.header is not None
+        parameter = self.header["tune"]["parameter"]
+        return next(point for point in self.points(arm) if name_of(point, parameter) == value)
 
     def reach(self, metric_of: Callable[[Planned], float | None]) -> bool:
         """Try further points where an arm's best is on the edge of its grid; return whether any.
@@ -144,15 +155,12 @@ class Plan:
         tune = self.header["tune"]
         more = False
         for arm, value in choose(self, metric_of).items():
-            points = self.points(arm)
-            best = next(p for p in points if name_of(p, tune["parameter"]) == value)
-            for point in beyond(points, len(tune["points"][arm]), best):
-                self.beyond.setdefault(arm, []).append(point)
-                try:
-                    resolve(self.tuning()[arm][name_of(point, tune["parameter"])].overrides)
+            best = self.point_of(arm, value)
+            for point in beyond(self.points(arm), len(tune["points"][arm]), best):
+                with suppress(UserError):
+                    resolve(self._trial(arm, point).overrides)
+                    self.beyond.setdefault(arm, []).append(point)
                     more = True
-                except UserError:
-                    self.beyond[arm].remove(point)
         return more
 
     def _planned(self, arm: str | None, overrides: Sequence[str], seed: int) -> Planned:
