@@ -9,6 +9,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 from suexp.component import Component
+from suexp.method._chunked import rows_of
 from suexp.nn.saved import SavedBytes
 from suexp.task.base import Task
 
@@ -98,7 +99,7 @@ class StepCost(Callback, Component):
             self._seconds.append(time.perf_counter() - self._start)
             return
         peak, rows = self._noted
-        passes = rows / len(next(iter(batch.values())))
+        passes = rows / rows_of(batch)
         self._meter, self._noted = None, (0, 0)
         self._peaks.append(peak)
         self._passes.append(passes)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers.logger import Logger
 
@@ -173,7 +174,7 @@ def _run(run: Run, threads: int | None, note: Note, bar: Bar | None) -> Summary:
             summary.mistake = True
         elif out_of_memory(error):
             summary.error, summary.mistake = TOO_MUCH, True
-        elif type(error).__name__ == "MisconfigurationException":  # Lightning's
+        elif isinstance(error, MisconfigurationException):
             summary.error, summary.mistake = one_line(redacted(str(error))), True
         else:
             print(redacted(traceback.format_exc()), end="", file=sys.stderr)

@@ -56,8 +56,6 @@ def run_all(
     summaries = [None if spec.rerun else _found(Run(spec)) for spec in specs]
     places = [place for place, summary in enumerate(summaries) if summary is None]
     todo = [specs[place] for place in places]
-    for spec in todo:
-        check_devices(spec.config["trainer"])
     if len(todo) < len(specs):
         count = len(specs) - len(todo)
         tell(f"{count} of {len(specs)} runs are finished already (rerun=true runs them again)")
@@ -108,7 +106,6 @@ def run_one(spec: RunSpec) -> Summary | None:
     Raises:
         UserError: there are not as many devices.
     """
-    check_devices(spec.config["trainer"])
     if spec.devices:
         return _in_children([spec], 1, spec.config["threads"] or 1)[0]
     from suexp.job.checkpoint import Interrupted
@@ -160,6 +157,8 @@ def _in_process(specs: Sequence[RunSpec]) -> list[Summary | None]:
 def _in_children(
     specs: Sequence[RunSpec], jobs: int, threads: int, retries: int = 0
 ) -> list[Summary | None]:
+    for spec in specs:
+        check_devices(spec.config["trainer"])
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(preload(specs[0]))
     if not all(spec.devices for spec in specs):

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from suexp.method._chunked import rows_of
 from suexp.method._frozen import Frozen
 from suexp.method.base import Batch, Method, Objective, Skip
 from suexp.transform.base import mismatch
@@ -163,7 +164,7 @@ class Theseus(Method):
             return self.draw(step, modules, 1)
         # A share of the draws for the rows of all processes, as it is of the rows.
         rank, processes = task.place
-        end = task.first_row + len(next(iter(batch.values())))
+        end = task.first_row + rows_of(batch)
         weights = self.draw(step, modules, end * processes)
         return weights[:, task.first_row * processes + rank :: processes]
 
