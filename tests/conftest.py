@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 # Imported from within a checked module, it would be compiled anew, not cached.
 import pytorch_lightning  # noqa: F401
 from jaxtyping import install_import_hook
+
+from suexp.interruption import TERMINAL
 
 SOURCE = Path(__file__).parents[1] / "src" / "suexp"
 # Types and shapes are checked at run time where there are tensors; for the rest mypy does.
@@ -31,8 +34,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["SUEXP_CACHE"] = str(Path(tempfile.gettempdir()) / "suexp-test-cache")
 
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun in the background of a shell
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+@pytest.fixture(autouse=True)
+def _hears_its_terminal() -> Iterator[None]:
+    """A suite begun by nohup, or in the background of a shell, ignores what a terminal sends."""
+    own = {number: signal.getsignal(number) for number in TERMINAL}
+    for number in (number for number, handler in own.items() if handler is signal.SIG_IGN):
+        hears = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        signal.signal(number, hears)
+    yield
+    for number, handler in own.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)
