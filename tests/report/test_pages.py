@@ -167,7 +167,7 @@ def test_smoke_and_dirty_are_said_aloud(tmp_path):
 def test_a_bare_result_is_still_a_report(tmp_path):
     """A run in an installed wheel has no commit; an estimation has no parameters and no tuning."""
     results = {
-        "schema": 1,
+        "schema": 2,
         "experiment": "bare",
         "scale": "laptop",
         "arms": {"only": []},
@@ -318,9 +318,9 @@ def test_the_folder_of_a_scale_is_suggested(folder):
 
 
 def test_results_of_another_version_are_refused(folder):
-    results = json.loads((folder / "results.json").read_text()) | {"schema": 2}
+    results = json.loads((folder / "results.json").read_text()) | {"schema": 3}
     (folder / "results.json").write_text(json.dumps(results))
-    with pytest.raises(UserError, match="has schema 2, this version reads 1"):
+    with pytest.raises(UserError, match="has schema 3, this version reads up to 2"):
         load_results(folder)
 
 

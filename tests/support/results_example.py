@@ -123,7 +123,7 @@ def example(failed: bool = True) -> dict:
         "chosen": {"adamw": 3e-3, "lion": 1e-3, "signum": 1e-3},
     }
     return {
-        "schema": 1,
+        "schema": 2,
         "experiment": "lion",
         "post": {
             "slug": "lion",

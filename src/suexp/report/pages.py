@@ -21,6 +21,7 @@ from suexp.judge.claims import VERDICTS
 from suexp.redaction import without_secrets
 from suexp.report import wording as readable
 from suexp.report.inline_svg import EXCHANGED, inline_svg
+from suexp.report.older import SCHEMA, brought_up
 from suexp.report.results import mistake
 from suexp.report.verdicts import MARKS
 from suexp.report.view import Table, View, view
@@ -50,15 +51,15 @@ def load_results(directory: Path) -> dict[str, Any]:
         raise UserError(f"{directory} has no results.json; {hint}") from None
     if not isinstance(results, dict) or any(key not in results for key in NEEDED):
         raise UserError(f"{path} is not the results of an experiment")
-    if results["schema"] != 1:
-        raise UserError(f"{path} has schema {results['schema']}, this version reads 1")
+    if results["schema"] not in (1, SCHEMA):
+        raise UserError(f"{path} has schema {results['schema']}, this version reads up to {SCHEMA}")
     real = directory / "real_data.json"
     if real.is_file():
         results["real_data"] = _load(real, "restore or delete it")
     wrong = mistake(results)
     if wrong:
         raise UserError(f"{path} is not as suexp writes it: {wrong}; {again}")
-    return without_secrets(results)
+    return brought_up(without_secrets(results))
 
 
 def _load(path: Path, remedy: str) -> Any:

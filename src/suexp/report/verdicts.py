@@ -68,19 +68,13 @@ def judged(claim: Mapping[str, Any]) -> Judged:
     estimate, interval = claim.get("estimate"), claim.get("interval")
     shown = allowed = sides = plot = None
     if estimate is not None:
-        bound, constant = claim.get("bound"), not _compares_arms(claim)
+        bound = claim.get("bound") or 0.0
         low, high = interval or (None, None)
-        if bound is None:  # recorded before the quantity and its bound were told apart
-            bound = (claim.get("right") or 0.0) if constant else 0.0
-            shift = bound
-        else:
-            shift = 0.0
-        ends = [None if end is None else end + shift for end in (low, high)]
-        shown = _estimate(claim, estimate + shift, *ends)
+        shown = _estimate(claim, estimate, low, high)
         allowed = _allowed(claim, bound)
-        sides = _sides(claim, constant)
-        if None not in ends and claim.get("relation"):
-            plot = _plot(claim, estimate + shift, ends[0], ends[1], bound)  # type: ignore[arg-type]
+        sides = _sides(claim, not _compares_arms(claim))
+        if low is not None and high is not None and claim.get("relation"):
+            plot = _plot(claim, estimate, low, high, bound)
     verdict = str(claim["verdict"])
     n = claim.get("n") or 0
     return Judged(
