@@ -46,7 +46,11 @@ def build(config: dict[str, Any], data: Data) -> Recorded:
 
 
 def trained(run: Run) -> Task:
-    """Return the task of a finished run with its weights."""
+    """Return the task of a finished run with its weights, what methods learned folded into them.
+
+    Raises:
+        UserError: weights from which nothing can start.
+    """
     task = build(run.config, instantiate(run.config["data"], run.spec.allow))
     path = run.checkpoints()[0]
     state = torch.load(path, weights_only=True, map_location="cpu")["state_dict"]
@@ -54,6 +58,11 @@ def trained(run: Run) -> Task:
         raise UserError(f"{path}: {name} holds nan, so nothing can start from the run's weights")
     task.load_state_dict(state)
     assert isinstance(task, Task)
+    try:
+        for method in reversed(task.methods):  # type: ignore[call-overload]
+            method.fold(task)
+    except ValueError as error:
+        raise UserError(str(error)) from error
     return task
 
 
