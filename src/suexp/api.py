@@ -22,12 +22,12 @@ def build(cfg: DictConfig) -> "LightningModule":
     Raises:
         UserError: a component refuses its arguments.
     """
-    from suexp.code.instantiate import instantiate
     from suexp.job.build import build as build_task
+    from suexp.job.build import data_of
 
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     config["allow_targets"] = allowed(config["allow_targets"])
-    return build_task(config, instantiate(config["data"], config["allow_targets"]))
+    return build_task(config, data_of(config))
 
 
 def run(overrides: Sequence[str] = (), config_dir: str | None = None) -> Summary:

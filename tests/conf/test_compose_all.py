@@ -36,6 +36,7 @@ ALL = [
 ]
 # What an option needs beside it to make sense, where it is not part of the default run.
 COMPANIONS = {
+    "alter=label_noise": ["task=classification"],
     "data=docstring_summary": ["task=seq2seq"],
     "decoding=beam": ["task=seq2seq"],
     "data=docstring_topic": ["task=classification"],

@@ -2,6 +2,7 @@
 
 {data: {patch: 2}, optimizer.lr: 1e-3}     nested mappings and dotted keys mean the same
 two                                        a name: of settings in `let`, or of another arm
+{rate: {start: 0, end: 1, steps: 9}}       a number that depends on the step is one value
 [two, optimizer: lion, ~scheduler]         several of these; ~ leaves a choice out
 {from: [two, method: theseus]}             the run to start from: this arm, changed so
 """
@@ -15,6 +16,8 @@ from suexp.near import near
 
 _KEY = re.compile(r"\+{0,2}[\w./@-]+", re.ASCII)
 _LEFT_OUT = re.compile(r"~[\w./@-]+", re.ASCII)
+# What stands for a number that depends on the step (`suexp.nn.ramp`), one value, holds these keys.
+RAMP = {"start", "end", "steps"}
 
 Keys = tuple[str | int, ...]
 
@@ -92,7 +95,7 @@ def _set(
         yield key
     elif not _KEY.fullmatch(key):
         raise Mistake(keys, f"{_dotted(keys)}: {key!r} is no key of the config")
-    elif isinstance(value, Mapping) and value:
+    elif isinstance(value, Mapping) and value and not value.keys() >= RAMP:
         for inner, below in value.items():
             yield from _set(f"{key}.{inner}", below, names, (*keys, str(inner)), trail)
     else:

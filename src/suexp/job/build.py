@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from suexp.alter._altered import Altered
 from suexp.code.instantiate import guarded, instantiate, partial
 from suexp.data.base import Data
 from suexp.errors import UserError
@@ -16,6 +17,18 @@ from suexp.task.recorded import Recorded
 from suexp.tensors import first_with
 from suexp.transform.base import Transform, mismatch
 from suexp.transform.copy import Copy
+
+
+def data_of(config: dict[str, Any]) -> Data:
+    """Return a run's data set, with what is done to its rows.
+
+    Raises:
+        UserError: one of them refuses its arguments.
+    """
+    allow = config["allow_targets"]
+    data: Data = instantiate(config["data"], allow)
+    alters = [instantiate(node, allow) for node in (config.get("alter") or {}).values()]
+    return Altered(data, alters) if alters else data
 
 
 def build(config: dict[str, Any], data: Data) -> Recorded:
@@ -46,14 +59,23 @@ def build(config: dict[str, Any], data: Data) -> Recorded:
 
 
 def trained(run: Run) -> Task:
-    """Return the task of a finished run with its weights."""
-    task = build(run.config, instantiate(run.config["data"], run.spec.allow))
+    """Return the task of a finished run with its weights, what methods learned folded into them.
+
+    Raises:
+        UserError: weights from which nothing can start.
+    """
+    task = build(run.config, data_of(run.config))
     path = run.checkpoints()[0]
     state = torch.load(path, weights_only=True, map_location="cpu")["state_dict"]
     if name := first_with(torch.isnan, state):
         raise UserError(f"{path}: {name} holds nan, so nothing can start from the run's weights")
     task.load_state_dict(state)
     assert isinstance(task, Task)
+    try:
+        for method in reversed(task.methods):
+            method.fold(task)  # type: ignore[operator]
+    except ValueError as error:
+        raise UserError(str(error)) from error
     return task
 
 

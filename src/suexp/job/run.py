@@ -21,7 +21,7 @@ from suexp.code.trust import check_targets
 from suexp.errors import Unwritable, UserError, one_line, writing
 from suexp.job import cost
 from suexp.job.batches import Loading
-from suexp.job.build import begin, build, trained
+from suexp.job.build import begin, build, data_of, trained
 from suexp.job.checkpoint import Checkpoints, Interrupted, Position, damage
 from suexp.job.process import prepare
 from suexp.job.pruning import Pruned, Pruning
@@ -141,7 +141,7 @@ def _run(run: Run, threads: int | None, note: Note, bar: Bar | None) -> Summary:
     )
     views: list[Logger] = []
     try:
-        data = instantiate(config["data"], config["allow_targets"])
+        data = data_of(config)
         summary.fingerprint = data.fingerprint()
         loading = Loading(data, config["seed"], config.get("tune_fraction", 0.0))
         task = build(config, data)

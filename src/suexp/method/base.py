@@ -28,7 +28,8 @@ class Method(nn.Module, Component):
     `backward` and, after the optimizer's step, `after_step`. Evaluation passes through none.
 
     What a method keeps as parameters or buffers is saved with the run; the parent's weights should
-    not be, for they can be had again.
+    not be, for they can be had again. Its parameters are trained as the model's are, and `fold`
+    writes what they learned into the networks, from which other runs start.
 
     Attributes:
         order: place among the methods of a run.
@@ -52,6 +53,21 @@ class Method(nn.Module, Component):
         Raises:
             ValueError: it is missing, or does not fit.
         """
+
+    def fold(self, task: "Task") -> None:
+        """Write what was learned into the task's networks: a run that starts from them has no more.
+
+        Called when the run has ended and its weights are loaded, for another run to start from.
+
+        Raises:
+            ValueError: it cannot; by default where it has parameters of its own.
+        """
+        del task
+        if any(True for _ in self.parameters()):
+            raise ValueError(
+                f"{type(self).__name__} learned weights of its own, which a run that starts from "
+                "the network alone would lose; give it a `fold` that writes them into the network"
+            )
 
     def objective(self, task: "Task", batch: Batch, inner: Objective) -> Tensor:
         """Return the training loss of a batch; ``inner`` gives the one that is wrapped.

@@ -62,11 +62,12 @@ class Task(Accumulation):
 
     @property
     def trained(self) -> tuple[nn.Module, ...]:
-        """The modules that the optimizer trains: the model, and the loss, which may have weights.
+        """The modules that the optimizer trains: model and loss, and methods with parameters.
 
         A loss's other entries than ``forward`` stand in its class attribute ``entries``.
         """
-        return (self.model,) if self.loss is None else (self.model, self.loss)
+        learning = (method for method in self._methods() if any(True for _ in method.parameters()))
+        return (self.model, *([] if self.loss is None else [self.loss]), *learning)
 
     @property
     def normalizer(self) -> Normalizer:
