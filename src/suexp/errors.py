@@ -33,6 +33,24 @@ class UserError(Exception):
         super().__init__(one_line(redacted(message)))
 
 
+class Misfit(UserError):
+    """Choices that cannot be combined, or one that needs what no other brings.
+
+    Attributes:
+        labels: the choices, ``group=option``, of which others would do.
+        missing: the features of which one would do; empty for a refusal.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        labels: tuple[str, ...] = (),
+        missing: frozenset[str] = frozenset(),
+    ) -> None:
+        super().__init__(message)
+        self.labels, self.missing = labels, missing
+
+
 class Unwritable(UserError):
     """The disk takes no more. The runs that are still to come would fail as well: a sweep stops."""
 

@@ -9,13 +9,13 @@ from omegaconf import open_dict
 
 from suexp.code.instantiate import instantiate
 from suexp.config.compose import _compose, resolve
-from suexp.errors import UserError
+from suexp.config.remedy import fitting
+from suexp.errors import Misfit, UserError
 from suexp.experiment.plan import plan
 from suexp.folders import conf_dir, experiments_dir
 from suexp.job.build import build
 from suexp.task.base import Task
 from suexp.task.closed_form import ClosedForm
-from tests.callback.test_needs import CASES
 
 GROUPS = ("attention", "position", "mask", "model", "task")
 SMALL = ("data.batch_size=2", "trainer.enable_progress_bar=false", "threads=1")
@@ -34,72 +34,25 @@ ALL = [
     for path in sorted(conf_dir().glob("*/*.yaml"))
     if path.parent.name not in ("experiment",)
 ]
-# What an option needs beside it to make sense, where it is not part of the default run.
-COMPANIONS = {
-    "alter=label_noise": ["task=classification"],
-    "data=docstring_summary": ["task=seq2seq"],
-    "decoding=beam": ["task=seq2seq"],
-    "data=docstring_topic": ["task=classification"],
-    "data=docstring_pairs": ["task=matching"],
-    "model=bag_encoder": ["task=matching"],
-    "model=tta": ["task=autoencode_lm"],
-    "data=digits": ["task=classification", "model=mlp"],
-    "data=idx": ["task=classification", "model=mlp", "data.images=i", "data.labels=l"],
-    "data=sklearn": ["task=classification", "model=linear"],
-    "data=table": ["task=classification", "model=linear", "data.train=t.csv"],
-    "data=ring": ["task=adversarial"],
-    "data=recall": ["task=classification"],
-    "data=mixture2d": ["task=autoencoding"],
-    "data=images": ["task=autoencoding", "data.files=pictures", "data.pixels=dequantized"],
-    "data=photo_patches": ["task=autoencoding", "data.pixels=dequantized"],
-    "model=vae": ["task=autoencoding"],
-    "model=bernoulli_vae": ["task=autoencoding", "data=idx", "data.images=i", "data.pixels=binary"],
-    "model=ppca": ["task=density_fit", "data=digits", "data.dequantize=true"],
-    "model=gaussian": ["task=density_fit"],
-    "model=gmm": ["task=density_fit"],
-    "loss=elbo": ["task=autoencoding"],
-    "loss=iwae": ["task=autoencoding"],
-    "model=encoder_decoder": ["task=seq2seq", "mask=causal"],
-    "model=mlp": ["task=classification", "data=digits"],
-    "model=resnet": ["task=classification", "data=digits"],
-    "model=gan_mlp": ["task=adversarial"],
-    "model=gan_dcgan": ["task=adversarial", "data=digits"],
-    "loss=gan": ["task=adversarial"],
-    "method=gradient_normalization": ["task=adversarial"],
-    "method=spectral_norm": ["task=adversarial"],
-    "method=weight_clipping": ["task=adversarial"],
-    "method=wgan_gp": ["task=adversarial"],
-    "model=conv_tagger": ["task=tagging"],
-    "model=bilstm": ["task=tagging"],
-    "loss=crf": ["task=tagging"],
-    "loss=memm": ["task=tagging"],
-    "loss=softmax_tagging": ["task=tagging"],
-    "data=spaceless": ["task=tagging"],
-    "model=linear": ["task=classification", "data=sklearn"],
-    "optimizer=lbfgs": ["trainer.gradient_clip_val=null"],
-    "data=counter": ["task=points_in_sector"],
-    "data=files": ["data.train=some.txt"],
-    "data=hub": ["data.name=some/name"],
-    "mask=bidirectional": ["task=masked_lm"],
-    "mask=exclude_self": ["task=masked_lm"],
-    "mask=reversed": ["task=masked_lm"],
-    "mask=prefix": ["mask.length=4"],
+# What only a user can say.
+GIVEN = {
+    "callback=places": ["callbacks.places.split_at=8"],
     "mask=permutation": ["task=masked_lm", "mask.order=[1,0,2]"],
-    "method=grad_cache": ["task=matching"],
-    "method=naive_accumulation": ["task=matching"],
-    "method=theseus": ["parent=['seed=1']", "transform=fresh"],
-    "method=distill": ["parent=['seed=1']", "transform=fresh"],
-    "transform=truncate": ["parent=['seed=1']"],
-    "transform=fresh": ["parent=['seed=1']"],
-    "transform=enlarge_key_size": ["position=learned"],
-    "transform=extend_positions": ["parent=['seed=1']", "position=learned"],
-} | {f"callback={name}": fits for name, (fits, _, _) in CASES.items()}
+}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choice", ALL)
-def test_every_option_composes(choice: str) -> None:
+def test_every_option_composes_as_it_is_or_with_what_is_advised(choice: str) -> None:
     group, option = choice.split("=")
-    resolved = resolve([choice, *COMPANIONS.get(choice, [])])
+    said = [choice, *GIVEN.get(choice, [])]
+    try:
+        found: list[str] | None = said
+        resolve(said)
+    except Misfit as misfit:
+        found = fitting(misfit, said, seconds=60)
+    assert found is not None
+    resolved = resolve(found)
     if group != "scale" and resolved.config.get(group):
         assert resolved.choices[group] == option
 

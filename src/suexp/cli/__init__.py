@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from suexp import __version__
-from suexp.errors import UserError
+from suexp.errors import Misfit, UserError
 from suexp.interruption import STOPS, handling, interrupt
 from suexp.lasting_output import outlive_the_terminal
 from suexp.machine import within_memory
@@ -22,12 +22,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; None: those of the process.
     """
     outlive_the_terminal()
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
         with handling(STOPS, interrupt):
-            return _dispatch(list(sys.argv[1:] if argv is None else argv))
-    except UserError as error:
-        print(f"suexp: {error}", file=sys.stderr)
-        return 2
+            try:
+                return _dispatch(words)
+            except UserError as error:
+                print(f"suexp: {_advised(error, words)}", file=sys.stderr)
+                return 2
     except KeyboardInterrupt:
         print(
             "suexp: interrupted; the same command goes on from the last checkpoint", file=sys.stderr
@@ -44,6 +46,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(redacted(traceback.format_exc()), end="", file=sys.stderr)
         return 1
+
+
+def _advised(error: UserError, argv: list[str]) -> str:
+    """Return an error's line; where options do not fit together, with ones that do."""
+    if not isinstance(error, Misfit):
+        return str(error)
+    from suexp.cli.argv import SUBCOMMANDS, split
+    from suexp.config.remedy import advised
+
+    line = split(argv[1:] if argv[0] in SUBCOMMANDS else argv)
+    return (
+        str(error)
+        if "--multirun" in line.flags
+        else advised(error, line.overrides, line.config_dir)
+    )
 
 
 @within_memory()

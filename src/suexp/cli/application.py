@@ -21,6 +21,7 @@ def job(cfg: DictConfig) -> float | None:
     """Run one config; return its validation loss, for sweepers that optimise it."""
     del cfg  # resolved anew, with checks and the parent's config
     overrides = [str(item) for item in HydraConfig.get().overrides.task]
+    from suexp.config.remedy import advised
     from suexp.launch.processes import run_one, tell
     from suexp.launch.spec import spec_of
 
@@ -28,7 +29,7 @@ def job(cfg: DictConfig) -> float | None:
         spec = spec_of(overrides)
         summary = run_one(spec)
     except UserError as error:  # here, since Hydra would announce it with a line of its own
-        tell(f"suexp: {error}")
+        tell(f"suexp: {advised(error, overrides)}")
         raise SystemExit(2) from error
     if summary is None or not summary.finished:
         tell(f"suexp: {summary.error if summary else 'the process of the run was killed'}")

@@ -17,7 +17,7 @@ from suexp.code.trust import check_targets
 from suexp.config.catalogue import Catalogue
 from suexp.config.counts import check_counts
 from suexp.config.fits import mismatch
-from suexp.errors import UserError
+from suexp.errors import Misfit, UserError
 from suexp.folders import conf_dir
 from suexp.near import near
 from suexp.redaction import secrets_in
@@ -58,7 +58,7 @@ def check_combination(config: Mapping[str, Any], choices: Mapping[str, str]) -> 
     """Check only what components say of each other; the config may hold interpolations still.
 
     Raises:
-        UserError: the first combination that cannot work, with its reason.
+        Misfit: the first combination that cannot work, with its reason.
     """
     components = list(_components(config, choices))
     _check_refusals(components)
@@ -144,6 +144,8 @@ def _check_arguments(path: str, node: dict[str, Any], source: Target, declared: 
                     f"{path}.{key}: {source.name} takes no '{key}'"
                     f"{near(key, known or list(signature.parameters), f'{path}.')}"
                 )
+        elif value == "???":
+            raise UserError(f"{path}.{key}: a value is missing; give {path}.{key}=VALUE")
         elif parameter.annotation is not None:
             complaint = mismatch(value, parameter.annotation, parameter.module)
             if complaint:
@@ -255,23 +257,26 @@ def _check_refusals(components: list[_Chosen]) -> None:
         for feature, reason in item.refuses.items():
             for other in brought.get(feature, []):
                 if other is not item:
-                    raise UserError(f"{item.label} cannot be combined with {other.label}: {reason}")
+                    raise _refusal(item, other, reason)
         for group in item.without:
             for other in brought.get(group, []):
                 if other.group == group and not other.neutral:
-                    raise UserError(
-                        f"{item.label} cannot be combined with {other.label}: it takes no "
-                        f"{group}; leave that choice out"
-                    )
+                    raise _refusal(item, other, f"it takes no {group}; leave that choice out")
+
+
+def _refusal(item: _Chosen, other: _Chosen, reason: str) -> Misfit:
+    line = f"{item.label} cannot be combined with {other.label}: {reason}"
+    return Misfit(line, (item.label, other.label))
 
 
 def _check_needs(components: list[_Chosen]) -> None:
     brought = _brought(components)
     for item in components:
         for feature, reason in item.needs.items():
-            if not any(one in brought for one in feature.split(" or ")):
+            wanted = frozenset(feature.split(" or "))
+            if not wanted & brought.keys():
                 what = feature if "=" in feature else feature.replace("_", " ")
-                raise UserError(f"{item.label} needs {what}: {reason}")
+                raise Misfit(f"{item.label} needs {what}: {reason}", (item.label,), wanted)
 
 
 def _check_accumulation(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
@@ -296,7 +301,7 @@ def _check_line_search(config: Mapping[str, Any]) -> None:
     clip = (config.get("trainer") or {}).get("gradient_clip_val")
     source = _source(config.get("optimizer"))
     if clip and source is not None and "line_search" in source.literal("provides", ()):
-        raise UserError(
+        raise Misfit(
             f"{source.name} searches along a line of the loss itself, which "
             f"trainer.gradient_clip_val={clip} would bend; set trainer.gradient_clip_val=null"
         )

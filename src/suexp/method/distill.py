@@ -35,7 +35,7 @@ class Distill(Method):
     """
 
     needs: ClassVar[dict[str, str]] = {
-        "parent": "the teacher is another run; name it with parent=[model.num_layers=6], say"
+        "parent": "the teacher is another run; name it with parent=['model.num_layers=6'], say"
     }
     refuses: ClassVar[dict[str, str]] = {
         "other_weights": "it compares softmax's probabilities; use normalizer=softmax"

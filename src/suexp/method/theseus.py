@@ -68,7 +68,7 @@ class Theseus(Method):
     """
 
     needs: ClassVar[dict[str, str]] = {
-        "parent": "the predecessor is another run; name it with parent=[model.num_layers=6], say"
+        "parent": "the predecessor is another run; name it with parent=['model.num_layers=6'], say"
     }
     refuses: ClassVar[dict[str, str]] = {
         "residual_scores": "replaced layers would break the chain of scores; use attention=softmax",

@@ -94,7 +94,7 @@ class ExtendPositions(Copy):
     """
 
     needs: ClassVar[dict[str, str]] = {
-        "parent": "it lengthens another run's table of positions; name that run with parent=[...]",
+        "parent": "it lengthens another run's table of positions; name it, parent=['seed=1'] say",
         "position=learned or position=hierarchical": "the longer table must go somewhere; use "
         "position=learned or position=hierarchical",
     }

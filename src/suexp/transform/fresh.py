@@ -15,7 +15,10 @@ class Fresh(Transform):
     """
 
     keeps = False
-    needs = {"parent": "it only says that nothing is copied from a parent; leave it out"}
+    needs = {
+        "parent": "it only says that nothing is copied from a parent; leave it out, or name one, "
+        "parent=['seed=1'] say"
+    }
 
     def apply(self, parent: nn.Module, child: nn.Module) -> None:
         """Change nothing."""

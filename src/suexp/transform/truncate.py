@@ -32,7 +32,7 @@ class Truncate(Transform):
         ValueError: a parent that is missing, not deep enough, or of other sizes.
     """
 
-    needs = {"parent": "it keeps some layers of another run; name that run with parent=[...]"}
+    needs = {"parent": "it keeps some layers of another run; name it, parent=['seed=1'] say"}
 
     paths: ClassVar[dict[str, tuple[str, ...]]] = {
         "source": (
