@@ -64,6 +64,10 @@ def trained(run: Run) -> Task:
     Raises:
         UserError: weights from which nothing can start.
     """
+    summary = run.summary()
+    if summary is not None and summary.diverged_at is not None:
+        at = summary.diverged_at
+        raise UserError(f"run {run.id} diverged at step {at}: nothing can start from its weights")
     task = build(run.config, data_of(run.config))
     path = run.checkpoints()[0]
     state = torch.load(path, weights_only=True, map_location="cpu")["state_dict"]

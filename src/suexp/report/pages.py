@@ -22,7 +22,7 @@ from suexp.redaction import without_secrets
 from suexp.report import wording as readable
 from suexp.report.inline_svg import EXCHANGED, inline_svg
 from suexp.report.older import SCHEMA, brought_up
-from suexp.report.results import mistake
+from suexp.report.results import mistake, with_numbers
 from suexp.report.verdicts import MARKS
 from suexp.report.view import Table, View, view
 from suexp.store.folder import write_atomic
@@ -59,7 +59,7 @@ def load_results(directory: Path) -> dict[str, Any]:
     wrong = mistake(results)
     if wrong:
         raise UserError(f"{path} is not as suexp writes it: {wrong}; {again}")
-    return brought_up(without_secrets(results))
+    return brought_up(without_secrets(with_numbers(results)))
 
 
 def _load(path: Path, remedy: str) -> Any:
