@@ -85,6 +85,7 @@ COMPANIONS = {
     "mask=prefix": ["mask.length=4"],
     "mask=permutation": ["task=masked_lm", "mask.order=[1,0,2]"],
     "method=grad_cache": ["task=matching"],
+    "method=shift_inputs": ["task=classification", "data=digits", "model=mlp"],
     "method=naive_accumulation": ["task=matching"],
     "method=theseus": ["parent=['seed=1']", "transform=fresh"],
     "method=distill": ["parent=['seed=1']", "transform=fresh"],
