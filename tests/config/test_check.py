@@ -272,3 +272,10 @@ def test_gradients_are_accumulated_once() -> None:
     with pytest.raises(UserError, match="accumulate once, in the trainer or in the optimizer"):
         check(config, {})
     check({**config, "trainer": {"accumulate_grad_batches": 1}}, {})
+
+
+def test_what_is_accumulated_in_the_optimizer_is_not_clipped() -> None:
+    config = {"trainer": {"gradient_clip_val": 1.0}, "optimizer": {"grad_accum_steps": 4}}
+    with pytest.raises(UserError, match=r"set trainer\.gradient_clip_val=null"):
+        check(config, {})
+    check({**config, "optimizer": {"grad_accum_steps": 1}}, {})

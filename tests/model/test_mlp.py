@@ -8,7 +8,7 @@ from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.init import He
 from suexp.model import MLP
-from suexp.norm import Layer
+from suexp.norm import Batch, Layer
 
 
 def build(**changes) -> MLP:
@@ -38,6 +38,21 @@ def test_norms_are_clones_before_the_activation() -> None:
     kinds = [type(m) for m in model.hidden]
     assert kinds == [nn.Linear, Layer, nn.ReLU, nn.Dropout] * 3
     assert len({id(m) for m in model.hidden if isinstance(m, Layer)}) == 3
+
+
+def test_norms_may_stand_in_front_of_each_linear_layer() -> None:
+    torch.manual_seed(0)
+    made = build(input_dim=6, norm=Batch(8, affine=False), norm_position="pre_linear")
+    norms = [layer for layer in made.hidden if isinstance(layer, Batch)]
+    assert [norm.num_features for norm in norms] == [6, 8, 8]
+    linear = [layer for layer in made.hidden if isinstance(layer, nn.Linear)]
+
+    def norm(x: torch.Tensor) -> torch.Tensor:
+        return (x - x.mean(0)) / (x.var(0, correction=0) + 1e-5).sqrt()
+
+    x = torch.randn(20, 6)
+    h = linear[1](norm(linear[0](norm(x)).relu())).relu()
+    torch.testing.assert_close(made(x), made.classifier(norm(h)))
 
 
 def test_no_hidden_layers_is_a_linear_model() -> None:

@@ -25,7 +25,7 @@ FORMS = [
     for key in ("foreach", "fused")
     if key in yaml.safe_load((CONF / f"{option}.yaml").read_text())
     for form in ({key: None}, {key: True}, {key: False})
-] + [("tiger", {})]
+] + [(option, {}) for option in ("tiger", "sgdm", "adam_accum", "egd", "egd_meta", "egdd")]
 
 
 def load(option: str, **changes: Any) -> partial[torch.optim.Optimizer]:
@@ -291,6 +291,37 @@ def tiger(p: Tensor, g: Tensor, state: dict[str, Tensor], lr: float, decay: floa
     p -= lr * s * (torch.sign(state["m"]) + decay * p)
 
 
+def sgdm(p: Tensor, g: Tensor, state: dict[str, Tensor], lr: float, decay: float, t: int) -> None:
+    state["m"] = 0.9 * state.get("m", 0) + 0.1 * (g + decay * p)
+    p -= lr * state["m"]
+
+
+def egd(p: Tensor, g: Tensor, _: dict[str, Tensor], lr: float, decay: float, t: int) -> None:
+    """A difference of two positive parameters whose product is a quarter."""
+    p *= 1 - lr * decay
+    u, v = ((p * p + 1).sqrt() + p) / 2, ((p * p + 1).sqrt() - p) / 2
+    p.copy_(u * torch.exp(-lr * g) - v * torch.exp(lr * g))
+
+
+def egd_meta(
+    p: Tensor, g: Tensor, state: dict[str, Tensor], lr: float, decay: float, t: int
+) -> None:
+    state["gain"] = state.get("gain", 1) * torch.exp(0.02 * torch.sign(g * state.get("g", 0 * g)))
+    state["g"] = g.clone()
+    p -= lr * (decay * p + state["gain"] * g)
+
+
+def egdd(p: Tensor, g: Tensor, state: dict[str, Tensor], lr: float, decay: float, t: int) -> None:
+    m, mean = state.get("m", 0 * g), state.get("mean", 0 * g)
+    cosine = (g * m).sum() / (g.norm() + 1e-10) / (m.norm() + 1e-10)
+    state["s"] = state.get("s", 1) * torch.exp(0.001 * cosine)
+    state["gain"] = state.get("gain", 1) * torch.exp(0.01 * torch.sign(g) * torch.sign(mean))
+    state["m"] = 0.9 * m + lr * state["gain"] * g
+    state["mean"] = 0.9 * mean + 0.1 * g
+    p -= lr * decay * p + state["s"] * state["m"]
+
+
 REFERENCE: dict[str, Callable[..., None]] = {
-    "adam": adam, "adamw": adamw, "lion": lion, "sgd": sgd, "signum": signum, "tiger": tiger,
+    "adam": adam, "adam_accum": adamw, "adamw": adamw, "egd": egd, "egd_meta": egd_meta,
+    "egdd": egdd, "lion": lion, "sgd": sgd, "sgdm": sgdm, "signum": signum, "tiger": tiger,
 }  # fmt: skip

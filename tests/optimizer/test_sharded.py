@@ -9,11 +9,27 @@ import torch
 from torch import nn
 
 from suexp.nn.param_groups import param_groups
-from suexp.optimizer import SGD, Adam, AdamW, Lion, Signum, Tiger
+from suexp.optimizer import (
+    EGD,
+    EGDD,
+    SGD,
+    SGDM,
+    Adam,
+    AdamAccum,
+    AdamW,
+    EGDMeta,
+    Lion,
+    Signum,
+    Tiger,
+)
 
 CASES: list[tuple[type[torch.optim.Optimizer], dict[str, Any]]] = [
     (SGD, {}), (Adam, {}), (AdamW, {}), (Signum, {}), (Lion, {}), (Lion, {"foreach": True}),
-    (Tiger, {}), (Tiger, {"grad_accum_steps": 2}),
+    (Tiger, {}), (Tiger, {"grad_accum_steps": 2}), (SGDM, {"grad_accum_steps": 2}),
+    (AdamAccum, {"grad_accum_steps": 2, "weight_decay": 0.1}),
+    (AdamAccum, {"grad_accum_steps": 2, "mode": "explicit"}), (EGD, {}),
+    (EGDMeta, {"weight_decay": 0.1}), (EGDD, {"scale_lr": 0.1}),
+    (EGDD, {"scale_lr": 0.1, "scale_scope": "global", "use_directions": False}),
 ]  # fmt: skip
 
 

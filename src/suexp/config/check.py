@@ -280,19 +280,25 @@ def _check_needs(components: list[_Chosen]) -> None:
 
 
 def _check_accumulation(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
-    """Refuse to accumulate gradients in two places."""
-    outer = (config.get("trainer") or {}).get("accumulate_grad_batches") or 1
+    """Refuse to accumulate gradients in two places, and to clip what is not whole yet."""
+    trainer = config.get("trainer") or {}
+    outer = trainer.get("accumulate_grad_batches") or 1
     inner = (config.get("optimizer") or {}).get("grad_accum_steps") or 1
     for item in _components(config, choices) if outer > 1 else ():
         if "gradient_accumulation" in item.provides:
-            raise UserError(
+            raise Misfit(
                 f"trainer.accumulate_grad_batches={outer} and {item.label}: accumulate once; "
                 "set trainer.accumulate_grad_batches=1 and data.batch_size to the whole batch"
             )
     if outer > 1 and inner > 1:
-        raise UserError(
+        raise Misfit(
             f"trainer.accumulate_grad_batches={outer} and optimizer.grad_accum_steps={inner}: "
             "accumulate once, in the trainer or in the optimizer's momentum"
+        )
+    if inner > 1 and (clip := trainer.get("gradient_clip_val")):
+        raise Misfit(
+            f"optimizer.grad_accum_steps={inner} and trainer.gradient_clip_val={clip}: each "
+            "batch's gradient would be clipped, not their mean; set trainer.gradient_clip_val=null"
         )
 
 

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from suexp.component import Component
-from suexp.errors import MOST_LAYERS, at_least
+from suexp.errors import MOST_LAYERS, at_least, one_of
 from suexp.init.base import Init
 from suexp.nn.clone import clone
 
@@ -20,6 +20,10 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 class MLP(nn.Module, Component):
     r"""$h_l = f(\mathrm{norm}(W_l h_{l-1} + b_l))$, then $\mathrm{logits} = W h + b$.
+
+    With ``norm_position=pre_linear`` the norm stands in front of each linear layer, the input's and
+    the last one's included: $h_l = f(W_l\,\mathrm{norm}(h_{l-1}) + b_l)$, where
+    https://kexue.fm/archives/6992 wants it.
 
     Shapes: input (b, input_dim), hidden h (b, dim), logits (b, num_outputs).
 
@@ -35,6 +39,7 @@ class MLP(nn.Module, Component):
         num_layers: how many there are; 0: a linear model.
         activation: f: relu, gelu, silu or tanh.
         dropout: share of each hidden layer set to 0 in training.
+        norm_position: ``post_linear`` or ``pre_linear``.
 
     Raises:
         ValueError: a size that is too small, or an unknown activation.
@@ -56,6 +61,7 @@ class MLP(nn.Module, Component):
         num_layers: int = 2,
         activation: Literal["relu", "gelu", "silu", "tanh"] = "relu",
         dropout: float = 0.0,
+        norm_position: Literal["post_linear", "pre_linear"] = "post_linear",
     ) -> None:
         super().__init__()
         at_least(1, input_dim=input_dim, num_outputs=num_outputs, dim=dim)
@@ -64,14 +70,20 @@ class MLP(nn.Module, Component):
             raise ValueError(
                 f"activation must be one of {', '.join(ACTIVATIONS)}, not {activation}"
             )
+        one_of(("post_linear", "pre_linear"), norm_position=norm_position)
+        before = norm is not None and norm_position == "pre_linear"
         layers: list[nn.Module] = []
         size = input_dim
         for _ in range(num_layers):
+            if norm is not None and before:
+                layers.append(norm.sized(size))  # type: ignore[operator]
             layers.append(nn.Linear(size, dim))
-            if norm is not None:
+            if norm is not None and not before:
                 layers.append(clone(norm))
             layers += [ACTIVATIONS[activation](), nn.Dropout(dropout)]
             size = dim
+        if norm is not None and before:
+            layers.append(norm.sized(size))  # type: ignore[operator]
         self.hidden = nn.Sequential(*layers)
         self.classifier = nn.Linear(size, num_outputs)
         init.apply(self)

@@ -35,6 +35,10 @@ class Batch(ScalableEps, nn.BatchNorm1d, Component):
         at_least(1, dim=dim)
         super().__init__(dim, eps=eps, momentum=momentum, affine=affine)
 
+    def sized(self, dim: int) -> "Batch":
+        """Return such a norm of another size."""
+        return type(self)(dim, self.given_eps, self.momentum or 0.0, self.affine)
+
     def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
         """Return y, computed in float32 at least and given back in the type of x."""
         rows = x.reshape(-1, x.shape[-1])

@@ -27,3 +27,7 @@ class Layer(ScalableEps, nn.LayerNorm, Component):
     def __init__(self, dim: int, eps: float = 1e-5, bias: bool = True) -> None:
         at_least(1, dim=dim)
         super().__init__(dim, eps=eps, bias=bias)
+
+    def sized(self, dim: int) -> "Layer":
+        """Return such a norm of another size."""
+        return type(self)(dim, self.given_eps, self.bias is not None)

@@ -27,6 +27,10 @@ class RMS(ScalableEps, nn.RMSNorm, Component):
         at_least(1, dim=dim)
         super().__init__(dim, eps=eps)
 
+    def sized(self, dim: int) -> "RMS":
+        """Return such a norm of another size."""
+        return type(self)(dim, self.given_eps)
+
     def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
         """Return y, computed in the gain's type and given back in that of x."""
         return super().forward(x.to(self.weight.dtype)).to(x.dtype)

@@ -1,7 +1,8 @@
 """What the optimizers share: refusals, momentum, and steps in few passes over memory."""
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -98,7 +99,64 @@ def compute_dtype(p: Tensor) -> torch.dtype:
     return _at_least_float32(p.dtype)
 
 
-class MomentumOptimizer(torch.optim.Optimizer, Component):
+@contextmanager
+def wide(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Give tensors in at least float32; narrower ones are written back, rounded once."""
+    computed = [t.to(compute_dtype(t)) for t in tensors]
+    yield computed
+    for kept, value in zip(tensors, computed, strict=True):
+        if kept is not value:
+            kept.copy_(value)
+
+
+def evaluated(closure: Callable[[], Any] | None) -> Any:
+    """Return the loss that a step's closure computes anew, with gradients on; None without one."""
+    if closure is None:
+        return None
+    with torch.enable_grad():
+        return closure()
+
+
+class Buffered(torch.optim.Optimizer, Component):
+    """An optimizer with state of its own, whose tensors keep the type that they were saved in."""
+
+    def gradient(self, p: Tensor) -> Tensor:
+        """Return the gradient of a parameter that has one.
+
+        Raises:
+            UserError: it is sparse.
+        """
+        g = p.grad
+        assert g is not None
+        if g.layout is not torch.strided:
+            raise UserError(
+                f"{type(self).__name__} needs dense gradients: set sparse=false in the embedding"
+            )
+        return g
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the state.
+
+        Raises:
+            ValueError: the state is another optimizer's, or of other parameters.
+        """
+        for group in state_dict["param_groups"]:
+            if missing := self.defaults.keys() - group.keys():
+                raise ValueError(
+                    f"not the state of {type(self).__name__}: it lacks {', '.join(sorted(missing))}"
+                )
+        super().load_state_dict(state_dict)
+        # torch casts state to the parameter's type, which would round a float32 momentum of a
+        # bfloat16 parameter and widen a bfloat16 momentum of a float32 one.
+        saved = [i for group in state_dict["param_groups"] for i in group["params"]]
+        ours = [p for group in self.param_groups for p in group["params"]]
+        for i, p in zip(saved, ours, strict=True):
+            for name, value in state_dict["state"].get(i, {}).items():
+                if isinstance(value, Tensor):
+                    self.state[p][name] = value.to(p.device, copy=True)
+
+
+class MomentumOptimizer(Buffered):
     r"""An optimizer whose only state tensor is a momentum $m$ of the parameter's shape.
 
     $m_0 = 0$ is made at the first gradient, in the group's ``momentum_dtype``: the name of a
@@ -123,20 +181,6 @@ class MomentumOptimizer(torch.optim.Optimizer, Component):
                 "by torch.view_as_real"
             )
 
-    def gradient(self, p: Tensor) -> Tensor:
-        """Return the gradient of a parameter that has one.
-
-        Raises:
-            UserError: it is sparse.
-        """
-        g = p.grad
-        assert g is not None
-        if g.layout is not torch.strided:
-            raise UserError(
-                f"{type(self).__name__} needs dense gradients: set sparse=false in the embedding"
-            )
-        return g
-
     def momentum(self, p: Tensor, group: dict[str, Any]) -> Tensor:
         """Return the momentum of a parameter, zeros at first."""
         state = self.state[p]
@@ -144,27 +188,6 @@ class MomentumOptimizer(torch.optim.Optimizer, Component):
             dtype = _momentum_dtype(group["momentum_dtype"]) or compute_dtype(p)
             state["momentum"] = torch.zeros_like(p, dtype=dtype)
         return state["momentum"]
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the state; each momentum keeps the type that it was saved in.
-
-        Raises:
-            ValueError: the state is another optimizer's, or of other parameters.
-        """
-        for group in state_dict["param_groups"]:
-            if missing := self.defaults.keys() - group.keys():
-                raise ValueError(
-                    f"not the state of {type(self).__name__}: it lacks {', '.join(sorted(missing))}"
-                )
-        super().load_state_dict(state_dict)
-        # torch casts state to the parameter's type, which would round a float32 momentum of a
-        # bfloat16 parameter and widen a bfloat16 momentum of a float32 one.
-        saved = [i for group in state_dict["param_groups"] for i in group["params"]]
-        ours = [p for group in self.param_groups for p in group["params"]]
-        for i, p in zip(saved, ours, strict=True):
-            if i in state_dict["state"]:
-                momentum = state_dict["state"][i]["momentum"]
-                self.state[p]["momentum"] = momentum.to(p.device, copy=True)
 
 
 def _momentum_dtype(name: str | None) -> torch.dtype | None:

@@ -134,7 +134,11 @@ def _width(model: nn.Module) -> int:
     if isinstance(model, Transformer):
         return int(model.blocks[0].attention.qkv.in_features)  # type: ignore[union-attr, arg-type]
     if isinstance(model, MLP) and len(model.hidden) > 0:
-        return int(model.hidden[0].out_features)  # type: ignore[arg-type]
+        if not isinstance(model.hidden[0], nn.Linear):
+            raise ValueError(
+                "no enlargement rule for norms on the input; set model.norm_position=post_linear"
+            )
+        return model.hidden[0].out_features
     raise ValueError(f"no enlargement rule for {type(model).__name__}; use model=transformer")
 
 
