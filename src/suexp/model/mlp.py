@@ -9,6 +9,7 @@ from suexp.component import Component
 from suexp.errors import MOST_LAYERS, at_least
 from suexp.init.base import Init
 from suexp.nn.clone import clone
+from suexp.nn.linear import Linear
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -67,13 +68,13 @@ class MLP(nn.Module, Component):
         layers: list[nn.Module] = []
         size = input_dim
         for _ in range(num_layers):
-            layers.append(nn.Linear(size, dim))
+            layers.append(Linear(size, dim))
             if norm is not None:
                 layers.append(clone(norm))
             layers += [ACTIVATIONS[activation](), nn.Dropout(dropout)]
             size = dim
         self.hidden = nn.Sequential(*layers)
-        self.classifier = nn.Linear(size, num_outputs)
+        self.classifier = Linear(size, num_outputs)
         init.apply(self)
 
     def forward(self, x: Float[Tensor, "b i"]) -> Float[Tensor, "b c"]:
