@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import inspect
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,10 @@ import torch.nn.functional as F
 from torch import nn
 
 import suexp
+from suexp.init import Default, He, Orthogonal, Xavier
+from suexp.init.base import Init
+from suexp.model.mlp import MLP
+from suexp.nn.flops import ByFormula, counted
 from suexp.nn.linear import FusedLinear, Linear, Multiplies, ResidualLinear
 from tests.contracts.test_model import build, resolved, tokens
 
@@ -87,3 +92,84 @@ def test_no_model_multiplies_elsewhere() -> None:
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Call) and ast.unparse(node.func) in elsewhere
     ] == []
+
+
+INITS = {"default": Default, "he": He, "xavier": Xavier, "orthogonal": Orthogonal}
+
+
+@pytest.mark.parametrize("name", INITS)
+def test_both_parametrisations_begin_as_one_function(name: str) -> None:
+    models = [build(resolved(CHOICES, init={"parametrization": "standard"}))]
+    for parametrization in ("standard", "ntk"):
+        torch.manual_seed(1)
+        init = {"gain": 1.3, "parametrization": parametrization}
+        models.append(build(resolved(CHOICES | {"init": name}, init=init), seed=1))
+    torch.testing.assert_close(models[1](tokens()), models[2](tokens()), atol=1e-5, rtol=1e-5)
+    assert models[1].state_dict().keys() == models[2].state_dict().keys()
+    for module in models[2].modules():
+        if isinstance(module, Linear):
+            size = module.weight.square().mean().sqrt().item()
+            assert size == pytest.approx(1, rel=0.15), module
+            assert len(module.scales) == len(module.blocks)
+
+
+def perceptrons(init: str) -> list[MLP]:
+    made = []
+    for parametrization in ("standard", "ntk"):
+        torch.manual_seed(0)
+        rule = INITS[init](parametrization=parametrization)
+        made.append(MLP(6, 3, rule, dim=16, activation="tanh").double())
+    return made
+
+
+@pytest.mark.parametrize("init", INITS)
+def test_sgd_moves_both_alike_when_the_rate_of_the_usual_form_is_scaled(init: str) -> None:
+    """Rate eta on raw weights is eta c^2 on the usual ones; biases have one rate in both."""
+    usual, raw = perceptrons(init)
+    x, label = torch.randn(20, 6, dtype=torch.float64), torch.randint(3, (20,))
+    for _ in range(3):
+        for model in (usual, raw):
+            model.zero_grad()
+            F.cross_entropy(model(x), label).backward()
+        with torch.no_grad():
+            pairs = zip(usual.modules(), raw.modules(), strict=True)
+            for a, b in ((a, b) for a, b in pairs if isinstance(b, Linear)):
+                a.weight -= 0.1 * b.scales[0] ** 2 * a.weight.grad
+                b.weight -= 0.1 * b.weight.grad
+                a.bias -= 0.1 * a.bias.grad
+                b.bias -= 0.1 * b.bias.grad
+        torch.testing.assert_close(usual(x), raw(x), atol=1e-6, rtol=1e-6)
+
+
+def test_adam_moves_raw_weights_as_a_rate_of_c() -> None:
+    usual, raw = perceptrons("he")
+    x, label = torch.randn(20, 6, dtype=torch.float64), torch.randint(3, (20,))
+    scale = {n: m.scales[0] for n, m in raw.named_modules() if isinstance(m, Linear)}
+    groups = [
+        {"params": [p], "lr": 0.01 * (scale[n[:-7]] if n.endswith("weight") else 1)}
+        for n, p in usual.named_parameters()
+    ]
+    optimizers = (torch.optim.Adam(groups, eps=0), torch.optim.Adam(raw.parameters(), 0.01, eps=0))
+    for _ in range(3):
+        for model, optimizer in zip((usual, raw), optimizers, strict=True):
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), label).backward()
+            optimizer.step()
+    torch.testing.assert_close(usual(x), raw(x), atol=1e-6, rtol=1e-6)
+
+
+def test_products_count_in_both() -> None:
+    found = []
+    for parametrization in ("standard", "ntk"):
+        model = build(resolved(CHOICES, init={"parametrization": parametrization}))
+        with counted() as counter, ByFormula(model) as formula:
+            model(tokens())
+        found.append((counter.get_total_flops(), formula.flops))
+    assert found[0] == found[1]
+
+
+def test_a_layer_of_others_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"init\.parametrization=ntk: Linear multiplies by its"):
+        Default(parametrization="ntk").apply(nn.Linear(2, 2))
+    with pytest.raises(ValueError, match="parametrization must be standard or ntk, not mup"):
+        inspect.unwrap(Init.__init__)(Init.__new__(Init), 1.0, None, "mup")

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from suexp.init.base import Init
-from suexp.model.mlp import ACTIVATIONS
+from suexp.nn.activation import ACTIVATIONS
 from suexp.nn.density import LatentDensity
 from suexp.nn.linear import Linear
 

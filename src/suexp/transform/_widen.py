@@ -361,7 +361,7 @@ def _mlp(do: Widening, old: Any, new: Any, source: Any, target: Any) -> None:
             space = wider
         elif isinstance(b, NORMS):
             do(a, b, space, space)
-        elif type(a) is not type(b):
+        elif type(a) is not type(b) or getattr(a, "name", None) != getattr(b, "name", None):
             raise ValueError("parent and child have different activations (model.activation)")
     do(old.classifier, new.classifier, space, Space.same(new.classifier.out_features))
 
