@@ -57,6 +57,8 @@ COMPANIONS = {
     "model=gaussian": ["task=density_fit"],
     "model=gmm": ["task=density_fit"],
     "loss=elbo": ["task=autoencoding"],
+    "loss=mse": ["task=regression", "data.name=diabetes"],
+    "task=regression": ["data.name=diabetes"],
     "loss=iwae": ["task=autoencoding"],
     "model=encoder_decoder": ["task=seq2seq", "mask=causal"],
     "model=mlp": ["task=classification", "data=digits"],
