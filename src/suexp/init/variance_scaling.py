@@ -15,27 +15,33 @@ Distribution = Literal["normal", "uniform", "truncated_normal", "rademacher", "l
 TRUNCATED = 0.7737413035760172**0.5
 
 
-def draw(weight: Tensor, std: float, distribution: Distribution) -> None:
+def draw(
+    weight: Tensor,
+    std: float,
+    distribution: Distribution,
+    generator: torch.Generator | None = None,
+) -> None:
     r"""Fill a tensor with numbers of mean 0 and this standard deviation, in place.
 
     normal; uniform on $\pm\sqrt 3\sigma$; truncated_normal, a normal number cut at two of its own
     deviations, which is $\sigma/0.8796$ so that what is left has $\sigma$ (torch's function and
-    many others leave that out); rademacher, $\pm\sigma$; laplace. All are drawn from torch's global
-    generator. Kurtosis: 3, 9/5, 2.366, 1, 6.
+    many others leave that out); rademacher, $\pm\sigma$; laplace. Kurtosis: 3, 9/5, 2.366, 1, 6.
+    Without a generator torch's global one is used.
     """
     if distribution == "normal":
-        weight.normal_(0.0, std)
+        weight.normal_(0.0, std, generator=generator)
     elif distribution == "uniform":
-        weight.uniform_(-(3**0.5) * std, 3**0.5 * std)
+        weight.uniform_(-(3**0.5) * std, 3**0.5 * std, generator=generator)
     elif distribution == "truncated_normal":
         whole = std / TRUNCATED
-        nn.init.trunc_normal_(weight, 0.0, whole, -2 * whole, 2 * whole)
+        nn.init.trunc_normal_(weight, 0.0, whole, -2 * whole, 2 * whole, generator=generator)
     elif distribution == "rademacher":
-        weight.bernoulli_(0.5).mul_(2 * std).sub_(std)
+        weight.bernoulli_(0.5, generator=generator).mul_(2 * std).sub_(std)
     else:
         # The difference of two exponential numbers; one uniform number would meet log 0.
-        weight.exponential_(1.0)
-        weight.sub_(torch.empty_like(weight).exponential_(1.0)).mul_(std * 0.5**0.5)
+        weight.exponential_(1.0, generator=generator)
+        other = torch.empty_like(weight).exponential_(1.0, generator=generator)
+        weight.sub_(other).mul_(std * 0.5**0.5)
 
 
 class VarianceScaling(Init):
