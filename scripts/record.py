@@ -4,7 +4,6 @@ python scripts/record.py lion performer    outputs/<slug>/laptop/ -> experiments
 """
 
 import argparse
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from docs import card, write
 from suexp.errors import UserError
 from suexp.report.pages import load_results
 from suexp.store.folder import write_atomic
+from suexp.store.numbers import dumps
 
 
 def record(source: Path, target: Path, allow_dirty: bool) -> None:
@@ -32,7 +32,7 @@ def record(source: Path, target: Path, allow_dirty: bool) -> None:
             figure["file"] = drawing.name
     for run in results["runs"]:
         run.pop("tables", None)  # thousands of rows, which the figures and the verdicts have read
-    text = json.dumps(results, indent=1, ensure_ascii=False)
+    text = dumps(results, indent=1, ensure_ascii=False)
     write_atomic(target / "results.json", text + "\n")
     write_atomic(target / "README.md", card(load_results(target)))
 

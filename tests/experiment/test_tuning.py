@@ -1,12 +1,17 @@
 """Grids that go on until their best value is inside."""
 
+import math
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from suexp.errors import UserError
-from suexp.experiment.plan import plan
+from suexp.experiment.conduct import _metric
+from suexp.experiment.plan import choose, plan
 from suexp.experiment.tuning import beyond, name_of, on_edge
+from suexp.store.summary import Status, Summary
 
 
 def lrs(*values: float) -> list[dict[str, Any]]:
@@ -83,3 +88,27 @@ def test_arms_that_a_claim_compares_have_equal_searches() -> None:
         UserError, match=r"claims\.C1 compares arms with unequal .*: adamw 2, lion 3"
     ):
         plan(["experiment=lion", "tune.grid.adamw=[1e-3,1e-2]"])
+
+
+def test_a_value_that_diverges_is_the_right_edge_of_the_grid():
+    (item,) = plan(["experiment=lion", "only=[adamw]"])
+
+    def score(run: Any) -> float:
+        """The larger the better, until it diverges."""
+        lr = run.config["optimizer"]["lr"]
+        return math.inf if lr >= 1e-2 else -lr
+
+    assert item.reach(score) is False
+    assert choose(item, score) == {"adamw": 3e-3}
+
+
+@pytest.mark.parametrize(("mode", "worst"), [("min", math.inf), ("max", -math.inf)])
+def test_a_run_that_diverged_loses_whatever_its_metric(tmp_path: Path, mode: str, worst: float):
+    (item,) = plan(["experiment=lion", "only=[adamw]"])
+    item.header["tune"] |= {"mode": mode}  # type: ignore[index]
+    ended = {"val/loss": 0.5, "train/diverged": 1.0, "train/diverged_at": 37.0}
+    summary = Summary(tmp_path, "a", Status.FINISHED, metrics=ended)
+    run = SimpleNamespace(run=SimpleNamespace(summary=lambda: summary))
+    assert _metric(item, run) == worst  # type: ignore[arg-type]
+    summary.metrics["train/diverged"] = 0.0
+    assert _metric(item, run) == 0.5  # type: ignore[arg-type]

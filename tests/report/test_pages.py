@@ -318,9 +318,9 @@ def test_the_folder_of_a_scale_is_suggested(folder):
 
 
 def test_results_of_another_version_are_refused(folder):
-    results = json.loads((folder / "results.json").read_text()) | {"schema": 2}
+    results = json.loads((folder / "results.json").read_text()) | {"schema": 3}
     (folder / "results.json").write_text(json.dumps(results))
-    with pytest.raises(UserError, match="has schema 2, this version reads 1"):
+    with pytest.raises(UserError, match="has schema 3, this version reads 1 and 2"):
         load_results(folder)
 
 

@@ -1,4 +1,4 @@
-"""What a trainer counts, and how far."""
+"""What a trainer counts, and how far; and what ends a run."""
 
 import math
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ from suexp.errors import UserError
 
 # Whole numbers from 1 on, with an example.
 _WHOLE = {"val_check_interval": 200, "log_every_n_steps": 10, "accumulate_grad_batches": 1}
+ON_DIVERGENCE = ("fail", "record")
 _SHARES = ("limit_train_batches", "limit_val_batches", "limit_test_batches")
 
 
@@ -40,6 +41,12 @@ def check_counts(trainer: Mapping[str, Any]) -> None:
                 f"trainer.{key}={value} is neither a number of batches nor a share of them from "
                 f"0.0 to 1.0; set trainer.{key}=1.0"
             )
+    choice = trainer.get("on_divergence", "fail")
+    if choice not in ON_DIVERGENCE:
+        raise UserError(
+            f"trainer.on_divergence={choice} is neither fail nor record; "
+            "set trainer.on_divergence=record"
+        )
     for key in ("gradient_clip_val", "checkpoint_seconds"):
         value = trainer.get(key)
         if value is not None and not (isinstance(value, (int, float)) and value >= 0):

@@ -1,5 +1,6 @@
 """Make the planned runs, judge the claims and write the report."""
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from suexp.judge.claims import check_metrics
 from suexp.launch.processes import tell
 from suexp.redaction import without_secrets
 from suexp.store.folder import refuse_links, write_atomic
+from suexp.store.numbers import dumps
 
 
 def conduct(arguments: Sequence[str], launcher: Any) -> int:
@@ -37,8 +39,6 @@ def conduct(arguments: Sequence[str], launcher: Any) -> int:
 
 
 def _experiment(item: Plan, launcher: Any) -> int:
-    import json
-
     from suexp.experiment.gather import collect
 
     assert item.header is not None
@@ -56,7 +56,7 @@ def _experiment(item: Plan, launcher: Any) -> int:
             refuse_links(folder)
             results = without_secrets(collect(item, folder))
         results["created"] = datetime.now(UTC).isoformat(timespec="seconds")
-        write_atomic(folder / "results.json", json.dumps(results, indent=1, ensure_ascii=False))
+        write_atomic(folder / "results.json", dumps(results, indent=1, ensure_ascii=False))
         write_report(results, folder)
     from suexp.experiment.terminal import verdicts
 
@@ -160,7 +160,10 @@ def _metric(item: Plan, planned: Planned) -> float | None:
     assert item.header is not None
     if summary is None or not summary.finished:
         return None
-    value = summary.metrics.get(item.header["tune"]["metric"])
+    tune = item.header["tune"]
+    if summary.diverged_at is not None:  # it loses, whatever its metric
+        return math.inf if tune.get("mode", "min") == "min" else -math.inf
+    value = summary.metrics.get(tune["metric"])
     return value if isinstance(value, (int, float)) else None
 
 

@@ -69,7 +69,7 @@ def verdicts(results: dict[str, Any], folder: Path) -> None:
     for claim in map(judged, results["claims"]):
         colour = COLOURS.get(claim.verdict, "dim")
         facts = (claim.id, claim.text, claim.estimate or "", claim.allowed or "")
-        more = "".join(f"\n{note}" for note in claim.notes if note.startswith("needs"))
+        more = "".join(f"\n{note}" for note in claim.notes if "needs" in note or "diverged" in note)
         table.add_row(*map(escape, facts), f"[{colour}]{claim.label}[/{colour}]{more}")
     console = Console()
     console.print(table)

@@ -47,6 +47,10 @@ def build(config: dict[str, Any], data: Data) -> Recorded:
 
 def trained(run: Run) -> Task:
     """Return the task of a finished run with its weights."""
+    summary = run.summary()
+    if summary is not None and summary.diverged_at is not None:
+        at = summary.diverged_at
+        raise UserError(f"run {run.id} diverged at step {at}: nothing can start from its weights")
     task = build(run.config, instantiate(run.config["data"], run.spec.allow))
     path = run.checkpoints()[0]
     state = torch.load(path, weights_only=True, map_location="cpu")["state_dict"]

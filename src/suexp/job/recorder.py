@@ -1,5 +1,6 @@
 """What every run writes down while it trains."""
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from suexp.errors import UserError
+from suexp.job.divergence import Diverged, all_finite
 from suexp.normalizer.base import at_least_float32
+
+NEVER = 2**62  # a step that no run reaches
 
 
 class NotFinite(UserError):
@@ -19,7 +23,8 @@ class NotFinite(UserError):
     def __init__(self, step: int, value: float) -> None:
         super().__init__(
             f"the loss is {value} at step {step}; try a lower optimizer.lr, a longer "
-            "scheduler.warmup or trainer.gradient_clip_val=1"
+            "scheduler.warmup or trainer.gradient_clip_val=1; trainer.on_divergence=record takes "
+            "it for a result"
         )
 
     def add_checkpoint(self, path: Path | None) -> None:
@@ -35,13 +40,21 @@ class Recorder(Callback):
     On a CPU they are looked at after every step; elsewhere, where a look waits for the device, at
     every logged step.
 
+    A run whose divergence is a result (trainer.on_divergence=record) ends with `Diverged` instead,
+    in all processes at once, also where a weight is no number before a validation or at the end, or
+    the loss of a validation or test is none.
+
+    Args:
+        every: steps between two lines.
+        records: whether a divergence is a result.
+
     Attributes:
         train_seconds: time in training so far, over all parts of a run that was resumed, without
             evaluation; the device has done what was asked of it.
     """
 
-    def __init__(self, every: int) -> None:
-        self.every = every
+    def __init__(self, every: int, records: bool = False) -> None:
+        self.every, self.records = every, records
         self.first_step_at: float | None = None
         self._totals: dict[str, Tensor] = {}
         self._count = 0
@@ -49,6 +62,8 @@ class Recorder(Callback):
         self._since = 0.0
         self._earlier = 0.0
         self._resumed_at: float | None = None
+        self._names = ["loss"]
+        self._bad_at: Tensor | None = None  # the first step whose loss was no number
 
     @property
     def train_seconds(self) -> float:
@@ -62,19 +77,33 @@ class Recorder(Callback):
         self._earlier, self._resumed_at = self.train_seconds, None
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop the clock."""
-        del trainer, pl_module
+        """Stop the clock; weights that are no numbers are not looked at."""
         self._pause()
+        if trainer.state.fn == "fit":
+            self._look_at_weights(trainer, pl_module)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Restart the training clock."""
         del pl_module
+        self._look_at_figure(trainer, "val/loss")
         if trainer.state.fn == "fit":
             self._resumed_at = time.perf_counter()
 
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at what was found."""
+        del pl_module
+        self._look_at_figure(trainer, "test/loss")
+
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop the training clock for good."""
-        del trainer, pl_module
+        self._pause()
+        self._look_at_weights(trainer, pl_module)
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Stop it here, too."""
+        del trainer, pl_module, exception
         self._pause()
 
     def state_dict(self) -> dict[str, Any]:
@@ -83,12 +112,13 @@ class Recorder(Callback):
             "totals": self._totals,
             "count": self._count,
             "train_seconds": self.train_seconds,
+            "bad_at": self._bad_at,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with those sums."""
         self._totals, self._count = state_dict["totals"], state_dict["count"]
-        self._earlier = state_dict["train_seconds"]
+        self._earlier, self._bad_at = state_dict["train_seconds"], state_dict["bad_at"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
@@ -117,7 +147,11 @@ class Recorder(Callback):
         self._tokens += next(iter(batch.values())).numel()
         step = trainer.global_step
         due = step % self.every == 0 or step == trainer.max_steps
+        if self.records:
+            self._remember(step, values)
         if values["loss"].device.type == "cpu" or due:
+            if self.records:
+                self._look_at_losses(trainer)
             for value in values.values():
                 if not torch.isfinite(value):
                     raise NotFinite(step, float(value))
@@ -139,3 +173,37 @@ class Recorder(Callback):
             logger.log_metrics(metrics, step)
         trainer.callback_metrics["train/loss"] = torch.tensor(metrics["train/loss"])
         self._totals, self._count, self._tokens, self._since = {}, 0, 0, now
+
+    def _remember(self, step: int, values: dict[str, Tensor]) -> None:
+        """Note the first step at which a value is no number, where it lies."""
+        self._names = [*values]
+        fine = torch.stack([value.isfinite().all() for value in values.values()]).all()
+        before = torch.tensor(NEVER) if self._bad_at is None else self._bad_at
+        before = before.to(fine.device)
+        self._bad_at = before.where(fine, before.clamp(max=step))
+
+    def _look_at_losses(self, trainer: pl.Trainer) -> None:
+        if self._bad_at is None:
+            return
+        first = self._bad_at.clone()
+        if trainer.world_size > 1:
+            first = trainer.strategy.reduce(first, reduce_op="min")
+        if first < NEVER:
+            raise self.diverged(trainer, int(first))
+
+    def _look_at_weights(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not self.records:
+            return
+        self._look_at_losses(trainer)
+        if trainer.strategy.reduce_boolean_decision(not all_finite(pl_module), all=False):
+            raise self.diverged(trainer, trainer.global_step)
+
+    def _look_at_figure(self, trainer: pl.Trainer, name: str) -> None:
+        value = trainer.callback_metrics.get(name)
+        if self.records and value is not None and not torch.isfinite(value):
+            raise self.diverged(trainer, trainer.global_step)
+
+    def diverged(self, trainer: pl.Trainer, step: int) -> Diverged:
+        """Return what ends a run that diverged at a step."""
+        total = trainer.max_steps if trainer.max_steps >= 0 else trainer.estimated_stepping_batches
+        return Diverged(step, max(step, int(total)) if math.isfinite(total) else step, self._names)

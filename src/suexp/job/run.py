@@ -23,6 +23,7 @@ from suexp.job import cost
 from suexp.job.batches import Loading
 from suexp.job.build import begin, build, trained
 from suexp.job.checkpoint import Checkpoints, Interrupted, Position, damage
+from suexp.job.divergence import DIVERGED, Diverged, loss_is_finite, record
 from suexp.job.process import prepare
 from suexp.job.pruning import Pruned, Pruning
 from suexp.job.recorder import NotFinite, Recorder
@@ -98,7 +99,7 @@ def _complete(run: Run, weights: bool, note: Note) -> bool:
     if not run.finished:
         note(f"the files in {run.folder} are not as the run left them; it makes them again")
         return False
-    if not weights:
+    if not weights or summary.diverged_at is not None:
         return True
     last = run.folder / "checkpoints" / f"step={summary.cost['steps']}.ckpt"
     if not last.exists():
@@ -227,6 +228,7 @@ def _train(
         note(f"run {run.id} has {task.batches_per_step} batches a step: an epoch has not {asked}")
     checkpoints = Checkpoints(run.folder, settings.pop("checkpoint_seconds"))
     val_at_start = settings.pop("val_at_start", False)
+    records = settings.pop("on_divergence", "fail") == "record"
     callbacks = [instantiate(node, allow) for node in (run.config.get("callbacks") or {}).values()]
     asking = [task, *getattr(task, "methods", ()), *callbacks]
     loading.numbered = any("index" in getattr(part, "asks", ()) for part in asking)
@@ -234,13 +236,14 @@ def _train(
     bars = [bar()] if shown and bar is not None else []
     study = run.config.get("study") or {}
     pruning = [Pruning(run, checkpoints, note)] if study.get("name") else []
+    recorder = Recorder(settings["log_every_n_steps"], records)
     trainer: pl.Trainer = instantiate(
         settings,
         allow,
         logger=[Jsonl(run.folder), *views],
         callbacks=[
             Position(loading.sampler),
-            Recorder(settings["log_every_n_steps"]),
+            recorder,
             *callbacks,
             *bars,
             *pruning,
@@ -260,27 +263,50 @@ def _train(
         if not isinstance(task, Task):
             trainer.test(task, datamodule=loading, verbose=False)
             return trainer
-        if trainer.max_steps != 0:
-            if start is not None:
-                note(f"run {run.id} goes on from {start.stem}")
-            elif val_at_start and "validation" in loading.splits:
-                # The metrics that it starts anew go on in training, which it must not change.
-                trainer.validate_loop.inference_mode = False
-                with torch.random.fork_rng():
-                    trainer.validate(task, datamodule=loading, verbose=False)
-            trainer.fit(task, datamodule=loading, ckpt_path=start, weights_only=True)
-        else:
-            loading.trainer = trainer
-            trainer.strategy.connect(task)
-            checkpoints.save(trainer)
-        history = run.history()
-        last = max((line["step"] for line in history if "val/loss" in line), default=-1)
-        last = trainer.strategy.broadcast(last)  # the others may read before it is all written
-        if "validation" in loading.splits and last < trainer.global_step:
-            trainer.validate(task, datamodule=loading, verbose=False)
-        if "test" in loading.splits:
-            trainer.test(task, datamodule=loading, verbose=False)
+        if start is not None:
+            note(f"run {run.id} goes on from {start.stem}")
+        try:
+            _fit(run, task, trainer, loading, checkpoints, start, val_at_start)
+            if records:
+                task.final[DIVERGED] = 0.0
+        except Diverged as found:
+            record(run, task, trainer, loading, found, note)
+        except Exception:  # of a measurement that takes no NaN
+            if not records or trainer.world_size > 1 or loss_is_finite(task, loading):
+                raise
+            late = recorder.diverged(trainer, trainer.global_step)
+            record(run, task, trainer, loading, late, note)
     return trainer
+
+
+def _fit(
+    run: Run,
+    task: Task,
+    trainer: pl.Trainer,
+    loading: Loading,
+    checkpoints: Checkpoints,
+    start: Path | None,
+    val_at_start: bool,
+) -> None:
+    """Train, validate where the last step was not, and test."""
+    if trainer.max_steps != 0:
+        if start is None and val_at_start and "validation" in loading.splits:
+            # The metrics that it starts anew go on in training, which it must not change.
+            trainer.validate_loop.inference_mode = False
+            with torch.random.fork_rng():
+                trainer.validate(task, datamodule=loading, verbose=False)
+        trainer.fit(task, datamodule=loading, ckpt_path=start, weights_only=True)
+    else:
+        loading.trainer = trainer
+        trainer.strategy.connect(task)
+        checkpoints.save(trainer)
+    history = run.history()
+    last = max((line["step"] for line in history if "val/loss" in line), default=-1)
+    last = trainer.strategy.broadcast(last)  # the others may read before it is all written
+    if "validation" in loading.splits and last < trainer.global_step:
+        trainer.validate(task, datamodule=loading, verbose=False)
+    if "test" in loading.splits:
+        trainer.test(task, datamodule=loading, verbose=False)
 
 
 def _outcome(
@@ -299,7 +325,8 @@ def _outcome(
         before = Run(run.spec.parent).summary() if run.spec.parent else None
         costs["flops"] = costs["steps"] * costs["flops_per_step"]
         costs["flops"] += before.cost["flops"] if before else 0
-        summary.sample = task.finish()
+        if not task.final.get(DIVERGED):
+            summary.sample = task.finish()
     rows = [
         {"table": table, **row} for table, table_rows in task.tables.items() for row in table_rows
     ]

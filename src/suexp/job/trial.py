@@ -1,5 +1,6 @@
 """One trial of an Optuna study, as a process sees it that did not ask for it."""
 
+import math
 import warnings
 from typing import Any
 
@@ -67,10 +68,14 @@ class Trial:
         """Report what the run has measured in training and the study does not know."""
         for line in run.history():
             step, value = line["step"], line.get(self.metric)
-            if step > 0 and step not in self._known and isinstance(value, (int, float)):
+            if step > 0 and step not in self._known and _finite(value):
                 self.trial.report(value, step)
                 self._known.add(step)
 
     def should_prune(self) -> bool:
         """Ask whether the study has any hope for the run."""
         return bool(self.trial.should_prune())
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)

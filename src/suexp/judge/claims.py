@@ -22,7 +22,13 @@ from suexp.errors import UserError
 from suexp.judge.expression import Claim
 from suexp.judge.grammar import parse
 from suexp.judge.looks import Seeding
-from suexp.judge.reading import NotEvaluatedError, Seed, known_metrics, seeds_of
+from suexp.judge.reading import (
+    NotEvaluatedError,
+    Seed,
+    diverged_in,
+    known_metrics,
+    seeds_of,
+)
 from suexp.near import near
 
 __all__ = ["VERDICTS", "Claim", "check_claims", "check_metrics", "judge", "parse"]
@@ -134,7 +140,8 @@ def judge(
         `judged`), interval, left and right (means of the sides), relation, margin, n, per_seed,
         reason; `looks` that were made, `next` (look and arms) where it is open, `needs` (about how
         many seeds and seconds more would decide it), `links` where several are compared, `fits`
-        (the points of slopes), `holm` (whether it stands among all claims of the experiment).
+        (the points of slopes), `diverged` (arm, seed and step of the runs that did), `holm`
+        (whether it stands among all claims of the experiment).
 
     Raises:
         UserError: a test cannot be read (`check_claims` finds that before any run).
@@ -179,6 +186,8 @@ def _judge(
         if decides:
             record |= {"verdict": "not evaluated", "reason": str(problem)}
         return record
+    if diverged := diverged_in(seeds, parsed.arms):
+        found["diverged"] = diverged
     if not decides:
         found |= {"verdict": "undecided", "reason": why_not, "next": None, "needs": None}
     return record | found

@@ -6,7 +6,7 @@ from typing import Any
 
 from suexp.judge.expression import Extreme, Leaf, Metric, Slope
 from suexp.near import near
-from suexp.store.summary import finals
+from suexp.store.summary import diverged_at, finals
 
 
 class NotEvaluatedError(Exception):
@@ -24,7 +24,9 @@ class Seed:
         if name not in metrics:
             if name not in self.known:
                 raise NotEvaluatedError(f"no run recorded {name!r}{near(name, self.known)}")
-            raise NotEvaluatedError(f"{arm}, seed {self.seed}, recorded no {name}")
+            at = diverged_at(metrics)
+            why = "" if at is None else f": it diverged at step {at}"
+            raise NotEvaluatedError(f"{arm}, seed {self.seed}, recorded no {name}{why}")
         return self._number(metrics[name], name, arm)
 
     def read(self, leaf: Leaf) -> float:
@@ -104,7 +106,9 @@ class Seed:
         if isinstance(value, int | float) and not math.isnan(value):
             return float(value)
         shown = "no number" if value is None else value
-        raise ArithmeticError(f"{name} of {arm}, seed {self.seed}, is {shown}")
+        at = diverged_at(self._finals(arm))
+        why = "" if at is None else f": the run diverged at step {at}"
+        raise ArithmeticError(f"{name} of {arm}, seed {self.seed}, is {shown}{why}")
 
 
 def seeds_of(runs: Sequence[dict[str, Any]]) -> list[Seed]:
@@ -120,6 +124,16 @@ def seeds_of(runs: Sequence[dict[str, Any]]) -> list[Seed]:
         raise NotEvaluatedError("there are no runs")
     known = known_metrics(runs)
     return [Seed(seed, by_seed[seed], known) for seed in sorted(by_seed)]
+
+
+def diverged_in(seeds: Sequence[Seed], arms: Sequence[str]) -> list[dict[str, Any]]:
+    """Return which runs of some arms diverged, in which seed and at which step."""
+    return [
+        {"arm": arm, "seed": seed.seed, "step": at}
+        for arm in arms
+        for seed in seeds
+        if arm in seed.runs and (at := diverged_at(finals(seed.runs[arm]))) is not None
+    ]
 
 
 def known_metrics(runs: Sequence[dict[str, Any]]) -> list[str]:

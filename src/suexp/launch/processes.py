@@ -137,9 +137,10 @@ def describe(spec: RunSpec, summary: Summary | None, seconds: float) -> str:
         return f"{spec.label}: {summary.status}: {summary.error}"
     metrics = summary.metrics
     shown = [key for key in metrics if key.startswith(("val/", "test/"))][:2]
-    return (
-        f"{spec.label}: {', '.join(f'{key} {metrics[key]:.4g}' for key in shown)} ({seconds:.1f} s)"
-    )
+    figures = ", ".join(f"{key} {metrics[key]:.4g}" for key in shown)
+    if summary.diverged_at is not None:
+        figures = f"diverged at step {summary.diverged_at}"
+    return f"{spec.label}: {figures} ({seconds:.1f} s)"
 
 
 def _in_process(specs: Sequence[RunSpec]) -> list[Summary | None]:

@@ -1,13 +1,12 @@
 """The run folder's own record: one JSON object a line."""
 
-import json
-import math
 from pathlib import Path
 
 from pytorch_lightning.utilities import rank_zero_only
 
 from suexp.errors import writing
 from suexp.logger._run import RunLogger
+from suexp.store.numbers import dumps
 
 
 class Jsonl(RunLogger):
@@ -30,13 +29,9 @@ class Jsonl(RunLogger):
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Append one line."""
-        values = {
-            name: value if math.isfinite(value) else str(value)
-            for name, value in metrics.items()
-            if name != "epoch"
-        }
+        values = {name: value for name, value in metrics.items() if name != "epoch"}
         if not values:
             return
-        line = json.dumps({"step": step or 0, **values})
+        line = dumps({"step": step or 0, **values})
         with writing(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(f"{line}\n")

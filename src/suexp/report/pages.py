@@ -21,7 +21,7 @@ from suexp.judge.claims import VERDICTS
 from suexp.redaction import without_secrets
 from suexp.report import wording as readable
 from suexp.report.inline_svg import EXCHANGED, inline_svg
-from suexp.report.results import mistake
+from suexp.report.results import mistake, with_numbers
 from suexp.report.verdicts import MARKS
 from suexp.report.view import Table, View, view
 from suexp.store.folder import write_atomic
@@ -31,6 +31,7 @@ POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
     "form-action 'none'"
 )
+SCHEMAS = (1, 2)
 NEEDED = ("schema", "experiment", "scale", "arms", "runs", "claims", "figures")
 
 
@@ -50,15 +51,16 @@ def load_results(directory: Path) -> dict[str, Any]:
         raise UserError(f"{directory} has no results.json; {hint}") from None
     if not isinstance(results, dict) or any(key not in results for key in NEEDED):
         raise UserError(f"{path} is not the results of an experiment")
-    if results["schema"] != 1:
-        raise UserError(f"{path} has schema {results['schema']}, this version reads 1")
+    if results["schema"] not in SCHEMAS:
+        known = " and ".join(map(str, SCHEMAS))
+        raise UserError(f"{path} has schema {results['schema']}, this version reads {known}")
     real = directory / "real_data.json"
     if real.is_file():
         results["real_data"] = _load(real, "restore or delete it")
     wrong = mistake(results)
     if wrong:
         raise UserError(f"{path} is not as suexp writes it: {wrong}; {again}")
-    return without_secrets(results)
+    return without_secrets(with_numbers(results))
 
 
 def _load(path: Path, remedy: str) -> Any:

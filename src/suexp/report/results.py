@@ -4,6 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
+from suexp.store.numbers import read
+
 Real = int | float
 
 
@@ -100,6 +102,23 @@ class Results(_Part):
     claims: list[Claim]
     figures: list[dict[str, Any]]
     real_data: list[RealData] | None = None
+
+
+def with_numbers(results: dict[str, Any]) -> dict[str, Any]:
+    """Return the file's content, its infinite numbers no longer words."""
+    runs = [
+        {**run, **{key: read(run[key]) for key in ("metrics", "cost", "tables") if key in run}}
+        for run in results["runs"]
+    ]
+    claims = [
+        {key: item if isinstance(item, str) else read(item) for key, item in claim.items()}
+        | {key: read(claim[key]) for key in ("estimate", "left", "right") if key in claim}
+        for claim in results["claims"]
+    ]
+    tuning = results.get("tuning")
+    if tuning and "grid" in tuning:
+        tuning = {**tuning, "grid": read(tuning["grid"])}
+    return {**results, "runs": runs, "claims": claims, "tuning": tuning}
 
 
 def mistake(results: Any) -> str | None:

@@ -1,7 +1,7 @@
 """A claim's verdict as people read it: in the terminal, in Markdown, in HTML, in wandb."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,6 +137,7 @@ def _notes(claim: Mapping[str, Any]) -> list[str]:
     if needs:
         time = readable.duration(needs["seconds"])
         notes.append(f"needs about {needs['seeds']} more seeds ({time} of runs)")
+    notes += diverged(claim.get("diverged") or [])
     looks = claim.get("looks") or []
     if len(looks) > 1:
         notes.append(f"looked at {', '.join(str(look['n']) for look in looks)} seeds")
@@ -145,6 +146,14 @@ def _notes(claim: Mapping[str, Any]) -> list[str]:
     if claim.get("holm") is False:
         notes.append("does not stand among all claims of this card (Holm)")
     return notes
+
+
+def diverged(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return ``sgd diverged at step 37 (seed 0), 41 (seed 1)``, a line an arm."""
+    arms: dict[str, list[str]] = {}
+    for run in runs:
+        arms.setdefault(str(run["arm"]), []).append(f"{run['step']} (seed {run['seed']})")
+    return [f"{arm} diverged at step {', '.join(steps)}" for arm, steps in arms.items()]
 
 
 def _compares_arms(claim: Mapping[str, Any]) -> bool:

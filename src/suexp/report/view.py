@@ -12,8 +12,8 @@ from suexp.judge.claims import VERDICTS
 from suexp.judge.grammar import parse
 from suexp.judge.intervals import mean_interval
 from suexp.report import wording as readable
-from suexp.report.verdicts import Judged, judged
-from suexp.store.summary import finals
+from suexp.report.verdicts import Judged, diverged, judged
+from suexp.store.summary import diverged_at, finals
 
 COSTS = {
     "parameters": ("parameters", readable.count),
@@ -77,6 +77,7 @@ class View:
     edge: list[str]
     figures: list[dict[str, Any]]
     failures: list[dict[str, Any]]
+    diverged: list[str]
     runs: Table
     real_data: list[RealRun]
     total_time: str
@@ -124,6 +125,9 @@ def view(results: Mapping[str, Any]) -> View:
         edge=edge,
         figures=list(results["figures"]),
         failures=failures,
+        diverged=diverged(
+            [{**run, "step": at} for run in runs if (at := diverged_at(finals(run))) is not None]
+        ),
         runs=_runs(runs),
         real_data=[_real(run) for run in results.get("real_data") or []],
         total_time=readable.total_time(runs),
@@ -292,10 +296,11 @@ def _runs(runs: list[dict[str, Any]]) -> Table:
                 str(run["id"]),
                 run["arm"],
                 str(run["seed"]),
-                run["status"],
+                run["status"] if at is None else f"diverged at step {at}",
                 readable.number((run.get("cost") or {}).get("steps")),
                 readable.duration((run.get("cost") or {}).get("wall_seconds")),
             ]
             for run in runs
+            for at in [diverged_at(finals(run))]
         ],
     )

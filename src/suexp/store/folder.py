@@ -13,6 +13,7 @@ from filelock import Timeout
 
 from suexp.errors import Unwritable, UserError, writing
 from suexp.locks import acquired
+from suexp.store.numbers import dumps, read
 from suexp.store.spec import RunSpec, as_yaml
 from suexp.store.summary import NAME, Summary
 
@@ -130,7 +131,7 @@ class Run:
     def write_table(self, rows: list[dict[str, Any]]) -> None:
         """Write the long-form rows that a task recorded."""
         if rows:
-            text = "".join(json.dumps(row) + "\n" for row in rows)
+            text = "".join(dumps(row) + "\n" for row in rows)
             write_atomic(self.folder / "table.jsonl", text)
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
@@ -166,7 +167,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
         except ValueError:
             continue
         if isinstance(found, dict):
-            yield found
+            yield read(found)
 
 
 def refuse_links(folder: Path) -> None:

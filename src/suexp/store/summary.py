@@ -8,7 +8,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from suexp.store.numbers import dumps, read, told
+
 NAME = "summary.json"
+NUMBERS = ("metrics", "cost")
 
 
 class Status(StrEnum):
@@ -75,6 +78,7 @@ class Summary:
             if found.pop("seal") != _seal(found):
                 return None
             known = {item.name for item in fields(cls)}
+            found |= {key: read(found[key]) for key in NUMBERS if key in found}
             found = {key: value for key, value in found.items() if key in known}
             return cls(folder=folder, **{**found, "status": Status(found["status"])})
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
@@ -82,13 +86,18 @@ class Summary:
 
     def text(self) -> str:
         """Return it as its file has it, with a checksum of its own."""
-        found = {key: value for key, value in asdict(self).items() if key != "folder"}
-        return json.dumps({**found, "seal": _seal(found)}, indent=1)
+        found = told({key: value for key, value in asdict(self).items() if key != "folder"})
+        return dumps({**found, "seal": _seal(found)}, indent=1)
 
     @property
     def finished(self) -> bool:
         """Whether the run has come to its end."""
         return self.status == Status.FINISHED
+
+    @property
+    def diverged_at(self) -> int | None:
+        """The step at which it diverged, where that is its result."""
+        return diverged_at(self.metrics)
 
     @property
     def well(self) -> bool:
@@ -105,6 +114,11 @@ class Summary:
         from suexp.store.folder import read_history
 
         return read_history(self.folder / "metrics.jsonl")
+
+
+def diverged_at(metrics: Mapping[str, Any]) -> int | None:
+    """Return the step at which a run diverged, where that is its result."""
+    return int(metrics["train/diverged_at"]) if metrics.get("train/diverged") else None
 
 
 def finals(run: Mapping[str, Any]) -> dict[str, Any]:

@@ -160,6 +160,20 @@ class DensityTask(Task):
         self._record(means)
         self._totals.clear()
 
+    def worst(self, split: str) -> dict[str, float]:
+        """Return the worst values of a split's figures."""
+        figures = {**super().worst(split), f"{split}/log_prob": -math.inf}
+        if self.data.scale is not None:
+            figures[f"{split}/bits_per_dim"] = math.inf
+        if isinstance(self.model, LatentDensity):
+            if "prior" in self.proposals:
+                figures[f"{split}/log_prob_prior"] = -math.inf
+            for proposal in self.proposals:
+                figures[f"{split}/ess_{proposal}"] = 1.0
+                for m in self.eval_num_samples:
+                    figures[f"{split}/log_prob_{proposal}_m{m}"] = -math.inf
+        return figures
+
     def _record(self, means: dict[str, float]) -> None:
         """Record the rows of the figures: estimates against M, and weights."""
         for table in ("estimates", "weights"):

@@ -38,8 +38,8 @@ class FillIn(Task):
 
     def __init__(self, **parts: Any) -> None:
         super().__init__(**parts)
-        self.val_loss = MeanMetric()
-        self.val_accuracy = MeanMetric()
+        self.val_loss = MeanMetric(nan_strategy="disable")
+        self.val_accuracy = MeanMetric(nan_strategy="disable")
 
     @staticmethod
     def model_sizes(data: Data) -> dict[str, int]:
@@ -103,6 +103,10 @@ class FillIn(Task):
             inputs, target = self.questions(inputs, generator)
         at = target != IGNORE
         return self.model(inputs, at=at), target[at]
+
+    def worst(self, split: str) -> dict[str, float]:
+        """Return the worst values of a split's figures."""
+        return super().worst(split) | {f"{split}/accuracy": 0.0}
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Add the batch's loss and accuracy."""

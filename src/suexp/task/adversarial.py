@@ -357,6 +357,11 @@ class Adversarial(Task):
             metrics |= line_metrics(self.model.critic, self.raw_critic, real, self.line_points)
         self.report({f"{split}/{name}": value for name, value in metrics.items()})
 
+    def worst(self, split: str) -> dict[str, float]:
+        """Return the worst values of a split's figures; the critic's have none."""
+        covered = () if getattr(self.data, "centres", None) is None else ("share_good", "modes")
+        return {f"{split}/w1": math.inf, **{f"{split}/{name}": 0.0 for name in covered}}
+
     # Figures
 
     def finish(self) -> str | None:

@@ -1,6 +1,7 @@
 """The contract of every task that trains."""
 
 import functools
+import math
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -132,6 +133,14 @@ class Task(Accumulation):
 
     def _methods(self) -> list[Method]:
         return list(self.methods)  # type: ignore[arg-type]
+
+    def worst(self, split: str) -> dict[str, float]:
+        """Return the worst values of a split's figures: those of a run that diverged.
+
+        Args:
+            split: ``val`` or ``test``, as the figures' names begin.
+        """
+        return {f"{split}/loss": math.inf}
 
     def report(self, metrics: dict[str, Any]) -> None:
         """Log evaluation metrics under their own step; Lightning's is one short of it."""

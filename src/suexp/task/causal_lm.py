@@ -64,7 +64,7 @@ class CausalLM(Task):
         super().__init__(**parts)
         self.decoding = decoding
         self.sample_prompt, self.sample_tokens = sample_prompt, sample_tokens
-        self.val_loss = MeanMetric()
+        self.val_loss = MeanMetric(nan_strategy="disable")
 
     @staticmethod
     def model_sizes(data: Data) -> dict[str, int]:
@@ -146,6 +146,11 @@ class CausalLM(Task):
     def on_fit_start(self) -> None:
         """Put the unigram model's loss beside ours."""
         self.final["val/unigram_loss"] = self.data.unigram_baseline()  # type: ignore[attr-defined]
+
+    def worst(self, split: str) -> dict[str, float]:
+        """Return the worst values of a split's figures; the unigram model's loss stays."""
+        known = {name: self.final[name] for name in ("val/unigram_loss",) if name in self.final}
+        return {**super().worst(split), f"{split}/bits_per_byte": math.inf, **known}
 
     def draw_sample(self, seed: int = 0) -> str:
         """Return the prompt and what the model writes after it."""

@@ -29,8 +29,8 @@ class Classification(Task):
 
     def __init__(self, **parts: Any) -> None:
         super().__init__(**parts)
-        self.mean_loss = MeanMetric()
-        self.accuracy = MeanMetric()
+        self.mean_loss = MeanMetric(nan_strategy="disable")
+        self.accuracy = MeanMetric(nan_strategy="disable")
 
     @staticmethod
     def model_sizes(data: Data) -> dict[str, int]:
@@ -59,6 +59,10 @@ class Classification(Task):
         self.report({f"{split}/loss": loss, f"{split}/accuracy": accuracy})
         self.mean_loss.reset()
         self.accuracy.reset()
+
+    def worst(self, split: str) -> dict[str, float]:
+        """Return the worst values of a split's figures."""
+        return super().worst(split) | {f"{split}/accuracy": 0.0}
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Add the batch's loss and accuracy."""

@@ -107,6 +107,11 @@ class Matching(Task):
             }
         )
 
+    def worst(self, split: str) -> dict[str, float]:
+        """Return the worst values of a split's figures."""
+        ranked = ("recall_at_1", "recall_at_10", "mrr")
+        return super().worst(split) | {f"{split}/{name}": 0.0 for name in ranked}
+
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Keep the batch's vectors."""
         del batch_idx

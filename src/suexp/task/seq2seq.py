@@ -81,7 +81,10 @@ class Seq2Seq(Task):
             )
         self.decoding, self.loss_on, self.unit = decoding, loss_on, unit
         self.generate_rows, self.max_target = generate_rows, max_target
-        self.val_loss, self.rouge = MeanMetric(), MeanMetric()
+        self.val_loss, self.rouge = (
+            MeanMetric(nan_strategy="disable"),
+            MeanMetric(nan_strategy="disable"),
+        )
         self.bleu = BLEUScore(smooth=True)
         self._speed = [0.0, 0.0]  # tokens, seconds
 
@@ -134,6 +137,11 @@ class Seq2Seq(Task):
             self.final["val/generated_tokens_per_second"] = tokens / max(seconds, 1e-9)
             self._speed = [0.0, 0.0]
         self.report(figures)
+
+    def worst(self, split: str) -> dict[str, float]:
+        """Return the worst values of a split's figures."""
+        written = () if self.decoding is None else ("rouge_l", "bleu")
+        return super().worst(split) | {f"{split}/{name}": 0.0 for name in written}
 
     def _is_last(self) -> bool:
         """Tell whether no training follows this validation; with no last step, none is the last."""

@@ -63,7 +63,7 @@ class Tagging(Task):
             raise ValueError("timed_steps must be at least 0, timed_lengths at least 1")
         self.timed_steps, self.timed_lengths = timed_steps, list(timed_lengths)
         spans = Spans(scheme, self.data.label_names)  # type: ignore[attr-defined]
-        self.mean_loss = MeanMetric()
+        self.mean_loss = MeanMetric(nan_strategy="disable")
         self.spans = nn.ModuleDict({name: SpanF1(spans) for name in self.loss.decodings})
         self._batch: dict[str, Tensor] = {}
 
@@ -148,6 +148,13 @@ class Tagging(Task):
             self.spans[name].reset()  # type: ignore[operator]
         self.report(metrics)
         self.mean_loss.reset()
+
+    def worst(self, split: str) -> dict[str, float]:
+        """Return the worst values of a split's figures."""
+        several = split == "test" and len(self.loss.decodings) > 1
+        ways = ["", *(f"_{name}" for name in self.loss.decodings if several)]
+        shares = (f"{split}/{name}{way}" for way in ways for name in ("accuracy", "f1"))
+        return super().worst(split) | dict.fromkeys(shares, 0.0)
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Add the batch's loss and spans."""
