@@ -30,6 +30,8 @@ class Component:
             ``"data.block_size"``; positions that end earlier are refused.
         neutral: whether to choose it changes nothing where its group plays no part. Other choices
             are refused there: an option whose YAML chooses null in a group takes nothing of it.
+        asks: columns that batches have for those who ask: ``index``, which row of its split each
+            row of the batch is.
     """
 
     provides: ClassVar[set[str]] = set()
@@ -38,3 +40,4 @@ class Component:
     paths: ClassVar[dict[str, tuple[str, ...]]] = {}
     longest: ClassVar[str] = ""
     neutral: ClassVar[bool] = False
+    asks: ClassVar[set[str]] = set()

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from suexp.data.sklearn import SIZES, Sklearn
 from suexp.data.vectors import stratified, whitened, whitening
@@ -9,7 +10,10 @@ def arrays(rows):
     return np.stack(rows["x"]), np.array(rows["label"])
 
 
-@pytest.mark.parametrize("name", SIZES)
+CLASSES = [name for name, (_, classes) in SIZES.items() if classes]
+
+
+@pytest.mark.parametrize("name", CLASSES)
 def test_sizes_and_shares(name):
     data = Sklearn(name=name)
     splits = data.splits()
@@ -23,7 +27,7 @@ def test_sizes_and_shares(name):
 
 
 def test_training_rows_are_white():
-    for name in SIZES:
+    for name in CLASSES:
         for whiten in ("total", "standard", "within"):
             x, label = arrays(Sklearn(name=name, whiten=whiten).splits()["train"][:])
             x = x.astype(np.float64)
@@ -79,6 +83,39 @@ def test_a_batch():
     assert batch["label"].shape == (3,)
 
 
+def test_numbers_instead_of_labels():
+    from sklearn.datasets import load_diabetes
+
+    x, target = load_diabetes(return_X_y=True)
+    data = Sklearn(name="diabetes", whiten="none", val_fraction=0.2)
+    assert data.sizes == {"input_dim": 10}
+    splits = data.splits()
+    assert [len(splits[split]) for split in ("train", "validation")] == [354, 88]
+    train = data.collate(splits["train"].__getitems__(list(range(354))))
+    assert (train["target"].dtype, train["target"].shape) == (torch.float32, (354,))
+    assert [*train] == ["x", "target"]
+    assert train["target"].mean().item() == pytest.approx(0, abs=1e-6)
+    assert train["target"].std(correction=0).item() == pytest.approx(1, abs=1e-6)
+    both = np.concatenate([np.stack(splits[split][:]["x"]) for split in splits])
+    answers = np.concatenate([np.array(splits[split][:]["target"]) for split in splits])
+    wanted = {tuple(np.float32(row)): value for row, value in zip(x, target, strict=True)}
+    raw = np.array([wanted[tuple(row)] for row in both])
+    assert np.corrcoef(raw, answers)[0, 1] == pytest.approx(1, abs=1e-6)
+
+
+def test_fewer_rows_to_train_on_and_the_same_to_judge_by():
+    for name in ("breast_cancer", "diabetes"):
+        whole, part = (Sklearn(name=name, max_rows=n, whiten="none") for n in (None, 200))
+        assert len(part.splits()["train"]) == 200
+        kept, all_rows = ({tuple(x) for x in d.splits()["train"][:]["x"]} for d in (part, whole))
+        assert kept < all_rows
+        held = [np.stack(d.splits()["validation"][:]["x"]) for d in (part, whole)]
+        np.testing.assert_array_equal(*held)
+        assert part.fingerprint() != whole.fingerprint()
+    shares = np.bincount(Sklearn(max_rows=200).splits()["train"][:]["label"]) / 200
+    assert shares[1] == pytest.approx(0.627, abs=0.1)  # not the first rows of a sorted table
+
+
 def test_a_class_keeps_a_row_for_training():
     kept, held = stratified([0, 1, 1, 1], 0.9, "x")
     assert sorted(kept + held) == [0, 1, 2, 3]
@@ -98,6 +135,8 @@ def test_directions_without_variance_become_zero():
     ("options", "message"),
     [
         ({"val_fraction": 0.0}, "data.val_fraction must lie between 0 and 1, not 0.0"),
+        ({"max_rows": 0}, "data.max_rows must be at least 1, not 0"),
+        ({"name": "diabetes", "whiten": "within"}, "diabetes has no classes"),
         ({"batch_size": 0}, "data.batch_size must be at least 1, not 0"),
         ({"name": "iris", "columns": [4]}, "different numbers from 0 to 3"),
         ({"name": "iris", "columns": []}, "different numbers from 0 to 3"),

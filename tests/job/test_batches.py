@@ -1,10 +1,20 @@
+import itertools
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
+import torch
+from pytorch_lightning.callbacks import Callback
 
+from suexp.config.compose import resolve
 from suexp.data.counter import Counter
+from suexp.data.digits import Digits
 from suexp.errors import UserError
 from suexp.job.batches import EpochSampler, Loading, StridedSampler
+from suexp.job.run import execute
+from suexp.store.spec import RunSpec
 
 
 def test_order_is_a_function_of_seed_and_epoch() -> None:
@@ -55,6 +65,67 @@ def test_processes_evaluate_every_row_once_in_as_many_batches(rows: int, size: i
 
 def test_one_process_evaluates_full_batches() -> None:
     assert [len(batch) for batch in StridedSampler(21, 4, 0, 1)] == [4, 4, 4, 4, 4, 1]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_batch_may_tell_which_rows_it_holds(processes: int) -> None:
+    data = Digits(batch_size=8)
+    whole = data.splits()
+    for split in ("train", "validation"):
+        plain, numbered = Loading(data, 3), Loading(data, 3)
+        numbered.numbered = True
+        for item in (plain, numbered):
+            item.trainer = SimpleNamespace(global_rank=processes - 1, world_size=processes)
+        loaders = [
+            item.train_dataloader() if split == "train" else item.val_dataloader()
+            for item in (plain, numbered)
+        ]
+        for ours, theirs in zip(*loaders, strict=True):
+            assert [*theirs] == ["x", "label", "index"]
+            assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+            rows = whole[split][theirs["index"].tolist()]
+            assert torch.equal(theirs["x"], torch.as_tensor(np.stack(rows["x"])))
+
+
+def test_a_counters_rows_are_their_numbers() -> None:
+    item = Loading(Counter(num_samples=7, batch_size=3), 0)
+    item.numbered = True
+    assert [batch["index"].tolist() for batch in item.test_dataloader()] == [
+        [0, 1, 2],
+        [3, 4, 5],
+        [6],
+    ]
+
+
+class Seen(Callback):
+    """Remembers what the batches hold."""
+
+    asks = {"index"}
+    rows: ClassVar[list[int]] = []
+
+    def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, number: int) -> None:
+        self.rows.extend(batch["index"].tolist())
+
+
+@pytest.mark.slow
+def test_who_asks_gets_the_numbers_and_the_order_stays(tmp_path: Path) -> None:
+    config = resolve(
+        [
+            *("task=classification", "data=digits", "model=mlp", "model.dim=8", "seed=5"),
+            *("trainer=cpu", "trainer.max_steps=6", "trainer.accumulate_grad_batches=2"),
+            *("trainer.enable_progress_bar=false", "threads=1", f"out={tmp_path}"),
+        ]
+    ).config
+    plain = execute(RunSpec.of(config))
+    config["callbacks"] = {"seen": {"_target_": "tests.job.test_batches.Seen"}}
+    config["allow_targets"] = ["tests"]
+    Seen.rows.clear()
+    asked = execute(RunSpec.of(config))
+    assert asked.status == plain.status == "finished", asked.error
+    assert asked.metrics["val/loss"] == plain.metrics["val/loss"]
+    sampler = EpochSampler(1400, 64, 5)
+    sampler.join(2)
+    assert Seen.rows == list(itertools.chain.from_iterable(itertools.islice(sampler, 6)))
 
 
 def loading(rows: int, batch_size: int) -> Loading:

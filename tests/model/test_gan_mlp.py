@@ -8,6 +8,7 @@ from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.init import Default
 from suexp.model.gan_mlp import GanMLP
+from suexp.nn.linear import Linear
 
 
 def build(**changes: object) -> GanMLP:
@@ -25,7 +26,7 @@ def test_shapes() -> None:
 def test_layers_and_activations() -> None:
     model = build(num_layers=2, negative_slope=0.3, output="tanh")
     kinds = [type(m) for m in model.critic.layers]
-    assert kinds == [nn.Linear, nn.LeakyReLU, nn.Linear, nn.LeakyReLU, nn.Linear]
+    assert kinds == [Linear, nn.LeakyReLU, Linear, nn.LeakyReLU, Linear]
     assert model.critic.layers[1].negative_slope == 0.3
     assert isinstance(model.generator.layers[-1], nn.Tanh)
     assert model.generator(100 * torch.randn(50, 3)).abs().max() <= 1

@@ -19,6 +19,7 @@ TASKS = {
     "causal_lm": ("data.tokenizer=bytes", "data.max_bytes=20000"),
     "masked_lm": ("data.tokenizer=bytes", "data.max_bytes=20000"),
     "classification": ("data=digits", "model=mlp"),
+    "regression": ("data.name=diabetes",),
     "tagging": ("model=conv_tagger", "data.max_bytes=20000"),
     "seq2seq": ("data.tokenizer=bytes", "data.block_size=160"),
 }

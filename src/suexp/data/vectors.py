@@ -19,7 +19,7 @@ TINY = 1e-10  # a direction with at most this share of the largest variance has 
 class Vectors(Data):
     """Vectors and labels, whitened by what the training split says, held as float32.
 
-    A batch holds ``x`` (B, dim) and ``label`` (B,).
+    A batch holds ``x`` (B, dim) and ``label`` (B,), or, where answers are numbers, ``target`` (B,).
 
     Args:
         whiten: ``none``; ``standard``, each feature by its own deviation; ``total`` and
@@ -33,6 +33,7 @@ class Vectors(Data):
     """
 
     provides: ClassVar[set[str]] = {"vectors", "labels"}
+    answer: Literal["label", "target"] = "label"
 
     def __init__(self, whiten: Whitening, batch_size: int, eval_batch_size: int) -> None:
         if whiten not in get_args(Whitening):
@@ -42,7 +43,7 @@ class Vectors(Data):
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
 
     def tables(self) -> "dict[str, tuple[NDArray[Any], NDArray[Any]]]":
-        """Return split -> rows (N, dim) in float64 and labels (N,); there is a ``train``."""
+        """Return split -> rows (N, dim) in float64 and answers (N,); there is a ``train``."""
         raise NotImplementedError
 
     def splits(self) -> dict[str, Any]:
@@ -72,7 +73,8 @@ class Vectors(Data):
         mean, basis = whitening(*tables["train"], self.whiten)
         for name, (x, label) in tables.items():
             white = whitened(x, mean, basis)
-            table = {"x": white.astype(np.float32), "label": label.astype(np.int64)}
+            kind = np.int64 if self.answer == "label" else np.float32
+            table = {"x": white.astype(np.float32), self.answer: label.astype(kind)}
             write_rows(folder / f"{name}.arrow", [table])
 
     def collate(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -82,7 +84,12 @@ class Vectors(Data):
 
         return {
             "x": torch.from_numpy(np.stack([row["x"] for row in rows])),
-            "label": torch.from_numpy(np.array([row["label"] for row in rows])),
+            self.answer: torch.from_numpy(
+                np.array(
+                    [row[self.answer] for row in rows],
+                    dtype=np.int64 if self.answer == "label" else np.float32,
+                )
+            ),
         }
 
 

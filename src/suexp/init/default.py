@@ -1,8 +1,6 @@
 """The initialisation that is used unless another is chosen."""
 
-from torch import Tensor
-
-from suexp.init.base import Init
+from suexp.init.base import Init, Parametrization
 
 
 class Default(Init):
@@ -23,17 +21,24 @@ class Default(Init):
     Args:
         gain: g; $3^{-1/2}$.
         embedding_std: standard deviation of embeddings; None: $(3\,dim)^{-1/2}$.
+        parametrization: ``standard`` or ``ntk``, see `suexp.init.base.Init`.
 
     Raises:
-        ValueError: a gain or standard deviation that is not above 0.
+        ValueError: an unknown parametrization; a gain or standard deviation not above 0.
     """
 
-    def __init__(self, gain: float = 0.577, embedding_std: float | None = None) -> None:
-        super().__init__(gain, embedding_std)
+    def __init__(
+        self,
+        gain: float = 0.577,
+        embedding_std: float | None = None,
+        parametrization: Parametrization = "standard",
+    ) -> None:
+        super().__init__(gain, embedding_std, parametrization)
 
-    def matrix(self, weight: Tensor) -> None:
-        """Draw from the normal distribution."""
-        weight.normal_(0.0, self.gain * weight.shape[1] ** -0.5)
+    def std(self, fan_out: int, fan_in: int) -> float:
+        """Return the standard deviation."""
+        del fan_out
+        return self.gain * fan_in**-0.5
 
     def residual_gain(self, branches: int) -> float:
         """Return $(2L)^{-1/2}$: a layer has two branches."""

@@ -1,12 +1,11 @@
 """He's initialisation."""
 
-from torch import Tensor
+from suexp.init.base import Parametrization
+from suexp.init.variance_scaling import Distribution, VarianceScaling
 
-from suexp.init.base import Init
 
-
-class He(Init):
-    r"""$w \sim N(0, 2 g^2 / \mathrm{fan\_in})$: keeps the second moment through relu.
+class He(VarianceScaling):
+    r"""$\mathrm{Var}\, w = 2 g^2 / \mathrm{fan\_in}$: keeps the second moment through relu.
 
     Relu sets half of a symmetric input to 0, hence the 2. Shapes: matrices (fan_out, fan_in).
 
@@ -14,16 +13,20 @@ class He(Init):
     https://kexue.fm/archives/7180.
 
     Args:
-        gain: g.
+        gain: g, a number, the name of an activation, or ``auto``; see `VarianceScaling`.
+        distribution: the entries' law; see `VarianceScaling`.
         embedding_std: standard deviation of embeddings; None: $(3\,dim)^{-1/2}$, see `Default`.
+        parametrization: ``standard`` or ``ntk``, see `suexp.init.base.Init`.
 
     Raises:
-        ValueError: a gain or standard deviation that is not above 0.
+        ValueError: an unknown name; a gain or standard deviation that is not above 0.
     """
 
-    def __init__(self, gain: float = 1.0, embedding_std: float | None = None) -> None:
-        super().__init__(gain, embedding_std)
-
-    def matrix(self, weight: Tensor) -> None:
-        """Draw from the normal distribution."""
-        weight.normal_(0.0, self.gain * (2 / weight.shape[1]) ** 0.5)
+    def __init__(
+        self,
+        gain: float | str = 1.0,
+        distribution: Distribution = "normal",
+        embedding_std: float | None = None,
+        parametrization: Parametrization = "standard",
+    ) -> None:
+        super().__init__("fan_in", 2.0, distribution, gain, embedding_std, parametrization)

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from suexp.init.base import Init
+from suexp.init.base import Init, Parametrization
 
 
 class Orthogonal(Init):
@@ -17,13 +17,23 @@ class Orthogonal(Init):
     Args:
         gain: g; $\sqrt 2$ makes up for relu.
         embedding_std: standard deviation of embeddings; None: $(3\,dim)^{-1/2}$, see `Default`.
+        parametrization: ``standard`` or ``ntk``, see `suexp.init.base.Init`.
 
     Raises:
-        ValueError: a gain or standard deviation that is not above 0.
+        ValueError: an unknown parametrization; a gain or standard deviation not above 0.
     """
 
-    def __init__(self, gain: float = 1.0, embedding_std: float | None = None) -> None:
-        super().__init__(gain, embedding_std)
+    def __init__(
+        self,
+        gain: float = 1.0,
+        embedding_std: float | None = None,
+        parametrization: Parametrization = "standard",
+    ) -> None:
+        super().__init__(gain, embedding_std, parametrization)
+
+    def std(self, fan_out: int, fan_in: int) -> float:
+        """Return the size of the entries: a row's or column's length spread over them."""
+        return self.gain * max(fan_out, fan_in) ** -0.5
 
     def matrix(self, weight: Tensor) -> None:
         """Draw a matrix with orthogonal rows or columns."""

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from suexp.init.base import Parametrization
 from suexp.init.default import Default
 from suexp.nn.multi_head import MultiHeadAttention
 
@@ -21,6 +22,7 @@ class ScoreGain(Default):
         score_gain: c; 1: `Default` itself.
         gain: $3^{-1/2}$, see `Default`.
         embedding_std: standard deviation of embeddings; None: $(3\,dim)^{-1/2}$.
+        parametrization: ``standard`` or ``ntk``, see `suexp.init.base.Init`.
 
     Raises:
         ValueError: a negative score_gain, a gain or standard deviation that is not above 0; a model
@@ -32,9 +34,13 @@ class ScoreGain(Default):
     }
 
     def __init__(
-        self, score_gain: float = 1.0, gain: float = 0.577, embedding_std: float | None = None
+        self,
+        score_gain: float = 1.0,
+        gain: float = 0.577,
+        embedding_std: float | None = None,
+        parametrization: Parametrization = "standard",
     ) -> None:
-        super().__init__(gain, embedding_std)
+        super().__init__(gain, embedding_std, parametrization)
         if not 0 <= score_gain < float("inf"):
             raise ValueError(f"score_gain must be at least 0 and finite, not {score_gain}")
         self.score_gain = score_gain

@@ -1,12 +1,11 @@
 """Xavier's (Glorot's) initialisation."""
 
-from torch import Tensor
+from suexp.init.base import Parametrization
+from suexp.init.variance_scaling import Distribution, VarianceScaling
 
-from suexp.init.base import Init
 
-
-class Xavier(Init):
-    r"""$w \sim N(0, 2 g^2 / (\mathrm{fan\_in} + \mathrm{fan\_out}))$, a compromise of both passes.
+class Xavier(VarianceScaling):
+    r"""$\mathrm{Var}\, w = 2 g^2 / (\mathrm{fan\_in} + \mathrm{fan\_out})$, between both passes.
 
     Keeping the variance of activations asks for 1/fan_in, that of gradients for 1/fan_out. Shapes:
     matrices (fan_out, fan_in).
@@ -15,17 +14,20 @@ class Xavier(Init):
     networks, https://proceedings.mlr.press/v9/glorot10a.html; https://kexue.fm/archives/7180.
 
     Args:
-        gain: g; 1 suits activations that are linear near 0.
+        gain: g, a number, the name of an activation, or ``auto``; see `VarianceScaling`.
+        distribution: the entries' law; see `VarianceScaling`.
         embedding_std: standard deviation of embeddings; None: $(3\,dim)^{-1/2}$, see `Default`.
+        parametrization: ``standard`` or ``ntk``, see `suexp.init.base.Init`.
 
     Raises:
-        ValueError: a gain or standard deviation that is not above 0.
+        ValueError: an unknown name; a gain or standard deviation that is not above 0.
     """
 
-    def __init__(self, gain: float = 1.0, embedding_std: float | None = None) -> None:
-        super().__init__(gain, embedding_std)
-
-    def matrix(self, weight: Tensor) -> None:
-        """Draw from the normal distribution."""
-        fan_out, fan_in = weight.shape
-        weight.normal_(0.0, self.gain * (2 / (fan_in + fan_out)) ** 0.5)
+    def __init__(
+        self,
+        gain: float | str = 1.0,
+        distribution: Distribution = "normal",
+        embedding_std: float | None = None,
+        parametrization: Parametrization = "standard",
+    ) -> None:
+        super().__init__("fan_avg", 1.0, distribution, gain, embedding_std, parametrization)

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from torch.utils.data import DataLoader, Sampler
 
 from suexp.data.base import Data
 from suexp.errors import UserError
+
+Collate = Callable[[list[dict[str, Any]]], dict[str, torch.Tensor]]
 
 
 class EpochSampler(Sampler[list[int]]):
@@ -93,8 +95,38 @@ def _apart(train: Any, fraction: float) -> dict[str, Any]:
     return {split: train.select(numbers) for split, numbers in parts.items()}
 
 
+class Numbered:
+    """Rows that come with their numbers, which `numbering` puts into the batch."""
+
+    def __init__(self, rows: Any) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitems__(self, keys: list[int]) -> tuple[list[int], Any]:
+        """Return the numbers and the rows of a batch; PyTorch's loaders call this."""
+        return keys, self.rows.__getitems__(keys)
+
+
+def numbering(collate: Collate) -> Callable[[tuple[list[int], Any]], dict[str, torch.Tensor]]:
+    """Return what makes a batch of numbered rows: that of the rows, and ``index`` (B,)."""
+
+    def numbered(found: tuple[list[int], Any]) -> dict[str, torch.Tensor]:
+        numbers, rows = found
+        return {**collate(rows), "index": torch.tensor(numbers)}
+
+    return numbered
+
+
 class Loading(pl.LightningDataModule):
-    """Any `Data` behind Lightning's interface."""
+    """Any `Data` behind Lightning's interface.
+
+    Attributes:
+        numbered: whether batches tell by ``index`` which rows of their split they hold.
+    """
+
+    numbered = False
 
     def __init__(self, data: Data, seed: int, tune_fraction: float = 0.0) -> None:
         super().__init__()
@@ -106,10 +138,14 @@ class Loading(pl.LightningDataModule):
         self.sampler = EpochSampler(rows, getattr(data, "batch_size", 1), seed)
 
     def _loader(self, split: str, sampler: Sampler[list[int]]) -> DataLoader[Any]:
+        rows: Any = self.splits[split]
+        collate: Callable[[Any], Any] = self.data.collate
+        if self.numbered:
+            rows, collate = Numbered(rows), numbering(collate)
         return DataLoader(
-            self.splits[split],
+            rows,
             batch_sampler=sampler,
-            collate_fn=self.data.collate,
+            collate_fn=collate,
             num_workers=0,
             # A loader draws a seed for its workers; an evaluation must not change the training's.
             generator=torch.Generator(),

@@ -230,6 +230,8 @@ def _train(
     val_at_start = settings.pop("val_at_start", False)
     records = settings.pop("on_divergence", "fail") == "record"
     callbacks = [instantiate(node, allow) for node in (run.config.get("callbacks") or {}).values()]
+    asking = [task, *getattr(task, "methods", ()), *callbacks]
+    loading.numbered = any("index" in getattr(part, "asks", ()) for part in asking)
     shown = settings["enable_progress_bar"] = settings["enable_progress_bar"] and bar is not None
     bars = [bar()] if shown and bar is not None else []
     study = run.config.get("study") or {}

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Int
 from torch import Tensor, nn
 
@@ -16,6 +15,7 @@ from suexp.mask.base import Mask
 from suexp.nn.block import Block
 from suexp.nn.clone import clone
 from suexp.nn.feed_forward import FeedForward
+from suexp.nn.linear import Linear, Multiplies
 from suexp.nn.mlm_head import MLMHead
 from suexp.nn.multi_head import MultiHeadAttention, Rotate, head_sizes
 from suexp.position.base import Position
@@ -87,7 +87,7 @@ class Layer:
         return clone(self.norm) if self.norm_order == "pre" else nn.Identity()
 
 
-class Shell(nn.Module, Component):
+class Shell(Multiplies, nn.Module, Component):
     """A network of `Layer`s with tokens at one end and logits at the other.
 
     A subclass sets these in its constructor, in the order in which their weights are drawn.
@@ -106,7 +106,7 @@ class Shell(nn.Module, Component):
     carries: bool
     embedding: nn.Module
     head: MLMHead | None
-    output: nn.Linear | None
+    output: Linear | None
     _places: Tensor | None = None
 
     def relate(self, query: Tensor, key: Tensor) -> Relations:
@@ -130,7 +130,7 @@ class Shell(nn.Module, Component):
         if self.output is not None:
             return self.output(hidden) if bias is None else self.output(hidden) + bias
         weight: Tensor = self.embedding.weight  # type: ignore[assignment]
-        return F.linear(hidden, weight, bias)
+        return self.product(hidden, weight, bias)
 
 
 def judged(num_outputs: int | None, num_labels: int | None) -> int | None:
@@ -148,7 +148,7 @@ def classifier(dim: int, outputs: int | None) -> nn.Module | None:
     """Return the layer that judges states; 0 outputs: the state itself is the output."""
     if outputs is None:
         return None
-    return nn.Linear(dim, outputs) if outputs else nn.Identity()
+    return Linear(dim, outputs) if outputs else nn.Identity()
 
 
 def mlm_head(

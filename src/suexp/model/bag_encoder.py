@@ -10,6 +10,7 @@ from suexp.errors import MOST_LAYERS, at_least
 from suexp.init.base import Init
 from suexp.nn.clone import clone
 from suexp.nn.feed_forward import FeedForward
+from suexp.nn.linear import Linear
 
 
 class BagEncoder(nn.Module, Component):
@@ -68,7 +69,7 @@ class BagEncoder(nn.Module, Component):
         self.layers = nn.ModuleList(
             FeedForward(dim, ffn_multiplier * dim, ffn, True, dropout) for _ in range(num_layers)
         )
-        self.classifier = nn.Linear(dim, num_outputs) if num_outputs else nn.Identity()
+        self.classifier = Linear(dim, num_outputs) if num_outputs else nn.Identity()
         init.apply(self)
 
     def forward(

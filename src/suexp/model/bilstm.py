@@ -8,6 +8,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from suexp.component import Component
 from suexp.errors import MOST_LAYERS, at_least
 from suexp.init.base import Init
+from suexp.nn.linear import Linear
 
 
 class Bilstm(nn.Module, Component):
@@ -61,7 +62,7 @@ class Bilstm(nn.Module, Component):
             bidirectional=True,
             dropout=dropout if num_layers > 1 else 0.0,
         )
-        self.classifier = nn.Linear(dim, num_labels)
+        self.classifier = Linear(dim, num_labels)
         init.apply(self)
 
     def forward(

@@ -8,6 +8,7 @@ from suexp.component import Component
 from suexp.errors import MOST_LAYERS, at_least
 from suexp.init.base import Init
 from suexp.nn.clone import clone
+from suexp.nn.linear import Linear
 
 
 class ConvTagger(nn.Module, Component):
@@ -65,7 +66,7 @@ class ConvTagger(nn.Module, Component):
         self.convolutions = nn.ModuleList(
             nn.Conv1d(dim, dim, kernel_size, padding=kernel_size // 2) for _ in range(num_layers)
         )
-        self.classifier = nn.Linear(dim, num_labels)
+        self.classifier = Linear(dim, num_labels)
         init.apply(self)
 
     def forward(

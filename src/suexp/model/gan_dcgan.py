@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from suexp.component import Component
+from suexp.nn.linear import Linear
 
 
 class DCGenerator(nn.Module):
@@ -27,7 +28,7 @@ class DCGenerator(nn.Module):
         super().__init__()
         self.side, self.start = side, -(-side // 8)
         sizes = [8 * width, 4 * width, 2 * width, width]
-        self.first = nn.Linear(latent_dim, sizes[0] * self.start**2)
+        self.first = Linear(latent_dim, sizes[0] * self.start**2)
         layers: list[nn.Module] = [nn.BatchNorm2d(sizes[0]), nn.ReLU()]
         for old, new in itertools.pairwise(sizes):
             layers += [nn.ConvTranspose2d(old, new, 4, 2, 1), nn.BatchNorm2d(new), nn.ReLU()]
@@ -63,7 +64,7 @@ class DCCritic(nn.Module):
             layers += [nn.Conv2d(new, new, 3, 1, 1, bias=bias), nn.LeakyReLU(0.1)]
             side //= 2
         self.layers = nn.Sequential(*layers, nn.Flatten())
-        self.last = nn.Linear(8 * width * side**2, 1, bias=bias)
+        self.last = Linear(8 * width * side**2, 1, bias=bias)
 
     def forward(self, x: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
         """Return the scores of these images."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from suexp.component import Component
 from suexp.errors import MOST_LAYERS, at_least
 from suexp.init.base import Init
+from suexp.nn.linear import Linear
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "leaky_relu": nn.LeakyReLU,
@@ -42,9 +43,9 @@ class MLPGenerator(nn.Module):
         layers: list[nn.Module] = []
         size = latent_dim
         for _ in range(num_layers):
-            layers += [nn.Linear(size, dim), nn.ReLU()]
+            layers += [Linear(size, dim), nn.ReLU()]
             size = dim
-        self.layers = nn.Sequential(*layers, nn.Linear(size, output_dim))
+        self.layers = nn.Sequential(*layers, Linear(size, output_dim))
         if output == "tanh":
             self.layers.append(nn.Tanh())
 
@@ -81,13 +82,13 @@ class MLPCritic(nn.Module):
         layers: list[nn.Module] = []
         size = input_dim
         for _ in range(num_layers):
-            layers.append(nn.Linear(size, dim, bias=bias))
+            layers.append(Linear(size, dim, bias=bias))
             if activation == "leaky_relu":
                 layers.append(nn.LeakyReLU(negative_slope))
             else:
                 layers.append(ACTIVATIONS[activation]())
             size = dim
-        self.layers = nn.Sequential(*layers, nn.Linear(size, 1, bias=bias))
+        self.layers = nn.Sequential(*layers, Linear(size, 1, bias=bias))
 
     def forward(self, x: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
         """Return the scores of these points."""

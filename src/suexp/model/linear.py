@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from suexp.component import Component
 from suexp.errors import at_least
+from suexp.nn.linear import Linear as Dense
 
 
 class Linear(nn.Module, Component):
@@ -34,7 +35,7 @@ class Linear(nn.Module, Component):
     def __init__(self, input_dim: int, num_outputs: int, bias: bool = True) -> None:
         super().__init__()
         at_least(1, input_dim=input_dim, num_outputs=num_outputs)
-        self.classifier = nn.Linear(input_dim, num_outputs, bias)
+        self.classifier = Dense(input_dim, num_outputs, bias)
         for parameter in self.parameters():
             nn.init.zeros_(parameter)
 

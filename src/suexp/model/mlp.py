@@ -8,14 +8,32 @@ from torch import Tensor, nn
 from suexp.component import Component
 from suexp.errors import MOST_LAYERS, at_least, one_of
 from suexp.init.base import Init
+from suexp.nn.activation import activation as make
 from suexp.nn.clone import clone
+from suexp.nn.linear import Linear
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "gelu": nn.GELU,
-    "silu": nn.SiLU,
-    "tanh": nn.Tanh,
-}
+Activation = Literal[
+    "relu",
+    "gelu",
+    "silu",
+    "tanh",
+    "sigmoid",
+    "softplus",
+    "elu",
+    "selu",
+    "leaky_relu",
+    "squared_relu",
+    "scaled_relu",
+    "scaled_gelu",
+    "scaled_silu",
+    "scaled_tanh",
+    "scaled_sigmoid",
+    "scaled_softplus",
+    "scaled_elu",
+    "scaled_selu",
+    "scaled_leaky_relu",
+    "scaled_squared_relu",
+]
 
 
 class MLP(nn.Module, Component):
@@ -37,7 +55,8 @@ class MLP(nn.Module, Component):
         norm: prototype of the hidden layers' norms; None: no norms.
         dim: size of the hidden layers.
         num_layers: how many there are; 0: a linear model.
-        activation: f: relu, gelu, silu or tanh.
+        activation: f: relu, gelu, silu, tanh, sigmoid, softplus, elu, selu, leaky_relu (by 0.01),
+            squared_relu; or scaled_relu and so on, $f(z)/\sqrt{E f^2}$, see `suexp.nn.activation`.
         dropout: share of each hidden layer set to 0 in training.
         norm_position: ``post_linear`` or ``pre_linear``.
 
@@ -59,17 +78,14 @@ class MLP(nn.Module, Component):
         norm: nn.Module | None = None,
         dim: int = 128,
         num_layers: int = 2,
-        activation: Literal["relu", "gelu", "silu", "tanh"] = "relu",
+        activation: Activation = "relu",
         dropout: float = 0.0,
         norm_position: Literal["post_linear", "pre_linear"] = "post_linear",
     ) -> None:
         super().__init__()
         at_least(1, input_dim=input_dim, num_outputs=num_outputs, dim=dim)
         at_least(0, most=MOST_LAYERS, num_layers=num_layers)
-        if activation not in ACTIVATIONS:
-            raise ValueError(
-                f"activation must be one of {', '.join(ACTIVATIONS)}, not {activation}"
-            )
+        self.activation = activation
         one_of(("post_linear", "pre_linear"), norm_position=norm_position)
         before = norm is not None and norm_position == "pre_linear"
         layers: list[nn.Module] = []
@@ -77,15 +93,15 @@ class MLP(nn.Module, Component):
         for _ in range(num_layers):
             if norm is not None and before:
                 layers.append(norm.sized(size))  # type: ignore[operator]
-            layers.append(nn.Linear(size, dim))
+            layers.append(Linear(size, dim))
             if norm is not None and not before:
                 layers.append(clone(norm))
-            layers += [ACTIVATIONS[activation](), nn.Dropout(dropout)]
+            layers += [make(activation), nn.Dropout(dropout)]
             size = dim
         if norm is not None and before:
             layers.append(norm.sized(size))  # type: ignore[operator]
         self.hidden = nn.Sequential(*layers)
-        self.classifier = nn.Linear(size, num_outputs)
+        self.classifier = Linear(size, num_outputs)
         init.apply(self)
 
     def forward(self, x: Float[Tensor, "b i"]) -> Float[Tensor, "b c"]:

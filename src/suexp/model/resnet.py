@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from suexp.component import Component
+from suexp.nn.linear import Linear
 
 
 class BasicBlock(nn.Module):
@@ -106,7 +107,7 @@ class ResNet(nn.Module, Component):
                 layers.append(BasicBlock(size, width * 2**stage, stride))
                 size = width * 2**stage
         self.layers = nn.Sequential(*layers)
-        self.classifier = nn.Linear(size, num_outputs)
+        self.classifier = Linear(size, num_outputs)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

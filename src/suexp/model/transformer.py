@@ -16,6 +16,7 @@ from suexp.mask.padding import Padding
 from suexp.model._shell import Layer, Shell, classifier, judged, mlm_head
 from suexp.nn.block import Block
 from suexp.nn.clone import clone
+from suexp.nn.linear import Linear
 from suexp.position.base import Position
 
 
@@ -148,7 +149,7 @@ class Transformer(Shell):
         self.dim, self.pool = dim, pool
         self.tags = num_labels is not None
         self.embedding = (
-            nn.Embedding(vocab_size, dim) if vocab_size else nn.Linear(input_dim or 0, dim, bias)
+            nn.Embedding(vocab_size, dim) if vocab_size else Linear(input_dim or 0, dim, bias)
         )
         self.segment_embedding = nn.Embedding(num_segments, dim) if num_segments else None
         self.position = position
@@ -158,16 +159,14 @@ class Transformer(Shell):
         self.blocks = layer.blocks(Block, num_layers)
         self.norm = layer.last_norm()
         self.pooler = (
-            nn.Sequential(nn.Linear(dim, dim), nn.Tanh())
+            nn.Sequential(Linear(dim, dim), nn.Tanh())
             if pooler and num_outputs is not None
             else nn.Identity()
         )
         self.classifier = classifier(dim, outputs)
         self.head = mlm_head(head, layer, vocab_size, outputs)
         self.output = (
-            nn.Linear(dim, vocab_size, bias=False)
-            if outputs is None and not tie_embeddings
-            else None
+            Linear(dim, vocab_size, bias=False) if outputs is None and not tie_embeddings else None
         )
         init.apply(self)
 

@@ -10,8 +10,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from suexp.init.base import Init
-from suexp.model.mlp import ACTIVATIONS
+from suexp.nn.activation import ACTIVATIONS
 from suexp.nn.density import LatentDensity
+from suexp.nn.linear import Linear
 
 
 class VAE(LatentDensity):
@@ -122,7 +123,7 @@ class VAE(LatentDensity):
 
 def perceptron(sizes: Sequence[int], activation: str) -> nn.Sequential:
     """Return linear layers of these sizes with the activation between them."""
-    layers: list[nn.Module] = [nn.Linear(sizes[0], sizes[1])]
+    layers: list[nn.Module] = [Linear(sizes[0], sizes[1])]
     for before, after in itertools.pairwise(sizes[1:]):
-        layers += [ACTIVATIONS[activation](), nn.Linear(before, after)]
+        layers += [ACTIVATIONS[activation](), Linear(before, after)]
     return nn.Sequential(*layers)

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from suexp.nn.clone import clone
 from suexp.nn.feed_forward import ACTIVATIONS, Kind
+from suexp.nn.linear import Linear
 
 
 class MLMHead(nn.Module):
@@ -27,7 +28,7 @@ class MLMHead(nn.Module):
 
     def __init__(self, dim: int, vocab_size: int, activation: Kind, norm: nn.Module) -> None:
         super().__init__()
-        self.dense = nn.Linear(dim, dim)
+        self.dense = Linear(dim, dim)
         self.activation = ACTIVATIONS[activation]
         self.norm = clone(norm)
         self.bias = nn.Parameter(torch.zeros(vocab_size))

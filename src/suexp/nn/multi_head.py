@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -68,9 +67,7 @@ class MultiHeadAttention(nn.Module):
 
     def _ask(self, x: Tensor) -> Tensor:
         """Return the queries alone."""
-        asked = self.qkv.blocks[0]
-        own = None if self.qkv.bias is None else self.qkv.bias[:asked]
-        return self._heads(F.linear(x, self.qkv.weight[:asked], own))
+        return self._heads(self.qkv.some(x, end=1))
 
     def _join(self, y: Tensor) -> Tensor:
         return self.dropout(self.output(y.transpose(1, 2).flatten(2)))
@@ -104,9 +101,7 @@ class MultiHeadAttention(nn.Module):
         self, context: Float[Tensor, "b m c"]
     ) -> tuple[Float[Tensor, "b h m d"], Float[Tensor, "b h m e"]]:
         """Return the keys and values of a context, which may answer many times."""
-        asked, *answered = self.qkv.blocks
-        bias = None if self.qkv.bias is None else self.qkv.bias[asked:]
-        k, v = torch.split(F.linear(context, self.qkv.weight[asked:], bias), answered, -1)
+        k, v = torch.split(self.qkv.some(context, 1), self.qkv.blocks[1:], -1)
         return self._heads(k), self._heads(v)
 
     def look_up(

@@ -169,7 +169,7 @@ class AnalyticClassification(ClosedForm, Classification):
         centred = torch.where(count[:, None] > 0, mean - centre, 0.0)
         weight = self._divide(centred, seen, float(rows), int((seen.rows > 0).sum()))
         bias = self._log_priors(count) - 0.5 * (weight * centred).sum(1) - weight @ centre
-        self.layer.weight.copy_(weight)
+        self.layer.weight.copy_(weight / getattr(self.layer, "scales", (1.0,))[0])
         self.layer.bias.copy_(bias)
 
     def _divide(self, centred: Tensor, seen: Moments, rows: float, means: int) -> Tensor:

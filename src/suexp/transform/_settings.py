@@ -8,6 +8,7 @@ from torch import nn
 
 from suexp.model.transformer import Transformer
 from suexp.nn.block import Block
+from suexp.nn.linear import Linear
 
 
 def settings(model: Transformer) -> dict[str, Any]:
@@ -59,6 +60,8 @@ def of_block(block: Block) -> dict[str, Any]:
 
 def unseen(parent: nn.Module, child: nn.Module) -> str | None:
     """Return where layers of equal shapes compute something else of the same weights, or None."""
+    if complaint := _scaled(parent, child):
+        return complaint
     first = [next((m for m in x.modules() if isinstance(m, Block)), None) for x in (parent, child)]
     theirs, ours = first
     if theirs is None or ours is None or shapes_of(theirs) != shapes_of(ours):
@@ -69,6 +72,19 @@ def unseen(parent: nn.Module, child: nn.Module) -> str | None:
             return (
                 f"{key} is {plain(value)} in the child and {plain(wanted[key])} in its parent, "
                 f"whose weights would compute something else; set {key}={plain(wanted[key])}"
+            )
+    return None
+
+
+def _scaled(parent: nn.Module, child: nn.Module) -> str | None:
+    """Return where linear layers multiply by their weights and something else, or None."""
+    theirs = dict(parent.named_modules())
+    for name, ours in child.named_modules():
+        other = theirs.get(name)
+        if isinstance(ours, Linear) and isinstance(other, Linear) and ours.scales != other.scales:
+            return (
+                f"{name} multiplies its weights by {ours.scales[0]:.3g} in the child and by "
+                f"{other.scales[0]:.3g} in its parent; set init and init.parametrization as there"
             )
     return None
 

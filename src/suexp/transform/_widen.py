@@ -19,7 +19,7 @@ from suexp.model.mlp import MLP
 from suexp.model.transformer import Transformer
 from suexp.nn.block import Block
 from suexp.nn.feed_forward import FeedForward
-from suexp.nn.linear import FusedLinear, ResidualLinear
+from suexp.nn.linear import FusedLinear, Linear, ResidualLinear
 from suexp.nn.mlm_head import MLMHead
 from suexp.nn.multi_head import MultiHeadAttention
 from suexp.norm.batch import Batch
@@ -361,7 +361,7 @@ def _mlp(do: Widening, old: Any, new: Any, source: Any, target: Any) -> None:
             space = wider
         elif isinstance(b, NORMS):
             do(a, b, space, space)
-        elif type(a) is not type(b):
+        elif type(a) is not type(b) or getattr(a, "name", None) != getattr(b, "name", None):
             raise ValueError("parent and child have different activations (model.activation)")
     do(old.classifier, new.classifier, space, Space.same(new.classifier.out_features))
 
@@ -369,6 +369,7 @@ def _mlp(do: Widening, old: Any, new: Any, source: Any, target: Any) -> None:
 Rule = Callable[[Widening, Any, Any, Any, Any], None]
 RULES: dict[type[nn.Module], Rule] = {
     nn.Linear: _linear,
+    Linear: _linear,
     FusedLinear: _linear,
     ResidualLinear: _linear,
     nn.Embedding: _embedding,

@@ -56,6 +56,11 @@ class Pretrained(Transform):
         )
     }
 
+    refuses: ClassVar[dict[str, str]] = {
+        "scaled_weights": "a checkpoint's weights are multiplied by as they are; use "
+        "init.parametrization=standard"
+    }
+
     def __init__(
         self, source: str | None = None, revision: str | None = None, differs: Sequence[str] = ()
     ) -> None:
