@@ -2,7 +2,7 @@
 
 import functools
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -99,8 +99,10 @@ class Shell(nn.Module, Component):
         embedding: vectors of the tokens.
         head: BERT's layer before the vocabulary, if there is one.
         output: the output layer, where it is not the embedding.
+        embeds: the parts that turn tokens into vectors; see `suexp.nn.intervene`.
     """
 
+    embeds: ClassVar[tuple[str, ...]] = ("embedding",)
     mask: Mask
     position: Position
     carries: bool

@@ -1,5 +1,7 @@
 """A stack of convolutions over letters, with an output for each of them."""
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -36,6 +38,7 @@ class ConvTagger(nn.Module, Component):
         ValueError: a size that is too small, or an even kernel_size.
     """
 
+    embeds: ClassVar[tuple[str, ...]] = ("embedding",)
     provides = {"layers"}
     needs = {
         "tags": "it gives a label for each token; use task=tagging, or model=transformer",
