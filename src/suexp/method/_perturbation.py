@@ -51,7 +51,7 @@ class Ball:
         self.places: list[Tensor] = []
         if granularity == "matrix":
             flat = torch.cat([read.flatten() for read in tokens if read is not None])
-            self.tokens, place = flat.unique(return_inverse=True)
+            self.tokens, place = torch.unique(flat, return_inverse=True)
             self.places = list(place.split([math.prod(shape[:-1]) for shape in self.shapes]))
             self.real = [None if pad is None else (self.tokens != pad).unsqueeze(-1)]
 
@@ -258,18 +258,31 @@ def seen(task: "Task", readings: Sequence[Reading]) -> Sequence[Reading]:
     return readings
 
 
-def gradients(task: "Task", loss: Tensor, readings: Sequence[Reading], **how: bool) -> list[Tensor]:
+def gradients(
+    task: "Task",
+    loss: Tensor,
+    readings: Sequence[Reading],
+    retain_graph: bool = False,
+    create_graph: bool = False,
+) -> list[Tensor]:
     """Return the gradients of a loss at what was read, in float32 at least.
 
     Args:
         task: says by how much losses in float16 are scaled.
         loss: a scalar.
         readings: of the pass that gave it.
-        how: arguments of `torch.autograd.grad`.
+        retain_graph: whether the loss is differentiated again.
+        create_graph: whether the gradients are.
     """
     scale = loss_scale(task)
     vectors = [reading.vectors for reading in readings]
-    found = torch.autograd.grad(loss * scale, vectors, allow_unused=True, **how)
+    found = torch.autograd.grad(
+        loss * scale,
+        vectors,
+        retain_graph=retain_graph or create_graph,
+        create_graph=create_graph,
+        allow_unused=True,
+    )
     return [
         torch.zeros_like(x, dtype=_wide(x)) if g is None else g.to(_wide(g)) / scale
         for x, g in zip(vectors, found, strict=True)

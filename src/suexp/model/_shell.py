@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from suexp.attention.base import Attention, Carried
@@ -125,8 +125,14 @@ class Shell(nn.Module, Component):
                 self._places = torch.arange(length, device=device)
         return self._places
 
-    def _vocabulary(self, hidden: Tensor) -> Tensor:
-        """Return the logits of all tokens."""
+    def logits(
+        self, hidden: Float[Tensor, "b n d"], at: Bool[Tensor, "b n"] | None = None
+    ) -> Float[Tensor, "b n v"] | Float[Tensor, "k v"]:
+        """Return the logits of last hidden states over the vocabulary; ``at``: of these k places.
+
+        One pass of ``hidden`` then serves a language model's loss and a vector of the text.
+        """
+        hidden = hidden if at is None else hidden[at]
         bias = None if self.head is None else self.head.bias
         hidden = hidden if self.head is None else self.head(hidden)
         if self.output is not None:
