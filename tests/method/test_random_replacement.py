@@ -128,6 +128,7 @@ def test_the_whole_vocabulary_and_the_specials() -> None:
         assert not torch.isin(kept[target & ~closing], special).any()
 
 
+@pytest.mark.slow
 def test_the_models_own_errors_are_draws_from_its_predictions() -> None:
     task = task_of()
     with torch.no_grad():
@@ -138,12 +139,12 @@ def test_the_models_own_errors_are_draws_from_its_predictions() -> None:
     p = logits.detach().softmax(-1)
     target = batch["segments"] == 1
     counts = torch.zeros_like(p)
-    draws = 3000
+    draws = 400
     for seed in range(draws):
         found = replaced(task, batch, "model", 1.0, 1.0, generator_of(seed))
         assert torch.equal(found[~target], batch["tokens"][~target])
         counts.scatter_add_(1, found[target][:, None], torch.ones(len(p), 1))
-    assert (counts / draws - p).abs().max() < 0.05
+    assert (counts / draws - p).abs().max() < 0.12
     assert task.training
     assert all(p.grad is None for p in task.model.parameters())
 
