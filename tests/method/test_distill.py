@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from suexp.config.compose import resolve
 from suexp.errors import UserError
-from suexp.method.distill import Distill, divergence
+from suexp.method._divergence import divergence
+from suexp.method.distill import Distill
 from tests.method.test_theseus import DIGITS, batch, logits, model, task_of
 
 

@@ -18,8 +18,9 @@ from suexp.job.recorder import Recorder
 from suexp.job.run import execute
 from suexp.launch.spec import spec_of
 from suexp.method import GradCache, NaiveAccumulation
-from suexp.method._chunked import RandomState, direct_gradient
+from suexp.method._chunked import direct_gradient
 from suexp.nn.flops import counted
+from suexp.nn.passes import RandomState
 from suexp.store.folder import Run
 from tests.method.toy import COSINE, cosine, error, gradient, toy
 from tests.support.processes import two_processes

@@ -12,9 +12,14 @@ from suexp.model.bilstm import Bilstm
 from suexp.model.conv_tagger import ConvTagger
 from suexp.norm import Layer
 
+CONV: dict[str, Any] = {"num_labels": 3, "dim": 8}
 MODELS: dict[str, Callable[..., nn.Module]] = {
-    "conv": lambda **k: ConvTagger(11, 3, Default(), **({"norm": Layer(8), "dim": 8} | k)),
-    "plain_conv": lambda **k: ConvTagger(11, 3, Default(), **({"dim": 8, "kernel_size": 5} | k)),
+    "conv": lambda **k: ConvTagger(
+        11, Default(), num_labels=3, **({"norm": Layer(8), "dim": 8} | k)
+    ),
+    "plain_conv": lambda **k: ConvTagger(
+        11, Default(), num_labels=3, **({"dim": 8, "kernel_size": 5} | k)
+    ),
     "bilstm": lambda **k: Bilstm(11, 3, Default(), **({"dim": 8, "num_layers": 2} | k)),
 }
 EVERY = pytest.mark.parametrize("name", MODELS)
@@ -53,7 +58,7 @@ def test_trains_with_finite_gradients(name: str, precision: torch.dtype) -> None
 
 @pytest.mark.parametrize(("layers", "kernel"), [(1, 3), (3, 3), (2, 5)])
 def test_a_convolution_s_field_of_view(layers: int, kernel: int) -> None:
-    model = ConvTagger(11, 3, Default(), dim=8, num_layers=layers, kernel_size=kernel)
+    model = ConvTagger(11, Default(), num_labels=3, dim=8, num_layers=layers, kernel_size=kernel)
     reach = layers * (kernel // 2)
     x = tokens(1, 31)
     other = x.clone()
@@ -82,3 +87,25 @@ def test_an_lstm_reads_both_directions() -> None:
 def test_mistakes(name: str, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MODELS[name](**changes)
+
+
+@pytest.mark.parametrize("pool", ["max", "mean"])
+def test_convolutions_judge_a_text_by_its_real_tokens(pool: Any) -> None:
+    model, x = ConvTagger(11, Default(), dim=8, pool=pool, num_outputs=5), tokens()
+    lengths = [9, 1, 4]
+    keep = torch.arange(9) < torch.tensor(lengths)[:, None]
+    logits = model(x, keep)
+    assert logits.shape == (3, 5)
+    for row, n in enumerate(lengths):
+        torch.testing.assert_close(logits[row], model(x[row : row + 1, :n])[0])
+    bare = ConvTagger(11, Default(), dim=8, num_layers=1, pool=pool, num_outputs=0)
+    with torch.no_grad():
+        for part in bare.convolutions.parameters():
+            part.zero_()
+    words = bare.embedding(x)[2, :4]
+    expected = words.amax(0) if pool == "max" else words.mean(0)
+    torch.testing.assert_close(bare(x, keep)[2], expected)
+    none = torch.zeros_like(keep)
+    assert bare(x, none).abs().max() == 0  # a text of padding
+    with pytest.raises(ValueError, match="give num_labels"):
+        ConvTagger(11, Default())

@@ -58,14 +58,14 @@ def test_no_target_token_is_seen_before_it_is_predicted(mask: str) -> None:
     """Exact zeros: what is asked at t does not depend on y_t and later, nor on other rows."""
     task = task_of(f"mask={mask}")
     batch = batch_of(task, 3)
-    logits, _ = task._predict(batch, "target")
+    logits, _ = task.predict(batch, "target")
     start = 0
     for row in range(3):
         first, length = int(batch["prefix_length"][row]), int(batch["segments"][row].sum())
         for t in (0, length // 2, length - 1):
             changed = {name: value.clone() for name, value in batch.items()}
             changed["tokens"][row, first + t :] = 65
-            again, _ = task._predict(changed, "target")
+            again, _ = task.predict(changed, "target")
             assert torch.equal(again[start : start + t + 1], logits[start : start + t + 1])
         start += length
 
@@ -76,8 +76,8 @@ def test_longer_padding_changes_nothing() -> None:
     longer = {
         name: F.pad(value, (0, 7)) if value.ndim == 2 else value for name, value in batch.items()
     }
-    found, _ = task._predict(longer, "target")
-    torch.testing.assert_close(found, task._predict(batch, "target")[0], atol=1e-6, rtol=1e-6)
+    found, _ = task.predict(longer, "target")
+    torch.testing.assert_close(found, task.predict(batch, "target")[0], atol=1e-6, rtol=1e-6)
 
 
 def test_a_run_reports_overlaps_and_an_example(in_tmp) -> None:

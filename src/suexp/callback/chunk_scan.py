@@ -9,10 +9,11 @@ from torch import Tensor
 
 from suexp.component import Component
 from suexp.errors import UserError
-from suexp.method._chunked import as_if_nothing_happened, relative_error
+from suexp.method._chunked import relative_error
 from suexp.method.base import Method
 from suexp.method.grad_cache import GradCache
 from suexp.method.naive_accumulation import NaiveAccumulation
+from suexp.nn.passes import as_if_nothing_happened
 from suexp.nn.saved import SavedBytes
 from suexp.task.base import Task
 

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from suexp.component import Component
 from suexp.errors import UserError
-from suexp.method._chunked import RandomState, direct_gradient, relative_error, rows_of
+from suexp.method._chunked import direct_gradient, relative_error, rows_of
+from suexp.nn.passes import RandomState
 from suexp.task.base import Task
 
 

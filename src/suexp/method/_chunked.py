@@ -1,13 +1,13 @@
 """Gradients of a batch that is computed in chunks: what two methods and a callback share."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.utils.checkpoint import get_device_states, set_device_states
+
+from suexp.nn.passes import RandomState, as_if_nothing_happened
 
 Batch = dict[str, Tensor]
 Vectors = dict[str, Tensor]
@@ -35,54 +35,6 @@ def chunks(batch: Batch, size: int) -> list[Batch]:
 def rows_of(batch: Batch) -> int:
     """Return how many rows a batch has."""
     return len(next(iter(batch.values())))
-
-
-class RandomState:
-    """The states of torch's random generators, on the CPU and on the batch's devices."""
-
-    def __init__(self, batch: Batch) -> None:
-        self.cpu = torch.get_rng_state()
-        self.type = next(iter(batch.values())).device.type
-        self.devices, self.states = get_device_states(*batch.values())
-
-    def restore(self) -> None:
-        """Set the generators to these states."""
-        torch.set_rng_state(self.cpu)
-        if self.devices:
-            set_device_states(self.devices, self.states, device_type=self.type)
-
-    def __eq__(self, other: object) -> bool:
-        """Tell whether nothing was drawn between the two."""
-        return isinstance(other, RandomState) and all(
-            torch.equal(a, b)
-            for a, b in zip([self.cpu, *self.states], [other.cpu, *other.states], strict=True)
-        )
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-@contextmanager
-def as_if_nothing_happened(model: nn.Module, batch: Batch) -> Iterator[None]:
-    """Put random generators and buffers (running averages) back afterwards."""
-    state = RandomState(batch)
-    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    try:
-        yield
-    finally:
-        state.restore()
-        with torch.no_grad():
-            for buffer, before in buffers:
-                buffer.copy_(before)
-
-
-def same_autocast(batch: Batch) -> Callable[[], torch.autocast]:
-    """Return what enters autocast as it is now; without its cache.
-
-    Weights cast in a pass without gradients must not be taken for those of the pass with them.
-    """
-    device = next(iter(batch.values())).device.type
-    enabled, dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
-    return lambda: torch.autocast(device, dtype=dtype, enabled=enabled, cache_enabled=False)
 
 
 def in_full(vectors: Tensor) -> Tensor:

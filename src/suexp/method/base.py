@@ -32,7 +32,10 @@ class Method(nn.Module, Component):
     writes what they learned into the networks, from which other runs start.
 
     Attributes:
-        order: place among the methods of a run.
+        order: place among the methods of a run. -100: what the task's own loss is taken apart by;
+            -50: what changes the batch that the task reads; -10: what differentiates the loss of
+            one pass and adds to it; 0: the others; 10: what passes the batch several times, and
+            differentiates all that it wraps; 100: what cuts the batch into several for all others.
         leaves_unused: whether some steps leave trainable parameters without a gradient, which
             several processes must know.
     """

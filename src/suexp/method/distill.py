@@ -3,12 +3,12 @@
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from suexp.method._divergence import divergence
 from suexp.method._frozen import Frozen
 from suexp.method.base import Batch, Method, Objective
+from suexp.nn.intervene import heard
 
 if TYPE_CHECKING:
     from suexp.task.base import Task
@@ -69,17 +69,9 @@ class Distill(Method):
         """
         if self._frozen is None:
             raise ValueError("method=distill has no teacher yet")
-        calls: list[tuple[Any, Any, Tensor]] = []
-
-        def keep(_: nn.Module, args: Any, kwargs: Any, logits: Any) -> None:
-            calls.append((args, kwargs, logits))
-
-        handle = task.model.register_forward_hook(keep, with_kwargs=True)
-        try:
+        with heard(task.model) as calls:
             loss = inner(batch)
-        finally:
-            handle.remove()
-        if not calls or not all(isinstance(logits, Tensor) for *_, logits in calls):
+        if not calls or not all(isinstance(call.output, Tensor) for call in calls):
             raise ValueError(
                 "method=distill needs a model whose forward returns logits; use "
                 "task=classification or a language model"
@@ -98,17 +90,3 @@ class Distill(Method):
             )
         keep = kwargs.get("keep") if logits.dim() == 3 else None
         return divergence(logits, target, self.temperature, keep)
-
-
-def divergence(
-    student: Float[Tensor, "*b c"],
-    teacher: Float[Tensor, "*b c"],
-    temperature: float | int,
-    keep: Bool[Tensor, "*b"] | None = None,
-) -> Float[Tensor, ""]:
-    r"""Return $T^2 \mathrm{KL}(p^T \,\|\, q^T)$, the mean over rows that count, in nats."""
-    p = F.log_softmax(teacher.float() / temperature, -1)
-    q = F.log_softmax(student.float() / temperature, -1)
-    rows = F.kl_div(q, p, reduction="none", log_target=True).sum(-1)
-    mean = rows.mean() if keep is None else rows[keep].sum() / keep.sum().clamp(min=1)
-    return temperature**2 * mean

@@ -11,7 +11,6 @@ from suexp.errors import at_least
 from suexp.method._chunked import (
     Batch,
     Gradients,
-    RandomState,
     Vectors,
     add,
     chunks,
@@ -19,9 +18,9 @@ from suexp.method._chunked import (
     in_full,
     late,
     relative_error,
-    same_autocast,
 )
 from suexp.method.base import Method, Objective
+from suexp.nn.passes import RandomState, same_autocast
 
 if TYPE_CHECKING:
     from suexp.task.base import Task
@@ -80,6 +79,8 @@ class GradCache(Method):
     refuses: ClassVar[dict[str, str]] = {
         "trainer=fsdp": "a sharded encoder cannot be differentiated in parts; use trainer=ddp",
         "method=naive_accumulation": "one of them decides what the gradient is; leave one out",
+        "moved_input": "its second pass over the chunks comes later, when nothing moves any more; "
+        "leave one of them out",
         "changed_weights": "it passes the batch through other weights, whose vectors are not "
         "those in the cache; leave one of them out",
     }

@@ -1,13 +1,14 @@
 """What does not work for contrastive losses: the mean of the chunks' own losses."""
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
 from suexp.errors import at_least
-from suexp.method._chunked import Batch, Gradients, add, chunks, late, same_autocast
+from suexp.method._chunked import Batch, Gradients, add, chunks, late
 from suexp.method.base import Method, Objective
+from suexp.nn.passes import loss_scale, same_autocast
 
 if TYPE_CHECKING:
     from suexp.task.base import Task
@@ -50,7 +51,7 @@ class NaiveAccumulation(Method):
             return inner(batch)
         parameters = [p for p in task.parameters() if p.requires_grad]
         total: Gradients = [None] * len(parameters)
-        value, scale = torch.zeros((), device=task.device), _scale(task)
+        value, scale = torch.zeros((), device=task.device), loss_scale(task)
         parts = chunks(batch, self.chunk_size)
         rows = [len(next(iter(part.values()))) for part in parts]
         for part, number in zip(parts, rows, strict=True):
@@ -64,10 +65,3 @@ class NaiveAccumulation(Method):
             return [g if g is None else g.mul_(upstream / scale) for g in total]
 
         return late(value, gradients, parameters)
-
-
-def _scale(task: "Task") -> float:
-    """Return what losses in float16 must be multiplied by, lest gradients vanish on the way."""
-    plugin: Any = None if task._trainer is None else task.trainer.precision_plugin
-    scaler = getattr(plugin, "scaler", None)
-    return 1.0 if scaler is None else scaler.get_scale()

@@ -67,6 +67,7 @@ class Theseus(Method):
         ValueError: a value out of range; a predecessor that is missing or does not fit.
     """
 
+    provides: ClassVar[set[str]] = {"other_embeddings if replace_embeddings"}
     needs: ClassVar[dict[str, str]] = {
         "parent": "the predecessor is another run; name it with parent=['model.num_layers=6'], say"
     }

@@ -2,10 +2,11 @@
 
 import functools
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 import torch
-from jaxtyping import Int
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from suexp.attention.base import Attention, Carried
@@ -99,8 +100,10 @@ class Shell(Multiplies, nn.Module, Component):
         embedding: vectors of the tokens.
         head: BERT's layer before the vocabulary, if there is one.
         output: the output layer, where it is not the embedding.
+        embeds: the parts that turn tokens into vectors; see `suexp.nn.intervene`.
     """
 
+    embeds: ClassVar[tuple[str, ...]] = ("embedding",)
     mask: Mask
     position: Position
     carries: bool
@@ -123,8 +126,14 @@ class Shell(Multiplies, nn.Module, Component):
                 self._places = torch.arange(length, device=device)
         return self._places
 
-    def _vocabulary(self, hidden: Tensor) -> Tensor:
-        """Return the logits of all tokens."""
+    def logits(
+        self, hidden: Float[Tensor, "b n d"], at: Bool[Tensor, "b n"] | None = None
+    ) -> Float[Tensor, "b n v"] | Float[Tensor, "k v"]:
+        """Return the logits of last hidden states over the vocabulary; ``at``: of these k places.
+
+        One pass of ``hidden`` then serves a language model's loss and a vector of the text.
+        """
+        hidden = hidden if at is None else hidden[at]
         bias = None if self.head is None else self.head.bias
         hidden = hidden if self.head is None else self.head(hidden)
         if self.output is not None:

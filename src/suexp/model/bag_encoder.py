@@ -1,6 +1,6 @@
 """An encoder that knows of no order: the mean of word vectors, and a residual perceptron."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -38,6 +38,7 @@ class BagEncoder(nn.Module, Component):
         ValueError: a size that is too small.
     """
 
+    embeds: ClassVar[tuple[str, ...]] = ("embedding",)
     provides = {"layers if num_layers", "feed_forward if num_layers"}
     needs = {
         "text": "it reads tokens; use data=docstring_pairs, or model=mlp for vectors",

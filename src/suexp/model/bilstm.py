@@ -1,5 +1,7 @@
 """Long short-term memory in both directions, with an output for each token."""
 
+from typing import ClassVar
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -35,6 +37,7 @@ class Bilstm(nn.Module, Component):
         ValueError: a size that is too small, or an odd dim.
     """
 
+    embeds: ClassVar[tuple[str, ...]] = ("embedding",)
     needs = {
         "tags": "it gives a label for each token; use task=tagging, or model=transformer",
     }

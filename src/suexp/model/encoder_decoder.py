@@ -148,7 +148,7 @@ class EncoderDecoder(Shell):
             x = block(x, block.cross.read(context), self.mask, Padding(real), *relate)
         hidden = x.new_zeros(*tokens.shape, x.shape[-1])
         hidden = hidden.index_put((rows, places[there]), self.norm(x)[rows, columns])
-        return self._vocabulary(hidden if at is None else hidden[at])
+        return self.logits(hidden, at)
 
     def decode(
         self,
@@ -173,7 +173,7 @@ class EncoderDecoder(Shell):
         del segments
         if state is not None:
             x, state = self._advance(tokens, state)
-            return self._vocabulary(x if at is None else x[at]), state
+            return self.logits(x, at), state
         self.mask.check_decoding()
         if prefix_length is None:
             whole = torch.full_like(tokens[:, 0], tokens.shape[1])
@@ -186,7 +186,7 @@ class EncoderDecoder(Shell):
         x, state = self._advance(tokens[rows, last][:, None], first)
         hidden = x.new_zeros(*tokens.shape, x.shape[-1])
         hidden[rows, last] = x[:, 0]
-        return self._vocabulary(hidden if at is None else hidden[at]), state
+        return self.logits(hidden, at), state
 
     def _encode(self, tokens: Tensor, prefix_length: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the encoder's states (b, m, dim), and which of them are real."""

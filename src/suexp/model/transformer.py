@@ -190,7 +190,7 @@ class Transformer(Shell):
         """
         hidden = self.hidden(tokens, keep, segments, **facts)
         if self.classifier is None:
-            return self._vocabulary(hidden if at is None else hidden[at])
+            return self.logits(hidden, at)
         if self.tags:
             return self.classifier(hidden)
         return self.classifier(self.pooler(self._pool(hidden, keep)))
@@ -251,7 +251,7 @@ class Transformer(Shell):
             x, present = block.decode(x, mask, *relation, past)  # type: ignore[operator]
             layers.append(present)
         x = self.norm(x)
-        logits = self._vocabulary(x if at is None else x[at])
+        logits = self.logits(x, at)
         return logits, DecodingState(layers, length, state.mask, real)
 
     def embed(self, tokens: Tensor, segments: Tensor | None, places: Tensor) -> Tensor:

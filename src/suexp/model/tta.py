@@ -168,7 +168,7 @@ class TTA(Shell):
         del segments
         hidden = self.hidden(tokens, keep, **facts)
         if self.classifier is None:
-            return self._vocabulary(hidden if at is None else hidden[at])
+            return self.logits(hidden, at)
         if self.tags:
             return self.classifier(hidden)
         weight = torch.ones_like(hidden[..., :1]) if keep is None else keep[..., None].to(hidden)

@@ -14,6 +14,8 @@ from suexp.decoding.base import Decoding, Forbid
 from suexp.task._overlap import rouge_l, units
 from suexp.task.base import Task
 
+IGNORE = -100
+
 
 class Seq2Seq(Task):
     r"""Predict a target behind its source: $L = -\frac1{|T|}\sum_{t \in T}\log p(y_t|x, y_{<t})$.
@@ -95,30 +97,44 @@ class Seq2Seq(Task):
 
     def objective(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the mean loss over the tokens that count."""
-        return self.loss(*self._predict(batch, self.loss_on))
+        return self.loss(*self.predict(batch, self.loss_on))
 
     def terms(self, batch: dict[str, Tensor]) -> Tensor:
         """Return how many tokens count."""
         return _counting(batch, self.loss_on).sum()
 
-    def _predict(
+    def questions(
+        self, batch: dict[str, Tensor], loss_on: str | None = None
+    ) -> tuple[Int[Tensor, "b n"], Int[Tensor, "b n"]]:
+        """Return what the model reads, and what it should answer at each place; IGNORE: nothing.
+
+        Args:
+            batch: its ``inputs`` (B, n), where a method put some, are read in the tokens' place;
+                the answers stay the tokens.
+            loss_on: which tokens count; None: those of training.
+        """
+        at = _counting(batch, loss_on or self.loss_on)
+        inputs = batch.get("inputs", batch["tokens"])
+        return inputs[:, :-1], batch["tokens"][:, 1:].masked_fill(~at, IGNORE)
+
+    def predict(
         self, batch: dict[str, Tensor], loss_on: str
     ) -> tuple[Float[Tensor, "k v"], Int[Tensor, " k"]]:
         """Return the logits at the places whose next token counts, and that token."""
-        tokens, keep, segments = batch["tokens"], batch["keep"], batch["segments"]
-        at = _counting(batch, loss_on)
+        inputs, target = self.questions(batch, loss_on)
+        at = target != IGNORE
         logits = self.model(
-            tokens[:, :-1],
-            keep[:, :-1],
-            segments[:, :-1],
+            inputs,
+            batch["keep"][:, :-1],
+            batch["segments"][:, :-1],
             at=at,
             prefix_length=batch["prefix_length"],
         )
-        return logits, tokens[:, 1:][at]
+        return logits, target[at]
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Add the batch's loss; at the end of training, generate targets."""
-        logits, target = self._predict(batch, "target")
+        logits, target = self.predict(batch, "target")
         loss = self.normalizer.cross_entropy(logits, target)
         self.val_loss.update(loss / len(target), weight=len(target))
         left = self.generate_rows - batch_idx * self.data.eval_batch_size
