@@ -25,6 +25,8 @@ CASES: dict[str, tuple[list[str], list[str], str]] = {
     "lengths": ([], ["task=matching"], f"needs language model: it reads running text; {LM}"),
     "likelihood_time": ([], ["task=classification"], f"likelihoods of texts; {LIKELIHOODS}"),
     "logit_argmax": (IRIS, ["task=matching"], "needs classes: it looks at one class a row"),
+    "loss_curve": ([], ["task=matching"], "needs class scores: it asks the loss about scores"),
+    "memorisation": ([*IRIS, "alter=label_noise"], IRIS, "needs label noise: it compares wrong"),
     "places": (
         ["callbacks.places.split_at=8"],
         ["callbacks.places.split_at=8", "task=classification"],

@@ -77,7 +77,7 @@ def test_a_runs_accuracy_is_a_share_of_its_rows(tmp_path: Path, precision: str) 
     rows = task.data.splits()["validation"]
     batch = task.data.collate(rows.__getitems__(list(range(len(rows)))))
     with torch.no_grad():
-        logits = task.eval()._logits({"x": batch["x"].to(next(task.parameters()).dtype)})
+        logits = task.eval().logits({"x": batch["x"].to(next(task.parameters()).dtype)})
     right = (logits.argmax(-1) == batch["label"]).sum().item()
     assert len(rows) > 256
     assert 0 < right < len(rows)

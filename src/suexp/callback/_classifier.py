@@ -16,6 +16,9 @@ from suexp.task.base import Task
 class ClassifierSums(Callback, Component):
     """Sums over the rows of a validation or test split.
 
+    Attributes:
+        label: the entry of a batch that predictions are compared with.
+
     Args:
         shape: that of the sums, in float64.
 
@@ -23,6 +26,7 @@ class ClassifierSums(Callback, Component):
         UserError: the task does not choose one class for a row.
     """
 
+    label: ClassVar[str] = "label"
     needs: ClassVar[dict[str, str]] = {
         "classes": "it looks at one class a row; use task=classification"
     }
@@ -66,7 +70,7 @@ class ClassifierSums(Callback, Component):
         """Add a batch."""
         del trainer, outputs, batch_idx, dataloader_idx
         assert isinstance(pl_module, Task)
-        label, logits = batch.get("label"), self._logits
+        label, logits = batch.get(self.label), self._logits
         fits = isinstance(logits, Tensor) and logits.ndim == 2
         if label is None or not fits or label.shape != logits.shape[:1]:
             raise UserError(
@@ -100,9 +104,13 @@ class ClassifierSums(Callback, Component):
 
     def _end(self, split: str, trainer: pl.Trainer, task: Any) -> None:
         self._hook.remove()
-        sums = self._sums
-        if trainer.world_size > 1:
-            wide = torch.float32 if task.device.type == "mps" else torch.float64
-            sums = sums.to(task.device, wide)
-            torch.distributed.all_reduce(sums)
-        self.finish(split, sums.cpu(), task)
+        self.finish(split, of_all(self._sums, trainer, task), task)
+
+
+def of_all(sums: Tensor, trainer: pl.Trainer, task: Task) -> Tensor:
+    """Return the sums over all processes, on the CPU."""
+    if trainer.world_size > 1:
+        wide = torch.float32 if task.device.type == "mps" else torch.float64
+        sums = sums.to(task.device, wide)
+        torch.distributed.all_reduce(sums)
+    return sums.cpu()

@@ -163,7 +163,8 @@ class Loading(pl.LightningDataModule):
                 )
         return self._loader("train", self.sampler)
 
-    def _eval_loader(self, split: str) -> DataLoader[Any]:
+    def in_order(self, split: str) -> DataLoader[Any]:
+        """Return a split's rows as an evaluation reads them, in their order."""
         rank = self.trainer.global_rank if self.trainer is not None else 0
         world_size = self.trainer.world_size if self.trainer is not None else 1
         size = getattr(self.data, "eval_batch_size", self.data.batch_size)
@@ -176,8 +177,8 @@ class Loading(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return the validation batches."""
-        return self._eval_loader("validation")
+        return self.in_order("validation")
 
     def test_dataloader(self) -> DataLoader[Any]:
         """Return the test batches, or the only split's."""
-        return self._eval_loader("test" if "test" in self.splits else next(iter(self.splits)))
+        return self.in_order("test" if "test" in self.splits else next(iter(self.splits)))

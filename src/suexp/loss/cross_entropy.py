@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from suexp.component import Component
@@ -64,11 +64,18 @@ class CrossEntropy(nn.Module, Component):
         self, logits: Float[Tensor, "*b c"], target: Int[Tensor, "*b"]
     ) -> Float[Tensor, ""]:
         """Return the mean over the targets that count."""
+        z, target, counts = self._flat(logits, target)
+        total = self.normalizer.cross_entropy(z, target, self.label_smoothing, self.ignore_index)
+        return total / counts.sum().clamp(min=1)
+
+    def _flat(
+        self, logits: Float[Tensor, "*b c"], target: Int[Tensor, "*b"]
+    ) -> tuple[Float[Tensor, "n c"], Int[Tensor, " n"], Bool[Tensor, " n"]]:
+        """Return scores, with the margin in training, and targets as lists, and which count."""
         target, z = target.reshape(-1), logits.reshape(-1, logits.shape[-1])
         counts = target != self.ignore_index
         if self.margin and self.training:
             z = at_least_float32(z)
             right = target.where(counts, 0)[:, None]
             z = z.scatter_add(1, right, (-self.margin * counts[:, None]).to(z.dtype))
-        total = self.normalizer.cross_entropy(z, target, self.label_smoothing, self.ignore_index)
-        return total / counts.sum().clamp(min=1)
+        return z, target, counts

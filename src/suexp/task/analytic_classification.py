@@ -120,7 +120,7 @@ class AnalyticClassification(ClosedForm, Classification):
         read: list[Tensor] = []
         hook = self.layer.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
         try:
-            self._logits(batch)
+            self.logits(batch)
         finally:
             hook.remove()
         return self.widened(read[0])

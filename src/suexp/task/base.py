@@ -198,7 +198,12 @@ class Task(Accumulation):
                 logger.log_metrics(metrics, step)
 
     def wrapped_objective(self) -> Objective:
-        """Return the objective, wrapped by the methods; it raises Skip where one skips the step."""
+        """Return the objective, wrapped by the methods; it raises Skip where one skips the step.
+
+        A loss that changes from step to step (``needs_step``) learns which one it is.
+        """
+        if getattr(self.loss, "needs_step", False):
+            self.loss.step = self.global_step
         objective: Objective = self.objective
         for method in self._methods():
             objective = functools.partial(method.objective, self, inner=objective)

@@ -39,17 +39,18 @@ class Classification(Task):
         sizes["num_outputs"] = sizes.pop("num_classes")
         return sizes
 
-    def _logits(self, batch: dict[str, Tensor]) -> Tensor:
+    def logits(self, batch: dict[str, Tensor]) -> Tensor:
+        """Return the scores of each row's classes, (B, C)."""
         if "x" in batch:
             return self.model(batch["x"])
         return self.model(batch["tokens"], keep=batch["keep"])
 
     def objective(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the batch's mean loss."""
-        return self.loss(self._logits(batch), batch["label"])
+        return self.loss(self.logits(batch), batch["label"])
 
     def _evaluate(self, batch: dict[str, Tensor]) -> None:
-        logits, label = self._logits(batch), batch["label"]
+        logits, label = self.logits(batch), batch["label"]
         total = self.normalizer.cross_entropy(logits, label)
         self.mean_loss.update(total / len(label), weight=len(label))
         self.accuracy.update((self.normalizer.best(logits) == label).float())
