@@ -21,6 +21,7 @@ MARKS = {
     "not evaluated": "⚠️",
     "undecided": "⏳",
 }
+MANY = 1000  # seeds of which it is no use to say how many
 _SIGNS = {"<=": "≤", ">=": "≥"}
 
 
@@ -127,10 +128,8 @@ def _sides(claim: Mapping[str, Any], constant: bool) -> str:
 
 def _notes(claim: Mapping[str, Any]) -> list[str]:
     notes = []
-    needs = claim.get("needs")
-    if needs:
-        time = readable.duration(needs["seconds"])
-        notes.append(f"needs about {needs['seeds']} more seeds ({time} of runs)")
+    if claim.get("needs"):
+        notes.append(f"needs {needs(claim['needs'])}")
     looks = claim.get("looks") or []
     if len(looks) > 1:
         notes.append(f"looked at {', '.join(str(look['n']) for look in looks)} seeds")
@@ -139,6 +138,19 @@ def _notes(claim: Mapping[str, Any]) -> list[str]:
     if claim.get("holm") is False:
         notes.append("does not stand among all claims of this card (Holm)")
     return notes
+
+
+def needs(need: Mapping[str, Any]) -> str:
+    """Return what would decide an open claim.
+
+    >>> needs({"seeds": 7, "seconds": 255.0}), needs({"seeds": 40_000, "seconds": 1e6})
+    ('about 7 more seeds (4 min 15 s of runs)', 'more than 1,000 further seeds')
+    """
+    seeds = int(need["seeds"])
+    if seeds > MANY:
+        return f"more than {MANY:,} further seeds"
+    time = f" ({readable.duration(need['seconds'])} of runs)" if need["seconds"] else ""
+    return f"about {seeds} more seed{'s' * (seeds != 1)}{time}"
 
 
 def _compares_arms(claim: Mapping[str, Any]) -> bool:
