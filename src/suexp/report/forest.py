@@ -32,6 +32,7 @@ OPEN = ("inconclusive", "not evaluated", "undecided")
 TICKS = (1, 3, 10, 30, 100, 300)
 WIDTH = 4.6  # inches: letters that can be read across a phone
 FAR = 300.0
+LONGEST = 32  # characters of a name
 
 
 def draw_card(rows: Sequence[Row], path: Path, stamp: str | None = None) -> None:
@@ -196,5 +197,6 @@ def _squeezed(value: float) -> float:
 
 
 def _plain(text: Any) -> str:
-    """Return a name without what matplotlib would read as mathematics."""
-    return str(text).replace("$", r"\$")
+    """Return a name that is no mathematics to matplotlib, on one line, and not over the edge."""
+    line = " ".join(str(text).split())
+    return (line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…").replace("$", r"\$")

@@ -59,7 +59,7 @@ class Card:
 
 
 def write_site(entries: Sequence[Entry], folder: Path) -> Path:
-    """Write the index and the pages, and return the index.
+    """Write the index, the pages and the picture of all claims, and return the index.
 
     Posts stand newest first, as on the blog; neighbours are those that have been run.
 
