@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullLocator
 
 from suexp.judge.intervals import mean_interval
 from suexp.report.figure_data import Row, group
@@ -250,6 +250,12 @@ def _ticks(axes: Axes, axis: str, log: bool) -> None:
             scale.set_major_formatter(EngFormatter(sep=""))
         return
     axes.set(**{f"{axis}scale": "log"})
+    low, high = axes.get_xlim() if axis == "x" else axes.get_ylim()
+    if high / low < 300:  # plain numbers; powers of ten would be one or two
+        subs = (1.0, 2.0, 5.0) if high / low > 8 else range(1, 10)
+        scale.set_major_locator(LogLocator(subs=subs, numticks=99))
+        scale.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        scale.set_minor_locator(NullLocator())
     if axis == "y":
         return
     measured = sorted(
