@@ -1,4 +1,4 @@
-"""Write what is generated: the README's tables, the cards of experiments, the maps of conf and src.
+"""Write what is generated: the README's tables, cards and their pictures, maps of conf and src.
 
 python scripts/docs.py            write what has changed
 python scripts/docs.py --check    write nothing, exit 1 when a file is not up to date
@@ -15,6 +15,7 @@ from suexp.config.catalogue import Catalogue, read_module_doc
 from suexp.errors import UserError
 from suexp.judge.intervals import mean_interval
 from suexp.report.pages import load_results, markdown_report, markdown_verdict_table
+from suexp.report.pictures import Picture, book, pictures
 from suexp.report.view import view
 from suexp.report.wording import count, duration, plus_minus, size
 from suexp.store.folder import write_atomic
@@ -53,6 +54,7 @@ def pages(root: Path) -> dict[Path, str]:
     }
     parts: dict[str, Callable[[], str]] = {
         "verdicts": lambda: verdict_table(root / "experiments"),
+        "book": lambda: book_picture(root / "experiments"),
         "which": lambda: which_tables(root / "experiments"),
         "groups": group_table,
         "conf": conf_map,
@@ -60,7 +62,7 @@ def pages(root: Path) -> dict[Path, str]:
     }
     if not (root / "README.md").is_file():
         raise UserError(f"{root / 'README.md'} does not exist")
-    for folder in (root, root / "conf", root / "src" / "suexp"):
+    for folder in (root, root / "conf", root / "src" / "suexp", root / "experiments"):
         page = folder / "README.md"
         if page.is_file():
             found[page] = filled(page.read_text(encoding="utf-8"), parts)
@@ -96,10 +98,33 @@ def card(results: dict[str, Any]) -> str:
     return markdown_report(results).rstrip() + "\n" + "\n".join(rows)
 
 
+def recorded(experiments: Path) -> list[dict[str, Any]]:
+    """Return the results of all recorded experiments."""
+    return [load_results(path.parent) for path in sorted(experiments.glob("*/results.json"))]
+
+
 def verdict_table(experiments: Path) -> str:
     """Return the verdicts of all recorded experiments."""
-    recorded = [load_results(path.parent) for path in sorted(experiments.glob("*/results.json"))]
-    return markdown_verdict_table(recorded)
+    return markdown_verdict_table(recorded(experiments))
+
+
+def book_picture(experiments: Path) -> str:
+    """Return the picture of all claims, as experiments/README.md shows it."""
+    picture = book(recorded(experiments))
+    if picture is None:
+        return ""
+    return f"![{picture.caption}]({picture.file})\n\n*{picture.caption}*\n"
+
+
+def drawings(root: Path) -> list[tuple[Path, Picture]]:
+    """Return the pictures that are drawn from results alone, each with its folder."""
+    found = [
+        (path.parent, picture)
+        for path in sorted((root / "experiments").glob("*/results.json"))
+        for picture in pictures(load_results(path.parent))
+    ]
+    whole = book(recorded(root / "experiments"))
+    return found if whole is None else [*found, (root / "experiments", whole)]
 
 
 def which_tables(experiments: Path) -> str:
@@ -212,6 +237,7 @@ def stale(root: Path) -> list[Path]:
         figures = load_results(path.parent)["figures"]
         named = [path.parent / figure["file"] for figure in figures if figure["file"]]
         files += [figure for figure in named if not figure.is_file()]
+    files += [folder / item.file for folder, item in drawings(root) if not item.drawn(folder)]
     return files
 
 
@@ -220,6 +246,9 @@ def write(root: Path) -> None:
     for page, text in pages(root).items():
         if not page.is_file() or page.read_text(encoding="utf-8") != text:
             write_atomic(page, text)
+    for folder, picture in drawings(root):
+        if not picture.drawn(folder):
+            picture.draw(folder / picture.file)
 
 
 def main(arguments: list[str] | None = None) -> int:

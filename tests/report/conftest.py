@@ -37,8 +37,8 @@ SEEN = """(() => {
     .sort((a, b) => a[0] - b[0]);
   return {
     inner: innerWidth, scroll: document.documentElement.scrollWidth,
-    figures: all("figure svg", box),
-    paths: all("figure svg", e => e.querySelectorAll("path, use").length),
+    figures: all("figure:not(.own) svg", box),
+    paths: all("figure:not(.own) svg", e => e.querySelectorAll("path, use").length),
     verdicts: all("#verdicts tbody tr", tr => [
       tr.querySelector(".id").textContent, tr.querySelector(".verdict .badge").textContent,
       ...box(tr.querySelector(".verdict .badge"))]),
@@ -47,6 +47,53 @@ SEEN = """(() => {
     scrollers: all(".scroll", e => [e.clientWidth, e.scrollWidth]),
     contrast: contrasts[0][0], faintest: contrasts[0][1],
   };
+})()"""
+
+
+# What a careful reader would find wrong with the layout.
+LAYOUT = """(() => {
+  const style = getComputedStyle;
+  const hidden = e => e.closest("thead") && style(e.closest("thead")).clipPath !== "none";
+  const clips = e => style(e).overflowX !== "visible" && !e.matches("html, body, .scroll");
+  const cut = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const text = walker.currentNode, parent = text.parentElement;
+    const elsewhere = parent.closest(".scroll, script, style, option");
+    if (!text.data.trim() || hidden(parent) || elsewhere) continue;
+    const range = document.createRange();
+    range.selectNodeContents(text);
+    let left = 0, right = innerWidth;
+    for (let e = parent; e; e = e.parentElement)
+      if (clips(e)) {
+        const r = e.getBoundingClientRect();
+        left = Math.max(left, r.left);
+        right = Math.min(right, r.right);
+      }
+    for (const r of range.getClientRects())
+      if (r.width && (r.left < left - 1 || r.right > right + 1)) cut.push(text.data.slice(0, 60));
+  }
+  const drawn = [...document.querySelectorAll("figure.own svg")].map(svg => {
+    const {x, y, width, height} = svg.viewBox.baseVal;
+    const letters = [...svg.querySelectorAll("g")].filter(g => /-text_\\d+$/.test(g.id));
+    const outside = letters.filter(g => {
+      const b = g.getBBox();
+      return b.x < x - 1 || b.y < y - 1 || b.x + b.width > x + width + 1
+        || b.y + b.height > y + height + 1;
+    });
+    const r = svg.getBoundingClientRect();
+    const box = [r.left + scrollX, r.top + scrollY, r.width, r.height];
+    return {letters: letters.length, outside: outside.map(g => g.id), box,
+            letter: Math.min(...letters.map(g => g.getBBox().height)) * r.width / width};
+  });
+  const boxes = [...document.querySelectorAll(".scroll")].filter(e => e.checkVisibility());
+  const tables = boxes.map(e => {
+    const r = e.getBoundingClientRect();
+    return {goes_on: e.scrollWidth > e.clientWidth + 1,
+            said: getComputedStyle(e.querySelector(".more")).display !== "none",
+            box: [r.left + scrollX, r.top + scrollY, e.clientWidth, e.clientHeight]};
+  });
+  return {inner: innerWidth, scroll: document.documentElement.scrollWidth, cut, drawn, tables};
 })()"""
 
 

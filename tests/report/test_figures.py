@@ -1,6 +1,8 @@
 """Figures: the same bytes each time, drawn from what is there, refused in words before any run."""
 
+import itertools
 import json
+import math
 import re
 import signal
 import xml.etree.ElementTree as ET
@@ -11,6 +13,7 @@ import pytest
 from suexp.errors import UserError
 from suexp.report.figure_data import NothingToDrawError, group, rows_of
 from suexp.report.figures import check_figures, draw, saved
+from suexp.report.scene import scene
 from tests.support.results_example import FIGURES, example, write_histories
 
 EVERY_KIND = {
@@ -208,6 +211,12 @@ def test_sound_definitions_pass(results):
     check_figures(EVERY_KIND, results["arms"])
 
 
+@pytest.mark.parametrize("name", ["verdicts", "seeds"])
+def test_a_figure_takes_no_name_of_the_card_s_own(name):
+    with pytest.raises(UserError, match="every card has a picture of that name"):
+        check_figures({name: {"kind": "bar", "y": "val/loss"}}, [])
+
+
 @pytest.mark.parametrize("name", ["../x", "a/b", "..", "", "/x", "a\n"])
 def test_a_figure_s_name_is_a_file_s_in_its_folder(name):
     with pytest.raises(UserError, match="a figure's file has its name"):
@@ -236,3 +245,106 @@ def test_a_figure_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
         pass
     assert ET.parse(path).getroot().tag.endswith("svg")
     assert [found.name for found in tmp_path.iterdir()] == ["curves.svg"]
+
+
+# What a reader sees -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def axes(results, tmp_path):
+    """Draw one figure and return its axes, laid out."""
+    from suexp.report import figures
+
+    def made(figure, **changed):
+        with figures.saved(tmp_path / "it.svg", (4.8, 3.4)) as canvas:
+            from suexp.report import plots
+
+            rows, _ = rows_of(figure, results | changed, tmp_path / "runs")
+            panel = canvas.add_subplot()
+            shared = scene(results | changed, {"it": figure})
+            getattr(plots, figure["kind"])(panel, rows, figure, shared)
+            plots.finish(canvas, panel, figure)
+            canvas.draw_without_rendering()
+        return panel
+
+    return made
+
+
+def test_a_bar_s_dots_do_not_begin_at_zero(axes):
+    panel = axes({"kind": "bar", "y": "val/loss"})
+    low, high = panel.get_xlim()
+    assert 1.4 < low < high < 2.3
+    assert [text.get_text() for text in panel.get_yticklabels()] == [
+        *("adamw", "lion", "lion_adamw_lr", "signum")
+    ]
+
+
+def test_the_expected_level_stands_beside_ours(axes):
+    level = {"quantity": "val/loss[lion]", "value": 1.6, "tolerance": 0.05}
+    panel = axes({"kind": "bar", "y": "val/loss"}, levels=[level])
+    spans = [[round(float(x), 6) for x in line.get_xdata()] for line in panel.lines]
+    assert [1.55, 1.65] in spans
+    assert "expected level" in [line.get_label() for line in panel.lines]
+    bare = axes({"kind": "bar", "y": "val/bits_per_byte"}, levels=[level])  # of another metric
+    assert "expected level" not in [line.get_label() for line in bare.lines]
+
+
+def test_arms_on_an_edge_are_marked(tmp_path, results):
+    results["tuning"]["edge"] = {"lion": ["optimizer.lr"]}
+    items = drawn(tmp_path, results, {"final": FIGURES["final"], "curves": FIGURES["curves"]})
+    for item in items.values():
+        assert item["caption"].endswith("; † tuned to the edge of its grid.)")
+    elsewhere = drawn(tmp_path, results, {"curves": FIGURES["curves"] | {"arms": ["adamw"]}})
+    assert "†" not in elsewhere["curves"]["caption"]
+
+
+def test_an_arm_has_one_colour_in_every_figure(axes, results):
+    looks = scene(results).looks
+    for arms in (["adamw", "lion", "signum"], ["signum", "lion"], ["signum"]):
+        panel = axes({"kind": "line", "from": "history", "x": "step", "y": "val/loss",
+                      "arms": arms})  # fmt: skip
+        drawn_in = {line.get_label(): line.get_color() for line in panel.lines}
+        assert drawn_in == {arm: looks[arm].colour for arm in arms}
+
+
+def test_no_circle_is_clipped(axes):
+    panel = axes({"kind": "scatter", "x": "cost/wall_seconds", "y": "val/loss", "area": "steps"})
+    for circles in panel.collections:
+        radius = math.sqrt(max(circles.get_sizes()) / math.pi) / 72 * panel.figure.dpi
+        for x, y in panel.transData.transform(circles.get_offsets()):
+            assert panel.bbox.x0 <= x - radius
+            assert x + radius <= panel.bbox.x1
+            assert panel.bbox.y0 <= y - radius
+            assert y + radius <= panel.bbox.y1
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        {"kind": "scatter", "x": "cost/wall_seconds", "y": "val/loss", "x_scale": "log"},
+        {"kind": "line", "from": "table", "x": "word", "y": "v"},
+        {"kind": "line", "from": "table", "x": "near", "y": "v", "x_scale": "log"},
+        {"kind": "line", "from": "table", "x": "far", "y": "v", "x_scale": "log"},
+    ],
+)
+def test_ticks_do_not_run_into_each_other(axes, results, figure):
+    rows = [
+        {"word": f"a_rather_long_name_{i}", "near": 10 + i, "far": 10.0**i, "v": i}
+        for i in range(1, 9)
+    ]
+    for run in results["runs"]:
+        run["tables"] = {"t": rows}
+    panel = axes(figure)
+    labels = [label for label in panel.get_xticklabels() if label.get_text()]
+    assert len(labels) >= 2
+    if figure["x"] == "word":
+        assert {label.get_rotation() for label in labels} == {35.0}
+        return
+    spans = sorted((b.x0, b.x1) for b in (label.get_window_extent() for label in labels))
+    assert all(end < start for (_, end), (start, _) in itertools.pairwise(spans))
+
+
+def test_units_stand_where_the_name_tells_them(axes):
+    panel = axes({"kind": "scatter", "x": "cost/wall_seconds", "y": "cost/peak_memory_bytes"})
+    assert panel.get_xlabel() == "cost/wall_seconds (s)"
+    assert panel.get_ylabel() == "cost/peak_memory_bytes (bytes)"

@@ -415,7 +415,8 @@ def test_recording_writes_card_figures_and_table(record, docs, root, capsys):
     assert record.main(["lion", "other", "--root", str(root)]) == 0
     card = root / "experiments" / "lion"
     assert sorted(path.name for path in card.iterdir()) == [
-        *("README.md", "curves.svg", "final.svg", "results.json", "theory.svg", "two_us.svg")
+        *("README.md", "curves.svg", "final.svg", "results.json", "seeds.svg", "theory.svg"),
+        *("two_us.svg", "verdicts.svg"),
     ]
     text = (card / "README.md").read_text()
     assert "](curves.svg)" in text
@@ -494,6 +495,24 @@ def test_check_finds_a_missing_figure(record, docs, root, capsys):
     record.main(["lion", "--root", str(root)])
     (root / "experiments" / "lion" / "final.svg").unlink()
     assert docs.main(["--check", "--root", str(root)]) == 1
+
+
+def test_pictures_of_other_results_are_stale(record, docs, root, capsys):
+    """A card's pictures and the book's are made of results alone, and drawn again by docs."""
+    record.main(["lion", "--root", str(root)])
+    folder = root / "experiments"
+    before = (folder / "book.svg").read_bytes()
+    results = json.loads((folder / "lion" / "results.json").read_text())
+    results["claims"][2]["verdict"] = "inconclusive"
+    (folder / "lion" / "results.json").write_text(json.dumps(results))
+    capsys.readouterr()
+    assert docs.main(["--check", "--root", str(root)]) == 1
+    said = capsys.readouterr().out
+    assert "experiments/lion/verdicts.svg is not up to date" in said
+    assert "experiments/book.svg is not up to date" in said
+    assert docs.main(["--root", str(root)]) == 0
+    assert docs.main(["--check", "--root", str(root)]) == 0
+    assert (folder / "book.svg").read_bytes() != before
 
 
 def test_folders_have_a_map_of_one_line_each(docs, tmp_path):

@@ -85,7 +85,7 @@ def test_every_figure_is_seen(seen):
     assert len(seen["figures"]) == len(FIGURES)
     for (left, _, width, height), paths in zip(seen["figures"], seen["paths"], strict=True):
         assert width > 250
-        assert height > 150
+        assert height > 120
         assert left >= 0
         assert left + width <= seen["inner"]
         assert paths > 20

@@ -32,7 +32,9 @@ def read(path: Path) -> Page:
 
 
 def test_there_is_an_index_and_a_page_for_each_that_was_run(site: Path) -> None:
-    assert sorted(path.name for path in site.iterdir()) == sorted(["index.html", *PAGES])
+    assert sorted(path.name for path in site.iterdir()) == sorted(
+        ["book.svg", "index.html", *PAGES]
+    )
 
 
 @pytest.mark.parametrize("name", ["index.html", *PAGES])

@@ -6,7 +6,8 @@
 line     y against x, one line for each `by`, mean over seeds with a band (`band: range | interval
          | none`); `theory: column` is drawn dashed, `points: true` shows dots with error bars
          instead of lines, `guide: -0.5` adds the slope of a power law
-bar      a final metric y of each arm: mean, 95 % interval, and the seeds as dots
+bar      a final metric y of each arm: a dot at the mean, 95 % interval, the seeds, the level that
+         the experiment expects
 scatter  y against x, one dot a row; `area: column` draws circles of that area around them
 hist     distribution of x
 image    z over x and y, one panel for each `by`
@@ -14,7 +15,8 @@ tuning   the tuned metric against the tuned value, the chosen one ringed (a line
 =======  ===========================================================================================
 
 `from` is history (with a column `cost/flops`: all operations so far, the parents' included), table,
-tuning or final; `where: {column: value}` and `arms: [...]` choose rows.
+tuning or final; `where: {column: value}` and `arms: [...]` choose rows. An arm has one colour,
+marker and line style in all figures of a report; one tuned to the edge of its grid is marked.
 """
 
 import io
@@ -28,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 from suexp.errors import UserError
 from suexp.near import near
 from suexp.report.figure_data import SOURCES, NothingToDrawError, rows_of
+from suexp.report.scene import EDGE_NOTE, Scene, scene
 from suexp.report.theme import PAPER, STYLE
 
 if TYPE_CHECKING:
@@ -45,6 +48,7 @@ OWN = {
     "image": ("z",),
     "tuning": ("band",),
 }
+TAKEN = ("verdicts", "seeds")  # report/pictures.py
 NEEDED = {"line": "xy", "bar": "y", "scatter": "xy", "hist": "x", "image": "xyz", "tuning": ""}
 
 
@@ -60,6 +64,8 @@ def check_figures(figures: Mapping[str, Any], arms: Iterable[str]) -> None:
         where = f"figures.{name}"
         if not re.fullmatch(r"\w[\w.-]*", str(name)):
             raise UserError(f"{where}: a figure's file has its name: letters, digits, _, - and .")
+        if name in TAKEN:
+            raise UserError(f"{where}: every card has a picture of that name; call it otherwise")
         if not isinstance(figure, Mapping) or figure.get("kind") not in OWN:
             kind = str(figure.get("kind")) if isinstance(figure, Mapping) else str(figure)
             raise UserError(f"{where} has no kind {kind!r}{near(kind, list(OWN))}")
@@ -94,14 +100,14 @@ def draw(
         name, file (relative to `out`; None when not drawn) and caption of each.
     """
     (out / "figures").mkdir(parents=True, exist_ok=True)
-    drawn = []
+    shared, drawn = scene(results, figures), []
     for name, figure in figures.items():
         path = out / "figures" / f"{name}.svg"
         path.unlink(missing_ok=True)  # an older one must not pass for this one
         caption = str(figure.get("caption") or name)
         file = None
         try:
-            notes = _draw(figure, results, runs_dir, path)
+            notes = draw_one(figure, results, runs_dir, path, shared)
             file = f"figures/{path.name}"
         except NothingToDrawError as reason:
             notes = [f"not drawn: {reason}"]
@@ -114,8 +120,14 @@ def draw(
     return drawn
 
 
-def _draw(figure: dict[str, Any], results: dict[str, Any], runs_dir: Path, path: Path) -> list[str]:
-    """Draw one figure and return the notes for its caption."""
+def draw_one(
+    figure: dict[str, Any], results: dict[str, Any], runs_dir: Path, path: Path, shared: Scene
+) -> list[str]:
+    """Draw one figure and return the notes for its caption.
+
+    Raises:
+        NothingToDrawError: there is no data for it.
+    """
     from suexp.report import plots
 
     figure = dict(figure)
@@ -130,17 +142,26 @@ def _draw(figure: dict[str, Any], results: dict[str, Any], runs_dir: Path, path:
     with saved(path, (4.8, 3.4)) as canvas:
         kind = str(figure["kind"])
         if kind == "image":
-            plots.image(canvas, rows, figure)
+            plots.image(canvas, rows, figure, shared)
         else:
             axes = canvas.add_subplot()
-            getattr(plots, kind)(axes, rows, figure)
+            getattr(plots, kind)(axes, rows, figure, shared)
             plots.finish(canvas, axes, figure)
+    by = figure.get("by", "arm")
+    if "arm" in ([by] if isinstance(by, str) else by) and shared.edge & {r["arm"] for r in rows}:
+        notes.append(EDGE_NOTE)
     return notes
 
 
 @contextmanager
-def saved(path: Path, inches: tuple[float, float]) -> Iterator["Figure"]:
-    """Give an empty figure in the project's style, and write it as SVG once it is drawn."""
+def saved(path: Path, inches: tuple[float, float], stamp: str | None = None) -> Iterator["Figure"]:
+    """Give an empty figure in the project's style, and write it as SVG once it is drawn.
+
+    Args:
+        path: where to.
+        inches: width and height.
+        stamp: a name of what it shows, which is written into the file.
+    """
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -157,5 +178,6 @@ def saved(path: Path, inches: tuple[float, float]) -> Iterator["Figure"]:
         FigureCanvasSVG(canvas)
         yield canvas
         drawn = io.BytesIO()
-        canvas.savefig(drawn, format="svg", metadata={"Date": None, "Creator": "suexp"})
+        metadata = {"Date": None, "Creator": "suexp", "Identifier": stamp}
+        canvas.savefig(drawn, format="svg", metadata=metadata)
         write_whole(path, drawn.getbuffer())

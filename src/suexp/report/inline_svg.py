@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 
 from markupsafe import Markup
 
-from suexp.report.theme import CATEGORIES, FAINT, INK, ORDERED, PAPER
+from suexp.report.theme import CATEGORIES, FAINT, INK, JUDGED, ORDERED, PAPER
 
-EXCHANGED = {INK: "#e6edf3", FAINT: "#363d47", PAPER: "#161b22", **CATEGORIES, **ORDERED}
+EXCHANGED = {INK: "#e6edf3", FAINT: "#363d47", PAPER: "#161b22", **CATEGORIES, **ORDERED, **JUDGED}
 SVG = "{http://www.w3.org/2000/svg}"
 # What matplotlib draws with. Nothing else of a file gets into the page: no text, script or link.
 ELEMENTS = {"svg", "g", "defs", "path", "use", "rect", "clipPath", "image"}

@@ -19,10 +19,12 @@ from markupsafe import Markup
 from suexp.errors import UserError
 from suexp.judge.claims import VERDICTS
 from suexp.redaction import without_secrets
+from suexp.report import pictures
 from suexp.report import wording as readable
 from suexp.report.inline_svg import EXCHANGED, inline_svg
 from suexp.report.older import SCHEMA, brought_up
 from suexp.report.results import mistake, with_numbers
+from suexp.report.scene import EDGE_NOTE
 from suexp.report.verdicts import MARKS
 from suexp.report.view import Table, View, view
 from suexp.store.folder import write_atomic
@@ -80,6 +82,7 @@ def write_report(results: dict[str, Any], directory: Path) -> None:
         results: results.json.
         directory: where the figures' files are found and the reports go.
     """
+    pictures.write(results, directory)
     write_atomic(directory / "report.md", markdown_report(results))
     write_atomic(directory / "report.html", html_report(results, directory))
 
@@ -117,7 +120,6 @@ def html_page(shown: View, directory: Path, place: Place | None = None) -> str:
     return html_template("report.html.j2").render(
         view=shown,
         policy=POLICY,
-        colours=EXCHANGED,
         svg=lambda figure: inline_svg(directory, figure),
         place=place,
     )
@@ -133,7 +135,7 @@ def html_template(name: str) -> Template:
         "cited": _html_cited,
         "class": _class,
     }
-    environment.globals["style"] = source("report.css")
+    environment.globals |= {"style": source("report.css"), "colours": EXCHANGED}
     return environment.get_template(name)
 
 
@@ -191,7 +193,7 @@ def _environment(escape: Callable[[Any], Any] | None) -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["breakable"] = _breakable
-    environment.globals |= {"MARKS": MARKS}
+    environment.globals |= {"MARKS": MARKS, "EDGE_NOTE": EDGE_NOTE}
     return environment
 
 

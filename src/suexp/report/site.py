@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from markupsafe import Markup
+
 from suexp.judge.claims import VERDICTS
 from suexp.redaction import without_secrets
+from suexp.report.inline_svg import inline_svg
 from suexp.report.pages import POLICY, Link, Place, html_page, html_template, source
+from suexp.report.pictures import book
 from suexp.report.view import View, view
 from suexp.store.folder import write_atomic
 
@@ -55,7 +59,7 @@ class Card:
 
 
 def write_site(entries: Sequence[Entry], folder: Path) -> Path:
-    """Write the index and the pages, and return the index.
+    """Write the index, the pages and the picture of all claims, and return the index.
 
     Posts stand newest first, as on the blog; neighbours are those that have been run.
 
@@ -82,8 +86,21 @@ def write_site(entries: Sequence[Entry], folder: Path) -> Path:
         )
         page = html_page(card.view, card.entry.folder, place)
         write_atomic(folder / f"{card.entry.slug}.html", page)
-    write_atomic(folder / INDEX, _index(cards))
+    write_atomic(folder / INDEX, _index(cards, _book(entries, folder)))
     return folder / INDEX
+
+
+def _book(entries: Sequence[Entry], folder: Path) -> Markup | None:
+    """Draw all claims that were judged on one scale; None where there are none."""
+    picture = book([entry.results for entry in entries if entry.results is not None])
+    if picture is None:
+        return None
+    if not picture.drawn(folder):
+        try:
+            picture.draw(folder / picture.file)
+        except Exception:  # a picture is never worth the site
+            return None
+    return inline_svg(folder, picture.as_figure())
 
 
 def _unrun(entry: Entry) -> dict[str, Any]:
@@ -101,7 +118,7 @@ def _unrun(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _index(cards: Sequence[Card]) -> str:
+def _index(cards: Sequence[Card], picture: Markup | None) -> str:
     script = source("index.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     counts: Counter[str] = Counter()
@@ -112,6 +129,7 @@ def _index(cards: Sequence[Card]) -> str:
         script=script,
         index_style=source("index.css"),
         cards=cards,
+        picture=picture,
         counts={verdict: counts[verdict] for verdict in VERDICTS if counts[verdict]},
         unrun=sum(card.href is None for card in cards),
         UNRUN=UNRUN,

@@ -25,7 +25,34 @@ ORDERED = {
     "#44bf70": "#26828e",
     "#86d549": "#3a7fa3",
 }
+# A verdict's colours are those of the page (templates/report.css), light and dark.
+VERDICT_COLOURS = {
+    "verified": "#1a7f37",
+    "reproduced": "#1a7f37",
+    "held in n of n": "#1a7f37",
+    "no difference that matters": "#0969da",
+    "not reproduced": "#c4232d",
+    "inconclusive": "#7d5200",
+    "not evaluated": "#6a3fb5",
+    "undecided": "#59636e",
+}
+SOFT = "#59636e"
+JUDGED = {
+    "#1a7f37": "#56d364",
+    "#0969da": "#79c0ff",
+    "#c4232d": "#ff8f88",
+    "#7d5200": "#e9b949",
+    "#6a3fb5": "#c8a9ff",
+    SOFT: "#adb7c2",
+}
 MARKERS = "osD^vPX*"
+DASHES: tuple[Any, ...] = (
+    "-",
+    (0, (5, 1.5)),
+    (0, (1.5, 1.2)),
+    (0, (6, 1.5, 1.5, 1.5)),
+    (0, (9, 3)),
+)
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "suexp",
     "svg.fonttype": "path",

@@ -21,6 +21,7 @@ MARKS = {
     "not evaluated": "⚠️",
     "undecided": "⏳",
 }
+MANY = 1000  # seeds of which it is no use to say how many
 _SIGNS = {"<=": "≤", ">=": "≥"}
 
 
@@ -127,11 +128,9 @@ def _sides(claim: Mapping[str, Any], constant: bool) -> str:
 
 def _notes(claim: Mapping[str, Any]) -> list[str]:
     notes = []
-    needs = claim.get("needs")
-    if needs:
-        time = readable.duration(needs["seconds"])
-        notes.append(f"needs about {needs['seeds']} more seeds ({time} of runs)")
     notes += diverged(claim.get("diverged") or [])
+    if claim.get("needs"):
+        notes.append(f"needs {needs(claim['needs'])}")
     looks = claim.get("looks") or []
     if len(looks) > 1:
         notes.append(f"looked at {', '.join(str(look['n']) for look in looks)} seeds")
@@ -148,6 +147,19 @@ def diverged(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     for run in runs:
         arms.setdefault(str(run["arm"]), []).append(f"{run['step']} (seed {run['seed']})")
     return [f"{arm} diverged at step {', '.join(steps)}" for arm, steps in arms.items()]
+
+
+def needs(need: Mapping[str, Any]) -> str:
+    """Return what would decide an open claim.
+
+    >>> needs({"seeds": 7, "seconds": 255.0}), needs({"seeds": 40_000, "seconds": 1e6})
+    ('about 7 more seeds (4 min 15 s of runs)', 'more than 1,000 further seeds')
+    """
+    seeds = int(need["seeds"])
+    if seeds > MANY:
+        return f"more than {MANY:,} further seeds"
+    time = f" ({readable.duration(need['seconds'])} of runs)" if need["seconds"] else ""
+    return f"about {seeds} more seed{'s' * (seeds != 1)}{time}"
 
 
 def _compares_arms(claim: Mapping[str, Any]) -> bool:

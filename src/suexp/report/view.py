@@ -12,6 +12,9 @@ from suexp.judge.claims import VERDICTS
 from suexp.judge.grammar import parse
 from suexp.judge.intervals import mean_interval
 from suexp.report import wording as readable
+from suexp.report.found import Doubt, Found, doubts, found
+from suexp.report.pictures import pictures
+from suexp.report.scene import EDGE, edge_arms
 from suexp.report.verdicts import Judged, diverged, judged
 from suexp.store.summary import diverged_at, finals
 
@@ -68,6 +71,9 @@ class View:
     facts: list[tuple[str, str]]
     counts: dict[str, int]
     claims: list[Judged]
+    found: Found | None
+    doubts: list[Doubt]
+    pictures: list[dict[str, Any]]
     arms: Table
     metrics: Table
     overrides: dict[str, list[str]]
@@ -91,6 +97,7 @@ def view(results: Mapping[str, Any]) -> View:
         arm: [r for r in runs if r["arm"] == arm and r["status"] == "finished"] for arm in arms
     }
     claims = list(results["claims"])
+    told = [judged(claim) for claim in claims]
     counts = Counter(claim["verdict"] for claim in claims)
     failures = [run for run in runs if run["status"] != "finished"]
     tuning, tuning_note, edge = _tuning(results.get("tuning") or {})
@@ -115,8 +122,11 @@ def view(results: Mapping[str, Any]) -> View:
         peeked=[str(seeds) for seeds in results.get("peeked") or []],
         facts=_facts(results),
         counts={verdict: counts[verdict] for verdict in VERDICTS if counts[verdict]},
-        claims=[judged(claim) for claim in claims],
-        arms=_arms(finished, runs, _named_metrics(results)),
+        claims=told,
+        found=found(told, claims) if str(results["scale"]) != "smoke" else None,
+        doubts=doubts(told),
+        pictures=[picture.as_figure() for picture in pictures(results)],
+        arms=_arms(finished, runs, _named_metrics(results), edge),
         metrics=_metrics(finished),
         overrides={arm: list(items) for arm, items in results["arms"].items()},
         levels=_levels(results.get("levels") or []),
@@ -182,7 +192,10 @@ def _named_metrics(results: Mapping[str, Any]) -> list[str]:
 
 
 def _arms(
-    finished: dict[str, list[dict[str, Any]]], runs: list[dict[str, Any]], metrics: list[str]
+    finished: dict[str, list[dict[str, Any]]],
+    runs: list[dict[str, Any]],
+    metrics: list[str],
+    edge: list[str],
 ) -> Table:
     all_costs = [run.get("cost") or {} for arm in finished.values() for run in arm]
     costs = [key for key in COSTS if any(cost.get(key) for cost in all_costs)]
@@ -191,7 +204,8 @@ def _arms(
     rows = []
     for arm, members in finished.items():
         total = sum(run["arm"] == arm for run in runs)
-        cells = [arm, f"{len(members)} of {total}" if len(members) < total else str(total)]
+        name = f"{arm} {EDGE}" if arm in edge else arm
+        cells = [name, f"{len(members)} of {total}" if len(members) < total else str(total)]
         cells += [_mean([finals(run).get(name) for run in members]) for name in metrics]
         for key in costs:
             values = [(run.get("cost") or {}).get(key) for run in members]
@@ -251,19 +265,16 @@ def _tuning(tuning: Mapping[str, Any]) -> tuple[Table | None, str | None, list[s
     grid: dict[str, list[dict[str, Any]]] = tuning.get("grid") or {}
     if not grid:
         return None, None, []
+    edge = edge_arms(tuning)
     values = list(dict.fromkeys(trial["value"] for trials in grid.values() for trial in trials))
     if all(isinstance(value, int | float) for value in values):
         values.sort()
-    rows, edge = [], []
+    rows = []
     for arm, trials in grid.items():
         chosen = (tuning.get("chosen") or {}).get(arm)
         at = {trial["value"]: readable.number(trial.get("metric")) for trial in trials}
         cells = [at.get(v, "") + (" ◀" if v == chosen and v in at else "") for v in values]
-        rows.append([arm, *cells])
-        tried = [trial["value"] for trial in trials]
-        at_end = len(tried) > 1 and chosen in (tried[0], tried[-1]) and not _names_keys(chosen)
-        if arm in tuning["edge"] if "edge" in tuning else at_end:
-            edge.append(arm)
+        rows.append([f"{arm} {EDGE}" if arm in edge else arm, *cells])
     settings = any(map(_names_keys, values))
     note = f"{tuning.get('metric')} on seed {tuning.get('seed')} for each value of "
     note += f"{tuning.get('parameter')}{' or setting' if settings else ''}; ◀ marks the one that "

@@ -27,6 +27,30 @@ def number(value: Any, digits: int = 4) -> str:
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
+UNITS = {
+    "seconds": "s",
+    "milliseconds": "ms",
+    "ms": "ms",
+    "bytes": "bytes",
+    "bits_per_byte": "bits",
+    "degrees": "°",
+    "entropy": "nats",
+    "kl": "nats",
+    "nll": "nats",
+}
+
+
+def with_unit(name: str) -> str:
+    """Return a metric's name with its unit, where the name tells it: ``cost/train_seconds (s)``.
+
+    >>> with_unit("cost/train_seconds"), with_unit("val/accuracy"), with_unit("bytes")
+    ('cost/train_seconds (s)', 'val/accuracy', 'bytes')
+    """
+    last = name.rpartition("/")[2]
+    unit = next((u for end, u in UNITS.items() if last == end or last.endswith(f"_{end}")), "")
+    return f"{name} ({unit})" if unit and unit != name else name
+
+
 def aligned(values: list[Real], spread: Real) -> list[str]:
     """Format numbers with the decimals that a spread (half an interval) leaves sense in: two."""
     if not spread > 0 or not all(map(math.isfinite, values)):
