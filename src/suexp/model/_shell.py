@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeVar
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
