@@ -25,6 +25,11 @@ CASES: dict[str, tuple[list[str], list[str], str]] = {
     "lengths": ([], ["task=matching"], f"needs language model: it reads running text; {LM}"),
     "likelihood_time": ([], ["task=classification"], f"likelihoods of texts; {LIKELIHOODS}"),
     "logit_argmax": (IRIS, ["task=matching"], "needs classes: it looks at one class a row"),
+    "optimizer_diagnostics": (
+        ["optimizer=sgdm"],
+        [],
+        "needs diagnostics: it asks the optimizer for its figures",
+    ),
     "places": (
         ["callbacks.places.split_at=8"],
         ["callbacks.places.split_at=8", "task=classification"],
@@ -38,6 +43,8 @@ CASES: dict[str, tuple[list[str], list[str], str]] = {
     ),
     "reranking": ([], ["task=classification"], f"compares likelihoods of texts; {LIKELIHOODS}"),
     "retrieval": ([], ["task=seq2seq", "model=encoder_decoder", "mask=causal"], "hidden states"),
+    "shadow": ([], FORMULA, "needs optimizer: it steps a second optimizer"),
+    "smoothness": (IRIS, FORMULA, "needs optimizer: it follows the gradient"),
     "step_cost": (["task=matching"], COUNTS, "needs optimizer: it measures training steps"),
     "untied_distance": ([], IRIS, "needs feed forward or counter: it looks at units of"),
     "update_size": (IRIS, FORMULA, "needs optimizer: it measures the optimizer's steps"),
