@@ -13,6 +13,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -132,7 +133,7 @@ def egdd(p: Tensors, g: Tensors) -> Callable[[], object]:
     return step
 
 
-FOREACH: dict[type[torch.optim.Optimizer], Callable[[Tensors, Tensors], Callable[[], object]]] = {
+FOREACH: dict[type[Any], Callable[[Tensors, Tensors], Callable[[], object]]] = {
     SGDM: sgdm, AdamAccum: adam_accum, EGD: egd, EGDMeta: egd_meta, EGDD: egdd
 }  # fmt: skip
 

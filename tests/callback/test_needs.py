@@ -27,6 +27,11 @@ CASES: dict[str, tuple[list[str], list[str], str]] = {
     "logit_argmax": (IRIS, ["task=matching"], "needs classes: it looks at one class a row"),
     "loss_curve": ([], ["task=matching"], "needs class scores: it asks the loss about scores"),
     "memorisation": ([*IRIS, "alter=label_noise"], IRIS, "needs label noise: it compares wrong"),
+    "optimizer_diagnostics": (
+        ["optimizer=sgdm"],
+        [],
+        "needs diagnostics: it asks the optimizer for its figures",
+    ),
     "places": (
         ["callbacks.places.split_at=8"],
         ["callbacks.places.split_at=8", "task=classification"],
@@ -40,6 +45,8 @@ CASES: dict[str, tuple[list[str], list[str], str]] = {
     ),
     "reranking": ([], ["task=classification"], f"compares likelihoods of texts; {LIKELIHOODS}"),
     "retrieval": ([], ["task=seq2seq", "model=encoder_decoder", "mask=causal"], "hidden states"),
+    "shadow": ([], FORMULA, "needs optimizer: it steps a second optimizer"),
+    "smoothness": (IRIS, FORMULA, "needs optimizer: it follows the gradient"),
     "step_cost": (["task=matching"], COUNTS, "needs optimizer: it measures training steps"),
     "untied_distance": ([], IRIS, "needs feed forward or counter: it looks at units of"),
     "update_size": (IRIS, FORMULA, "needs optimizer: it measures the optimizer's steps"),

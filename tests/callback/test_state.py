@@ -27,11 +27,16 @@ STATEFUL = {
 ENDS = {  # the hook in which each writes down what it has kept, and only that
     "GradientError": "on_train_end",
     "GradientNorm": "on_validation_epoch_end",
+    "Shadow": "on_train_end",
+    "Smoothness": "on_train_end",
     "StepCost": "on_train_end",
     "UpdateSize": "on_train_end",
 }
 TEXT = (
-    "callback=[attention_stats,gradient_norm,step_cost,update_size]",
+    "callback=[attention_stats,gradient_norm,shadow,smoothness,step_cost,update_size]",
+    "trainer.gradient_clip_val=null",
+    "callbacks.shadow.every=2",
+    "callbacks.smoothness.every=2",
     "callbacks.attention_stats.at_start=true",
     "callbacks.step_cost.every=2",
     "callbacks.update_size.every=2",
