@@ -27,6 +27,7 @@ CASES: dict[str, tuple[list[str], list[str], str]] = {
     "logit_argmax": (IRIS, ["task=matching"], "needs classes: it looks at one class a row"),
     "loss_curve": ([], ["task=matching"], "needs class scores: it asks the loss about scores"),
     "memorisation": ([*IRIS, "alter=label_noise"], IRIS, "needs label noise: it compares wrong"),
+    "other_loss": ([], IRIS, "needs text: it measures the task's loss on other texts"),
     "places": (
         ["callbacks.places.split_at=8"],
         ["callbacks.places.split_at=8", "task=classification"],

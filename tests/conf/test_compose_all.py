@@ -77,6 +77,7 @@ COMPANIONS = {
     "data=spaceless": ["task=tagging"],
     "model=linear": ["task=classification", "data=sklearn"],
     "optimizer=lbfgs": ["trainer.gradient_clip_val=null"],
+    "optimizer=lora": ["trainer.gradient_clip_val=null"],
     "data=counter": ["task=points_in_sector"],
     "data=files": ["data.train=some.txt"],
     "data=hub": ["data.name=some/name"],
