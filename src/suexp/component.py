@@ -23,6 +23,7 @@ class Component:
         needs: feature -> why it is needed and what to choose, when no component provides it; of
             ``"text or patches"`` one is enough.
         refuses: feature -> why it cannot be combined and what to choose instead.
+        refuses_trainer: of an optimizer: setting of the trainer -> why it must be null.
         paths: constructor argument that may name a local file or folder -> the files that are read
             in a folder, as names or globs. Their contents are part of the run's id. (Data sets have
             fingerprints instead.)
@@ -37,6 +38,7 @@ class Component:
     provides: ClassVar[set[str]] = set()
     needs: ClassVar[dict[str, str]] = {}
     refuses: ClassVar[dict[str, str]] = {}
+    refuses_trainer: ClassVar[dict[str, str]] = {}
     paths: ClassVar[dict[str, tuple[str, ...]]] = {}
     longest: ClassVar[str] = ""
     neutral: ClassVar[bool] = False

@@ -32,6 +32,7 @@ CASES: dict[str, tuple[list[str], list[str], str]] = {
         [],
         "needs diagnostics: it asks the optimizer for its figures",
     ),
+    "other_loss": ([], IRIS, "needs text: it measures the task's loss on other texts"),
     "places": (
         ["callbacks.places.split_at=8"],
         ["callbacks.places.split_at=8", "task=classification"],

@@ -51,7 +51,7 @@ def check(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
     _check_length(config)
     check_counts(config.get("trainer") or {})
     _check_accumulation(config, choices)
-    _check_line_search(config)
+    _check_trainer(config, choices)
 
 
 def check_combination(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
@@ -302,15 +302,18 @@ def _check_accumulation(config: Mapping[str, Any], choices: Mapping[str, str]) -
         )
 
 
-def _check_line_search(config: Mapping[str, Any]) -> None:
-    """Refuse what changes the gradient on its way to an optimizer that compares it with losses."""
-    clip = (config.get("trainer") or {}).get("gradient_clip_val")
-    source = _source(config.get("optimizer"))
-    if clip and source is not None and "line_search" in source.literal("provides", ()):
-        raise Misfit(
-            f"{source.name} searches along a line of the loss itself, which "
-            f"trainer.gradient_clip_val={clip} would bend; set trainer.gradient_clip_val=null"
-        )
+def _check_trainer(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
+    """Refuse settings of the trainer with which a component cannot work: ``refuses_trainer``."""
+    trainer = config.get("trainer") or {}
+    for group in choices:
+        source = _source(config.get(group))
+        refused = source.literal("refuses_trainer", {}) if source is not None else {}
+        for key, reason in refused.items():
+            if trainer.get(key):
+                raise Misfit(
+                    f"{group}={choices[group]} cannot be combined with trainer.{key}="
+                    f"{trainer[key]}: {reason}; set trainer.{key}=null"
+                )
 
 
 def _check_sizes(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:

@@ -46,11 +46,17 @@ def _status(field: str) -> int | None:
 
 
 def state_bytes(optimizer: torch.optim.Optimizer) -> int:
-    """Return the bytes of an optimizer's state tensors, step counters left out."""
+    """Return the bytes of an optimizer's state tensors, step counters left out.
+
+    One that steps on factors of its own (optimizer=lora) keeps these, and what steps on them.
+    """
+    inner = getattr(optimizer, "inner", optimizer)
+    kept = [value for state in inner.state.values() for value in state.values()]
+    kept += [p for made in getattr(optimizer, "factors", {}).values() for p in made.parameters()]
+    kept += getattr(optimizer, "bases", {}).values()
     return sum(
         value.numel() * value.element_size()
-        for state in optimizer.state.values()
-        for value in state.values()
+        for value in kept
         if isinstance(value, torch.Tensor) and value.dim() > 0
     )
 

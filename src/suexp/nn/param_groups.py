@@ -65,8 +65,17 @@ def param_groups(model: nn.Module, *others: nn.Module) -> list[dict[str, Any]]:
 def build_optimizer(
     optimizer: "functools.partial[torch.optim.Optimizer]", model: nn.Module, *others: nn.Module
 ) -> torch.optim.Optimizer:
-    """Return the optimizer over the modules' parameter groups; any of torch's classes will do."""
-    return optimizer(param_groups(model, *others))
+    """Return the optimizer over the modules' parameter groups; any of torch's classes will do.
+
+    One that asks for names (``named``) gets each parameter with its own, in its module.
+    """
+    groups = param_groups(model, *others)
+    if getattr(optimizer.func, "named", False):
+        names = {
+            p: name for module in (*others[::-1], model) for name, p in module.named_parameters()
+        }
+        groups = [{**group, "params": [(names[p], p) for p in group["params"]]} for group in groups]
+    return optimizer(groups)
 
 
 def _owned(model: nn.Module) -> Iterator[tuple[nn.Parameter, str]]:

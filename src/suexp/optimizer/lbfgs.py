@@ -63,7 +63,9 @@ class LBFGS(torch.optim.LBFGS, Component):
         tensor([3., 4.])
     """
 
-    provides: ClassVar[set[str]] = {"line_search"}
+    refuses_trainer: ClassVar[dict[str, str]] = {
+        "gradient_clip_val": "it searches along a line of the loss itself, which that would bend"
+    }
 
     def __init__(
         self,
