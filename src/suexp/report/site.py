@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from suexp.judge.claims import VERDICTS
+from suexp.judge.claims import GOOD, VERDICTS
 from suexp.redaction import without_secrets
 from suexp.report.pages import POLICY, Link, Place, html_page, html_template, source
 from suexp.report.view import View, view
@@ -52,6 +52,12 @@ class Card:
     def verdicts(self) -> dict[str, int]:
         """Number of claims of each verdict."""
         return self.view.counts if self.href else {UNRUN: len(self.view.claims)}
+
+    @property
+    def share(self) -> float:
+        """How much of what is claimed holds."""
+        good = sum(self.verdicts.get(verdict, 0) for verdict in GOOD)
+        return round(good / max(len(self.view.claims), 1), 4)
 
 
 def write_site(entries: Sequence[Entry], folder: Path) -> Path:

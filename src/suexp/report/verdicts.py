@@ -83,12 +83,13 @@ def judged(claim: Mapping[str, Any]) -> Judged:
             plot = _plot(claim, estimate + shift, ends[0], ends[1], bound)  # type: ignore[arg-type]
     verdict = str(claim["verdict"])
     n = claim.get("n") or 0
+    label = f"held in {n} of {n}" if verdict == "held in n of n" else verdict
     return Judged(
         id=str(claim["id"]),
         text=str(claim["text"]),
         test=str(claim["test"]),
         verdict=verdict,
-        label=f"held in {n} of {n}" if verdict == "held in n of n" else verdict,
+        label=f"{label}, provisional" if claim.get("provisional") else label,
         reason=claim.get("reason"),
         estimate=shown,
         allowed=allowed,
@@ -136,7 +137,10 @@ def _notes(claim: Mapping[str, Any]) -> list[str]:
     needs = claim.get("needs")
     if needs:
         time = readable.duration(needs["seconds"])
-        notes.append(f"needs about {needs['seeds']} more seeds ({time} of runs)")
+        seeds = f"{needs['seeds']} more seed{'s' * (needs['seeds'] != 1)}"
+        notes.append(f"needs about {seeds} ({time} of runs)")
+    elif "needs" in claim and claim["verdict"] == "inconclusive" and not claim.get("provisional"):
+        notes.append("needs other runs: more seeds like these would not decide it")
     notes += diverged(claim.get("diverged") or [])
     looks = claim.get("looks") or []
     if len(looks) > 1:
