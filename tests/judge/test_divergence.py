@@ -5,6 +5,7 @@ import math
 import pytest
 
 from suexp.judge.claims import judge
+from suexp.judge.looks import Seeding
 from suexp.report.verdicts import judged
 
 INF = math.inf
@@ -25,6 +26,7 @@ def verdict(test: str, runs: list[dict[str, object]], **more: object) -> dict[st
 
 
 WILD = [run("wild", seed, INF, at=30 + seed) for seed in range(7)]
+ENDS = (("tame", 1.0, None), ("wild", INF, 30))
 TAME = [run("tame", seed, 1.0 + seed / 10) for seed in range(7)]
 
 
@@ -62,3 +64,17 @@ def test_a_figure_without_a_worst_value_is_not_judged(value: float | None) -> No
     record = verdict("val/temperature[wild] < val/temperature[tame]", runs)
     assert record["verdict"] == "not evaluated"
     assert "diverged at step 37" in str(record["reason"])
+
+
+def test_seeds_are_added_until_the_votes_decide() -> None:
+    """Six of one mind are the first of whom chance would make less than 1 of 20, both sides."""
+    plan = Seeding(None, 12)
+    claim = {"C": {"text": "t", "test": "val/loss[tame] < val/loss[wild]"}}
+    first = judge(claim, [*TAME[:3], *WILD[:3]], "laptop", plan)[0]
+    assert first["verdict"] == "inconclusive"
+    assert first["next"] == {"look": 5, "arms": ["tame", "wild"]}
+    assert first["needs"]["seeds"] == 3
+    more = [run(arm, s, loss, at) for s in range(8) for arm, loss, at in ENDS]
+    found = judge(claim, more, "laptop", plan)[0]
+    assert found["verdict"] == "reproduced"  # 2 / 2^8 < 5 % / 4 looks
+    assert found["n"] == 8

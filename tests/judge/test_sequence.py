@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from suexp.judge.claims import judge
+from suexp.judge.claims import judge, parse
+from suexp.judge.comparison import Comparison
 from suexp.judge.critical import critical
 from suexp.judge.looks import Seeding
 from tests.judge.test_claims import run
@@ -159,3 +161,27 @@ def test_a_value_of_the_config_over_arms():
     none = {"C": {"text": "t", "test": "smallest(optimizer/lr where val/loss < 0)[low, mid] > 1"}}
     (record,) = judge(none, runs, "laptop")
     assert record["judged"] == "signs"
+
+
+@pytest.mark.parametrize("n", [8, 12, 20])
+def test_sign_flips_are_those_of_scipy(n):
+    values = tuple(np.random.default_rng(n).standard_normal(n) + 0.4)
+    link = parse("x[a] > x[b]").links[0]
+    ours = Comparison(link, values, (0.0,) * n).sign_flips()
+    theirs = stats.permutation_test(
+        (np.array(values),), np.mean, permutation_type="samples", n_resamples=9999, rng=3
+    ).pvalue
+    assert ours == pytest.approx(theirs, abs=0 if n <= 12 else 0.03)
+
+
+def test_what_an_open_claim_needs_is_no_less_than_the_next_look():
+    """At the present figures four seeds would do, but five were not enough."""
+    values = (1.0, 1.6, 0.4, 1.7, 0.3)
+    record = judged(values)
+    assert record["verdict"] == "inconclusive"
+    assert record["next"]["look"] == 8
+    assert record["needs"] == {"seeds": 3, "seconds": pytest.approx(12.0)}
+
+
+def test_one_seed_needs_two_more():
+    assert judged((1.0,), seeding=None)["needs"]["seeds"] == 2

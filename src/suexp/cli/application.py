@@ -22,8 +22,9 @@ def job(cfg: DictConfig) -> float | None:
     del cfg  # resolved anew, with checks and the parent's config
     overrides = [str(item) for item in HydraConfig.get().overrides.task]
     from suexp.config.remedy import advised
-    from suexp.launch.processes import run_one, tell
+    from suexp.launch.processes import run_one
     from suexp.launch.spec import spec_of
+    from suexp.launch.watching import tell
 
     try:
         spec = spec_of(overrides)

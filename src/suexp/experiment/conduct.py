@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from suexp.errors import writing
+from suexp.experiment.earlier import earlier
 from suexp.experiment.plan import Plan, Planned, choose, plan
+from suexp.experiment.watch import Watch
 from suexp.judge.claims import check_metrics
-from suexp.launch.processes import tell
+from suexp.launch.watching import tell
 from suexp.redaction import without_secrets
 from suexp.store.folder import refuse_links, write_atomic
 from suexp.store.numbers import dumps
@@ -39,25 +41,16 @@ def conduct(arguments: Sequence[str], launcher: Any) -> int:
 
 
 def _experiment(item: Plan, launcher: Any) -> int:
-    from suexp.experiment.gather import collect
-
     assert item.header is not None
-    jobs = 0
     folder = Path(item.out) / str(item.slug) / item.folder_name
+    watch = _watch(item, launcher, folder)
+    stopped = True
     try:
-        if item.header["tune"]:
-            jobs = _tune(item, launcher)
-        _until_decided(item, launcher, jobs)
+        jobs = _tune(item, launcher, watch) if item.header["tune"] else 0
+        _until_decided(item, launcher, jobs, watch)
+        stopped = False
     finally:
-        from suexp.report.pages import write_report
-
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            refuse_links(folder)
-            results = without_secrets(collect(item, folder))
-        results["created"] = datetime.now(UTC).isoformat(timespec="seconds")
-        write_atomic(folder / "results.json", dumps(results, indent=1, ensure_ascii=False))
-        write_report(results, folder)
+        results = _write(item, folder, watch.partial(running=False) if stopped else None)
     from suexp.experiment.terminal import verdicts
 
     verdicts(results, folder)
@@ -70,7 +63,47 @@ def _experiment(item: Plan, launcher: Any) -> int:
     return sum(run["status"] != "finished" for run in results["runs"])
 
 
-def _tune(item: Plan, launcher: Any) -> int:
+def _watch(item: Plan, launcher: Any, folder: Path) -> Watch:
+    """Return what shows how far the experiment is, and keeps its page up to date meanwhile."""
+    known: dict[str, dict[str, Any]] = {}
+
+    def look(planned: Sequence[Planned], partial: dict[str, Any]) -> list[dict[str, Any]]:
+        results = _write(item, folder, partial, planned, known)
+        claims: list[dict[str, Any]] = results["claims"]
+        return claims
+
+    at_a_time = getattr(launcher, "at_a_time", None)
+    jobs = at_a_time(item.runs()[0].config) if at_a_time else 1
+    return Watch(item, jobs, earlier(item, folder), look)
+
+
+def _write(
+    item: Plan,
+    folder: Path,
+    partial: dict[str, Any] | None = None,
+    planned: Sequence[Planned] | None = None,
+    known: dict[str, dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """Write the report, and results.json unless runs go on; return what it holds."""
+    from suexp.experiment.gather import collect
+    from suexp.report.pages import write_report
+
+    assert item.header is not None
+    if partial is not None and item.header["tune"] and not item.chosen:
+        planned = []  # the arms' values are not known yet
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        refuse_links(folder)
+        results = without_secrets(collect(item, folder, planned, partial, known))
+    results["created"] = datetime.now(UTC).isoformat(timespec="seconds")
+    if partial is None or not partial["running"]:
+        text = dumps(results, indent=1, ensure_ascii=False)
+        write_atomic(folder / "results.json", text)
+    write_report(results, folder)
+    return results
+
+
+def _tune(item: Plan, launcher: Any, watch: Watch) -> int:
     """Choose each arm's value; grids go on where the best is their last. Count the runs."""
     assert item.header is not None
     made: set[tuple[str, ...]] = set()
@@ -82,26 +115,40 @@ def _tune(item: Plan, launcher: Any) -> int:
     while more:
         batch = [run for runs in item.tuning().values() for run in runs.values()]
         fresh = [run for run in batch if run.overrides not in made]
-        beyond = " more, beyond the grids," if made else ""
-        tell(f"{item.slug}: {len(fresh)} runs{beyond} to tune {item.header['tune']['parameter']}")
-        launcher.launch([planned.overrides for planned in fresh], len(made))
+        beyond = "beyond the grids, " if made else ""
+        watch.announce(f"{beyond}to tune {item.header['tune']['parameter']}", fresh)
+        with watch.over(fresh):
+            launcher.launch([planned.overrides for planned in fresh], len(made))
         made |= {planned.overrides for planned in fresh}
         more = item.reach(metric_of)
     item.chosen.update(choose(item, metric_of))
     return len(made)
 
 
-def _until_decided(item: Plan, launcher: Any, jobs: int) -> None:
+def _until_decided(item: Plan, launcher: Any, jobs: int, watch: Watch) -> None:
     """Make the runs of the first look, then those that open claims ask for, look by look."""
     made: set[tuple[str, ...]] = set()
-    while fresh := [run for run in item.runs() if run.overrides not in made]:
-        more = f" more, for claims that are open: {_asked(item)}" if made else ""
-        tell(f"{item.slug}: {len(fresh)} runs{more} ({item.scale} scale)")
-        launcher.launch([planned.overrides for planned in fresh], jobs + len(made))
+    planned = item.runs()
+    while fresh := [run for run in planned if run.overrides not in made]:
+        what = f"at {item.scale} scale"
+        if made:
+            what = f"more, for claims that are open: {_asked(item)}"
+        watch.announce(what, fresh, more=_most(item))
+        with watch.over(planned):
+            launcher.launch([run.overrides for run in fresh], jobs + len(made))
         if not made:
             _tell_levels(item)
-        made |= {planned.overrides for planned in fresh}
+        made |= {run.overrides for run in fresh}
         item.asked.update(_further(item))
+        planned = item.runs()
+
+
+def _most(item: Plan) -> str:
+    """Return how far an experiment may go that adds seeds until it is decided."""
+    if len(item.seeding.looks) == 1 or item.asked:
+        return ""
+    bound = item.seeding.at_most
+    return f"; then more seeds, {f'{bound} at most, ' if bound else ''}until the claims are decided"
 
 
 def _tell_levels(item: Plan) -> None:

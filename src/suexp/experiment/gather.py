@@ -8,6 +8,7 @@ from typing import Any
 from suexp.config.overrides import key_of
 from suexp.experiment.levels import levels
 from suexp.experiment.plan import Plan, Planned
+from suexp.experiment.provisional import provisional
 from suexp.experiment.tuning import held_out, on_edge
 from suexp.judge.claims import judge
 from suexp.judge.expression import At, Extreme, First, Mean, Metric
@@ -25,11 +26,29 @@ def judged(plan: Plan, entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]
     return judge(plan.header.get("claims") or {}, entries, plan.scale, plan.seeding)
 
 
-def entries(plan: Plan) -> list[dict[str, Any]]:
-    """Return the runs as results.json has them."""
+def entries(
+    plan: Plan,
+    runs: Sequence[Planned] | None = None,
+    known: dict[str, dict[str, Any]] | None = None,
+) -> list[dict[str, Any]]:
+    """Return the runs as results.json has them.
+
+    Args:
+        plan: the experiment.
+        runs: some of its runs; None: all.
+        known: entries of runs that have ended, by arm and seed; those of others are added.
+    """
     assert plan.header is not None
     asked = _asked(plan.header.get("claims") or {})
-    return [_entry(planned, *asked) for planned in plan.runs()]
+    known = {} if known is None else known
+    found = []
+    for planned in plan.runs() if runs is None else runs:
+        key = f"{planned.arm} {planned.seed}"
+        entry = known[key] if key in known else _entry(planned, *asked)
+        if entry["status"] != Status.INTERRUPTED:
+            known[key] = entry
+        found.append(entry)
+    return found
 
 
 def _asked(claims: Mapping[str, Any]) -> tuple[dict[str, Along], set[str]]:
@@ -39,17 +58,34 @@ def _asked(claims: Mapping[str, Any]) -> tuple[dict[str, Along], set[str]]:
     return along, {leaf.key for leaf in leaves if isinstance(leaf, Extreme)}
 
 
-def collect(plan: Plan, folder: Path) -> dict[str, Any]:
+def collect(
+    plan: Plan,
+    folder: Path,
+    planned: Sequence[Planned] | None = None,
+    partial: Mapping[str, Any] | None = None,
+    known: dict[str, dict[str, Any]] | None = None,
+) -> dict[str, Any]:
     """Return what results.json holds: runs, tuning, verdicts, figures, and where they come from.
 
     Args:
         plan: the experiment, its tuned values chosen.
         folder: where figures/ is written.
+        planned: the runs that have ended; None: all.
+        partial: how far the experiment is (done, of, seconds, running), where it is not at its end;
+            claims are then judged on what there is, and while it is running no figure is drawn.
+        known: see `entries`.
     """
     header = plan.header
     assert header is not None
-    runs = entries(plan)
-    summaries = [found for planned in plan.runs() if (found := planned.run.summary())]
+    planned = plan.runs() if planned is None else planned
+    runs = entries(plan, planned, known)
+    claims = header.get("claims") or {}
+    if partial is not None:
+        arms = {arm: plan.seeds_of(arm) for arm in header["arms"]}
+        records = provisional(claims, runs, plan.scale, plan.seeding, arms)
+    else:
+        records = judged(plan, runs)
+    summaries = [found for item in planned if (found := item.run.summary())]
     first = next(iter(summaries), None)
     results: dict[str, Any] = {
         "schema": 2,
@@ -68,9 +104,13 @@ def collect(plan: Plan, folder: Path) -> dict[str, Any]:
         "peeked": peeked(plan, folder),
         "tuning": _tuning(plan),
         "runs": runs,
-        "claims": judged(plan, runs),
+        "claims": records,
         "levels": levels(header.get("expect") or {}, runs),
     }
+    if partial is not None:
+        results["partial"] = dict(partial)
+        if partial["running"]:
+            return results | {"figures": []}
     results["figures"] = draw(header.get("figures") or {}, results, Path(plan.out) / "runs", folder)
     return results
 

@@ -16,7 +16,7 @@ undecided                     this scale does not decide it (smoke never does)
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from suexp.errors import UserError
 from suexp.judge.expression import Claim
@@ -24,12 +24,14 @@ from suexp.judge.grammar import parse
 from suexp.judge.looks import Seeding
 from suexp.judge.reading import (
     NotEvaluatedError,
-    Seed,
     diverged_in,
     known_metrics,
     seeds_of,
 )
 from suexp.near import near
+
+if TYPE_CHECKING:
+    from suexp.judge.sequence import Courses
 
 __all__ = ["VERDICTS", "Claim", "check_claims", "check_metrics", "judge", "parse"]
 
@@ -43,6 +45,8 @@ VERDICTS = (
     "not evaluated",
     "undecided",
 )
+# What speaks for a post.
+GOOD = ("verified", "reproduced", "held in n of n")
 KEYS = ("text", "test", "scale", "exact", "matters")
 SCALES = ("laptop", "paper")
 
@@ -84,16 +88,11 @@ def check_claims(
 
 
 def _check_kind(name: str, claim: Mapping[str, Any], parsed: Claim) -> None:
-    exact, matters = claim.get("exact", False), claim.get("matters")
-    if not isinstance(exact, bool):
-        raise UserError(f"claims.{name}: exact is true or false, found {exact}")
+    """Refuse keys that contradict the test; their types the experiment's form has checked."""
+    exact, matters = claim.get("exact"), claim.get("matters")
     if exact and parsed.every:
         raise UserError(f"claims.{name}: an exact claim holds in every seed; leave out `every`")
-    if matters is None:
-        return
-    if isinstance(matters, bool) or not isinstance(matters, int | float) or not matters > 0:
-        raise UserError(f"claims.{name}: matters is a number above 0, found {matters}")
-    if exact or parsed.every:
+    if matters is not None and (exact or parsed.every):
         raise UserError(f"claims.{name}: `matters` is of an interval, which this claim has not")
 
 
@@ -148,9 +147,9 @@ def judge(
     """
     from suexp.judge.sequence import holm  # numpy and scipy, which composing never needs
 
-    records = [_judge(str(name), claim, runs, scale, seeding) for name, claim in claims.items()]
-    holm(records, {str(name): parse(str(claim["test"])) for name, claim in claims.items()})
-    return records
+    found = [_judge(str(name), claim, runs, scale, seeding) for name, claim in claims.items()]
+    holm(found)
+    return [record for record, _ in found]
 
 
 def _judge(
@@ -159,8 +158,9 @@ def _judge(
     runs: Sequence[dict[str, Any]],
     scale: str,
     seeding: Seeding | None,
-) -> dict[str, Any]:
-    from suexp.judge.sequence import over_looks
+) -> "tuple[dict[str, Any], Courses | None]":
+    """Return the record of a claim, and what was found of it look by look, where it was."""
+    from suexp.judge.sequence import each, over_looks
 
     parsed = parse(str(claim["test"]))
     record: dict[str, Any] = {"id": name, "text": str(claim["text"]), "test": parsed.test}
@@ -174,47 +174,20 @@ def _judge(
     try:
         seeds = seeds_of(runs)
         if claim.get("exact") or parsed.every:
-            found = _each(parsed, seeds, bool(claim.get("exact")))
+            found, courses = each(parsed, seeds, bool(claim.get("exact"))), None
         else:
-            found = over_looks(parsed, seeds, seeding, claim.get("matters"))
+            found, courses = over_looks(parsed, seeds, seeding, claim.get("matters"))
     except NotEvaluatedError as problem:
         if only in (None, scale):  # elsewhere its arms need not exist
             record |= {"verdict": "not evaluated", "reason": str(problem)}
-        return record
+        return record, None
     except ArithmeticError as problem:
         # A few steps may well leave a number that has no logarithm.
         if decides:
             record |= {"verdict": "not evaluated", "reason": str(problem)}
-        return record
+        return record, None
     if diverged := diverged_in(seeds, parsed.arms):
         found["diverged"] = diverged
     if not decides:
         found |= {"verdict": "undecided", "reason": why_not, "next": None, "needs": None}
-    return record | found
-
-
-def _each(claim: Claim, seeds: Sequence[Seed], exact: bool) -> dict[str, Any]:
-    """Ask every seed that has all the arms."""
-    from suexp.judge.sequence import compared, shown
-
-    there = [seed for seed in seeds if all(arm in seed.runs for arm in claim.arms)]
-    if not there:
-        raise NotEvaluatedError(f"no seed has runs of {', '.join(claim.arms)}")
-    every = [compared(link, there) for link in claim.links]
-    held = [[c.link.holds(a, b) for a, b in c.pairs] for c in every]
-    enough = any if claim.some else all
-    verdicts = [enough(votes) for votes in zip(*held, strict=True)]
-    good = "verified" if exact else "held in n of n"
-    worst = min(every, key=lambda c: sum(c.link.holds(a, b) for a, b in c.pairs))
-    failed = [str(seed.seed) for seed, holds in zip(there, verdicts, strict=True) if not holds]
-    reason = None
-    if failed:
-        which = f"{worst.link.text}: " if len(every) > 1 else ""
-        reason = f"{which}fails in seed {', '.join(failed)}"
-    return {
-        **shown(worst, (worst.n,)),
-        "interval": None,
-        "verdict": "not reproduced" if failed else good,
-        "judged": "exact" if exact else "every",
-        "reason": reason,
-    }
+    return record | found, courses

@@ -5,18 +5,25 @@ ratio        log left - log right, where one is compared with a multiple of the 
 signs        which is larger, seed by seed, where a value is infinite
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
+from suexp.judge.critical import ALPHA
 from suexp.judge.expression import Link
 
 # What of a rounding error is no spread.
 _TINY = 1e-12
+# Of a sign-flip test at most.
+FLIPS = 9999
+# Seeds more than which no vote waits for.
+MOST_VOTES = 100
 
 
 @dataclass(frozen=True)
@@ -40,17 +47,17 @@ class Comparison:
         if any(map(math.isnan, (*self.left, *self.right))):
             raise ArithmeticError("a side is no number")
 
-    @property
+    @functools.cached_property
     def n(self) -> int:
         """The number of seeds."""
         return len(self.left)
 
-    @property
+    @functools.cached_property
     def pairs(self) -> list[tuple[float, float]]:
         """Left and right, seed by seed."""
         return list(zip(self.left, self.right, strict=True))
 
-    @property
+    @functools.cached_property
     def scale(self) -> str:
         """On what the sides are compared."""
         if not all(map(math.isfinite, (*self.left, *self.right))):
@@ -58,7 +65,7 @@ class Comparison:
         positive = all(value > 0 for value in (*self.left, *self.right))
         return "ratio" if self.link.by_factor and positive else "difference"
 
-    @property
+    @functools.cached_property
     def per_seed(self) -> tuple[float, ...]:
         """The differences, on the scale; positive where the left side is larger."""
         if self.scale == "signs":
@@ -67,19 +74,19 @@ class Comparison:
             return tuple(math.log(a) - math.log(b) for a, b in self.pairs)
         return tuple(a - b for a, b in self.pairs)
 
-    @property
+    @functools.cached_property
     def mean(self) -> float:
         """The mean difference."""
         values = self.per_seed
         # Values without spread: their floating-point mean may differ from them by a rounding.
         return values[0] if max(values) == min(values) else math.fsum(values) / self.n
 
-    @property
+    @functools.cached_property
     def constant(self) -> bool:
         """Whether the seeds vary neither side: then there is one value, not n."""
         return self.n > 1 and all(_spread(side) == 0 for side in (self.left, self.right))
 
-    @property
+    @functools.cached_property
     def deviation(self) -> float:
         r"""The standard deviation of the differences.
 
@@ -97,12 +104,12 @@ class Comparison:
         gaps = [b - a for side in sides for a, b in itertools.pairwise(side)]
         return min((gap for gap in gaps if gap > _TINY), default=0.0)
 
-    @property
+    @functools.cached_property
     def error(self) -> float:
         """The standard error of the mean, widened where splits of one set overlap."""
         return self.deviation * math.sqrt(1 / self.n + self.overlap)
 
-    @property
+    @functools.cached_property
     def t(self) -> float:
         """The mean's distance from the border in standard errors."""
         distance = abs(self.mean) if self.link.margin is None else self._beyond()
@@ -167,7 +174,9 @@ class Comparison:
 
         Either direction, or, with ``matters``, that there is no difference; infinite where neither.
         """
-        if self.n < 2 or self.deviation == 0 or self.scale == "signs":
+        if self.scale == "signs":
+            return self._votes_needed()
+        if self.n < 2 or self.deviation == 0:
             return math.inf
         reach = (1.96 + 0.84) * self.deviation
         distances = [abs(self.mean) if self.link.margin is None else self._beyond()]
@@ -175,21 +184,37 @@ class Comparison:
             distances.append(matters - abs(self.mean))
         return min((reach / d) ** 2 if d > 0 else math.inf for d in distances)
 
+    def _votes_needed(self) -> float:
+        """Return after how many seeds the votes decide, if all that follow are the majority's."""
+        votes = [self.link.holds(a, b) for a, b in self.pairs if a != b]
+        most = max(votes.count(True), votes.count(False))
+        for more in range(MOST_VOTES):
+            if 2 * stats.binom.sf(most + more - 1, len(votes) + more, 0.5) <= ALPHA:
+                return float(self.n + more)
+        return math.inf
+
     def sign_flips(self) -> float | None:
         """Return the p of a sign-flip test of the mean at the border, from 8 seeds on."""
         if self.n < 8 or self.scale == "signs" or self.link.margin is not None:
             return None
         if self.deviation == 0 or self.constant:
             return None
-        test = stats.permutation_test(
-            (np.array(self.per_seed),),
-            np.mean,
-            permutation_type="samples",
-            n_resamples=9999,
-            vectorized=True,
-            rng=np.random.default_rng(0),
-        )
-        return float(test.pvalue)
+        values = np.array(self.per_seed)
+        observed = float(values.mean())
+        signs = _signs(self.n)
+        means = signs @ values / self.n
+        near = _TINY * float(np.abs(values).max())  # the same sum in another order
+        sides = ((means <= observed + near).sum(), (means >= observed - near).sum())
+        drawn = len(signs) < 2**self.n
+        return float(min(1.0, 2 * (min(sides) + drawn) / (len(signs) + drawn)))
+
+
+@functools.lru_cache(maxsize=16)
+def _signs(n: int) -> NDArray[np.float64]:
+    """Return every choice of n signs, a row each, or many at random where those are too many."""
+    if 2**n <= FLIPS:
+        return np.array([*itertools.product((-1.0, 1.0), repeat=n)])
+    return np.random.default_rng(0).choice((-1.0, 1.0), (FLIPS, n))
 
 
 def _spread(values: Sequence[float]) -> float:
@@ -197,5 +222,6 @@ def _spread(values: Sequence[float]) -> float:
     if len(values) < 2 or not all(map(math.isfinite, values)):
         return 0.0 if len(set(values)) < 2 else math.inf
     largest = max(map(abs, values))
-    spread = float(np.std(values, ddof=1))
+    mean = math.fsum(values) / len(values)
+    spread = math.sqrt(math.fsum((x - mean) * (x - mean) for x in values) / (len(values) - 1))
     return spread if spread > _TINY * largest else 0.0

@@ -1,5 +1,6 @@
 """What a claim is made of: numbers, metrics of arms, slopes, and what combines them."""
 
+import functools
 import math
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -202,18 +203,18 @@ class Link:
     margin: float | None
     text: str
 
-    @property
+    @functools.cached_property
     def leaves(self) -> list[Leaf]:
         """The parts of both sides that read runs."""
         return [*leaves(self.left), *leaves(self.right)]
 
-    @property
+    @functools.cached_property
     def arms(self) -> list[str]:
         """The arms it needs, in the order of their appearance."""
         arms = [arm for leaf in self.leaves for arm in arms_of(leaf)]
         return list(dict.fromkeys(arms))
 
-    @property
+    @functools.cached_property
     def by_factor(self) -> bool:
         """Whether it says how many times one is another: ``a < 0.6 * b``, ``a / b > 2``."""
         sides = (self.left, self.right)
@@ -223,14 +224,14 @@ class Link:
         factor = any(isinstance(side, Call) for side in sides)
         return factor and (all(read) or max(read) > 1)
 
-    @property
+    @functools.cached_property
     def bound(self) -> float:
         """What the quantity is held against: the numbers of both sides, apart from what is read."""
         if self.by_factor:
             return _factor(self.right) / _factor(self.left)
         return _summand(self.right) - _summand(self.left)
 
-    @property
+    @functools.cached_property
     def quantity(self) -> str | None:
         """The quantity in words, where each side reads one metric at most: ``lion - adamw``."""
         left, right = (list(leaves(side)) for side in (self.left, self.right))
@@ -272,17 +273,17 @@ class Claim:
     some: bool = False
     every: bool = False
 
-    @property
+    @functools.cached_property
     def leaves(self) -> list[Leaf]:
         """The parts that read runs."""
         return [leaf for link in self.links for leaf in link.leaves]
 
-    @property
+    @functools.cached_property
     def arms(self) -> list[str]:
         """The arms it needs, in the order of their appearance."""
         return list(dict.fromkeys(arm for link in self.links for arm in link.arms))
 
-    @property
+    @functools.cached_property
     def metrics(self) -> list[str]:
         """The final metrics it reads, in the order of their appearance."""
         return list(dict.fromkeys(name for leaf in self.leaves for name in metrics_of(leaf)))

@@ -1,7 +1,7 @@
 """A claim's comparisons, look by look, until their intervals decide it."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,6 +89,26 @@ class Course:
         return f"the interval reaches {across}"
 
 
+@dataclass
+class Courses:
+    """All comparisons of a claim."""
+
+    claim: Claim
+    made: list[Course]
+
+    def verdict(self, alpha: float = ALPHA) -> str:
+        """Return the verdict of all together."""
+        verdicts = [course.verdict(alpha) for course in self.made]
+        # The first that is there decides.
+        order = (HELD, OPEN, SAME, FAILED) if self.claim.some else (FAILED, SAME, OPEN, HELD)
+        return next(verdict for verdict in order if verdict in verdicts)
+
+    @property
+    def waiting(self) -> list[Course]:
+        """Those that are open."""
+        return [course for course in self.made if course.verdict() == OPEN]
+
+
 def compared(link: Link, seeds: Sequence[Seed]) -> Comparison:
     """Evaluate both sides of a link in each seed."""
     left = tuple(evaluate(link.left, seed.read) for seed in seeds)
@@ -108,8 +128,8 @@ def _overlap(link: Link, seeds: Sequence[Seed]) -> float:
 
 def over_looks(
     claim: Claim, seeds: Sequence[Seed], seeding: Seeding | None, matters: float | None
-) -> dict[str, Any]:
-    """Judge a claim at the planned looks for which there are runs.
+) -> tuple[dict[str, Any], Courses]:
+    """Judge a claim at the planned looks for which there are runs: its record, and what was found.
 
     Raises:
         NotEvaluatedError: a run of the first look is missing or failed, or a later one failed.
@@ -120,12 +140,12 @@ def over_looks(
     planned = seeding if seeding is not None else Seeding(tuple(seed.seed for seed in seeds))
     unbounded = planned.fixed is None and planned.at_most is None
     at = None if unbounded else tuple(planned.looks)
-    courses = [Course(link, at, matters, shares) for link in claim.links]
+    courses = Courses(claim, [Course(link, at, matters, shares) for link in claim.links])
     there = {seed.seed: seed for seed in seeds}
     following: int | None = None
     for place, n in enumerate(planned.looks):
-        waiting = [course for course in courses if course.verdict() == OPEN]
-        if _combined(claim, courses) != OPEN:
+        waiting = courses.waiting
+        if courses.verdict() != OPEN:
             break
         members = [there.get(number) for number in planned.seeds(n)]
         arms = [arm for course in waiting for arm in course.link.arms]
@@ -136,32 +156,22 @@ def over_looks(
             raise NotEvaluatedError(f"there are no runs of {len(there)} of {n} seeds")
         for course in waiting:
             course.made.append(compared(course.link, [seed for seed in members if seed]))
-    return _record(claim, courses, seeds, following)
+    return _record(courses, seeds, following), courses
 
 
-def _combined(claim: Claim, courses: Sequence[Course], alpha: float = ALPHA) -> str:
-    """Return the verdict of all comparisons together."""
-    verdicts = [course.verdict(alpha) for course in courses]
-    # The first that is there decides.
-    order = (HELD, OPEN, SAME, FAILED) if claim.some else (FAILED, SAME, OPEN, HELD)
-    return next(verdict for verdict in order if verdict in verdicts)
-
-
-def _record(
-    claim: Claim, courses: Sequence[Course], seeds: Sequence[Seed], following: int | None
-) -> dict[str, Any]:
-    verdict = _combined(claim, courses)
+def _record(courses: Courses, seeds: Sequence[Seed], following: int | None) -> dict[str, Any]:
+    claim, verdict = courses.claim, courses.verdict()
     # The comparison that decides is shown, the closest of several.
-    deciding = [course for course in courses if course.verdict() == verdict]
+    deciding = [course for course in courses.made if course.verdict() == verdict]
     closest = max if claim.some else min
     chosen = closest(deciding, key=lambda course: course.last.t)
     reason = chosen.reason
-    if len(courses) > 1:
+    if len(courses.made) > 1:
         name = chosen.link.text
         if verdict == HELD:
             name = f"{'one' if claim.some else 'every'} link holds, shown is {name}"
         reason = ": ".join(filter(None, [name, reason]))
-    waiting = [course for course in courses if course.verdict() == OPEN]
+    waiting = courses.waiting
     live = [course for course in waiting if not course.futile] if verdict == OPEN else []
     needed = max((course.needed for course in waiting), default=math.inf)
     n = chosen.last.n
@@ -173,18 +183,18 @@ def _record(
         "sign_flip_p": chosen.last.sign_flips(),
         "next": None,
         "needs": None,
-        "courses": courses,
     }
     if verdict == OPEN and live and following is not None:
         arms = list(dict.fromkeys(arm for course in live for arm in course.link.arms))
         record["next"] = {"look": following, "arms": arms}
-    if verdict == OPEN and math.isfinite(needed) and needed > n:
-        more = math.ceil(needed) - n
+    if verdict == OPEN and (math.isfinite(needed) or n < 2):
+        least = following or n + 1  # nobody looks before the next look
+        more = max(math.ceil(needed) if math.isfinite(needed) else LOOKS[0], least) - n
         record["needs"] = {"seeds": more, "seconds": more * _seconds(claim, seeds)}
-    if len(courses) > 1:
+    if len(courses.made) > 1:
         record["links"] = [
             {"text": course.link.text, "verdict": course.verdict(), **shown(course.last, course.at)}
-            for course in courses
+            for course in courses.made
         ]
     fits = _fits(claim, seeds[:n])
     return record | ({"fits": fits} if fits else {})
@@ -240,28 +250,56 @@ def _fits(claim: Claim, seeds: Sequence[Seed]) -> dict[str, list[list[list[float
     }
 
 
-def holm(records: Sequence[dict[str, Any]], tests: Mapping[str, Claim]) -> None:
+def each(claim: Claim, seeds: Sequence[Seed], exact: bool) -> dict[str, Any]:
+    """Ask every seed that has all the arms.
+
+    Raises:
+        NotEvaluatedError: no seed has.
+        ArithmeticError: a side is no number.
+    """
+    there = [seed for seed in seeds if all(arm in seed.runs for arm in claim.arms)]
+    if not there:
+        raise NotEvaluatedError(f"no seed has runs of {', '.join(claim.arms)}")
+    every = [compared(link, there) for link in claim.links]
+    held = [[c.link.holds(a, b) for a, b in c.pairs] for c in every]
+    enough = any if claim.some else all
+    verdicts = [enough(votes) for votes in zip(*held, strict=True)]
+    good = "verified" if exact else "held in n of n"
+    worst = min(every, key=lambda c: sum(c.link.holds(a, b) for a, b in c.pairs))
+    failed = [str(seed.seed) for seed, holds in zip(there, verdicts, strict=True) if not holds]
+    reason = None
+    if failed:
+        which = f"{worst.link.text}: " if len(every) > 1 else ""
+        reason = f"{which}fails in seed {', '.join(failed)}"
+    return {
+        **shown(worst, (worst.n,)),
+        "interval": None,
+        "verdict": "not reproduced" if failed else good,
+        "judged": "exact" if exact else "every",
+        "reason": reason,
+    }
+
+
+def holm(found: Sequence[tuple[dict[str, Any], Courses | None]]) -> None:
     """Mark the decided claims of an experiment that stand when all may err 5 % together.
 
     Holm (1979): the claim with the smallest p is asked for alpha / m, the next for alpha / (m - 1).
     """
-    decided = [r for r in records if r.get("courses") and r["verdict"] in (HELD, FAILED, SAME)]
-    many = len([r for r in records if r.get("courses")])
+    judged = [(record, courses) for record, courses in found if courses is not None]
+    many = len(judged)
 
-    def strength(record: dict[str, Any]) -> int:
+    def strength(record: dict[str, Any], courses: Courses) -> int:
         """Among how many claims alpha may be shared for the verdict to stay."""
-        claim = tests[record["id"]]
         stays = 1
         for sharers in range(2, many + 1):
-            if _combined(claim, record["courses"], ALPHA / sharers) != record["verdict"]:
+            if courses.verdict(ALPHA / sharers) != record["verdict"]:
                 break
             stays = sharers
         return stays
 
     standing = True
-    ranked = sorted(((strength(record), record) for record in decided), key=lambda item: -item[0])
+    decided = [item for item in judged if item[0]["verdict"] in (HELD, FAILED, SAME)]
+    ranked = sorted(((strength(*item), item[0]) for item in decided), key=lambda item: -item[0])
     for place, (stays, record) in enumerate(ranked):
         standing = standing and stays >= many - place
         record["holm"] = standing
-    for record in records:
-        record.pop("courses", None)

@@ -18,6 +18,7 @@ from suexp.following import follow, led
 from suexp.interruption import TERMINAL, handling
 from suexp.launch.saved_config import save
 from suexp.launch.spec import spec_of
+from suexp.launch.watching import describe, tell, watcher
 from suexp.machine import check_devices, cores
 from suexp.store.folder import Run
 from suexp.store.spec import RunSpec
@@ -63,7 +64,9 @@ def run_all(
         return summaries
     if jobs is None:
         jobs = 0 if len(todo) < 2 else at_a_time(todo[0].config)
-    if jobs == 0 and not any(spec.devices for spec in todo):
+    apart = jobs != 0 or any(spec.devices for spec in todo)
+    watcher().begins(todo, apart)
+    if not apart:
         made = _in_process(todo)
     else:
         made = _in_children(todo, max(jobs, 1), max(cores() // max(jobs, 1), 1), retries)
@@ -97,6 +100,7 @@ def run_elsewhere(
         retries: how often a run whose process died is begun again, from its last checkpoint.
     """
     specs = [spec_of(overrides) for overrides in batch]
+    watcher().begins(specs, apart=True)
     return _in_processes(specs, max(jobs, 1), threads, begin, retries)
 
 
@@ -124,31 +128,12 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def tell(message: str) -> None:
-    """Say something about the runs' progress."""
-    print(message, file=sys.stderr, flush=True)
-
-
-def describe(spec: RunSpec, summary: Summary | None, seconds: float) -> str:
-    """Return a line on how a run ended."""
-    if summary is None:
-        return f"{spec.label}: died (its process was killed)"
-    if not summary.finished:
-        return f"{spec.label}: {summary.status}: {summary.error}"
-    metrics = summary.metrics
-    shown = [key for key in metrics if key.startswith(("val/", "test/"))][:2]
-    figures = ", ".join(f"{key} {metrics[key]:.4g}" for key in shown)
-    if summary.diverged_at is not None:
-        figures = f"diverged at step {summary.diverged_at}"
-    return f"{spec.label}: {figures} ({seconds:.1f} s)"
-
-
 def _in_process(specs: Sequence[RunSpec]) -> list[Summary | None]:
     summaries: list[Summary | None] = []
     for spec in specs:
         began = time.perf_counter()
         summary = run_one(spec)
-        tell(describe(spec, summary, time.perf_counter() - began))
+        watcher().ended(spec, summary, time.perf_counter() - began)
         summaries.append(summary)
         if not (summary and summary.well) and spec.stops:
             break
@@ -215,7 +200,7 @@ def _in_processes(
                 summary = attempt(Run(spec.changed(lambda config: {**config, "rerun": False})))
         if stop.is_set():
             return summary
-        tell(describe(spec, summary, time.perf_counter() - began))
+        watcher().ended(spec, summary, time.perf_counter() - began)
         if not (summary and summary.well) and spec.stops:
             stop.set()
         return summary

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from suexp.judge.claims import VERDICTS
+from suexp.judge.claims import GOOD, VERDICTS
 from suexp.redaction import without_secrets
 from suexp.report.inline_svg import inline_svg
 from suexp.report.pages import POLICY, Link, Place, html_page, html_template, source
@@ -56,6 +56,12 @@ class Card:
     def verdicts(self) -> dict[str, int]:
         """Number of claims of each verdict."""
         return self.view.counts if self.href else {UNRUN: len(self.view.claims)}
+
+    @property
+    def share(self) -> float:
+        """How much of what is claimed holds."""
+        good = sum(self.verdicts.get(verdict, 0) for verdict in GOOD)
+        return round(good / max(len(self.view.claims), 1), 4)
 
 
 def write_site(entries: Sequence[Entry], folder: Path) -> Path:

@@ -78,12 +78,13 @@ def judged(claim: Mapping[str, Any]) -> Judged:
             plot = _plot(claim, estimate, low, high, bound)
     verdict = str(claim["verdict"])
     n = claim.get("n") or 0
+    label = f"held in {n} of {n}" if verdict == "held in n of n" else verdict
     return Judged(
         id=str(claim["id"]),
         text=str(claim["text"]),
         test=str(claim["test"]),
         verdict=verdict,
-        label=f"held in {n} of {n}" if verdict == "held in n of n" else verdict,
+        label=f"{label}, provisional" if claim.get("provisional") else label,
         reason=claim.get("reason"),
         estimate=shown,
         allowed=allowed,
@@ -131,6 +132,8 @@ def _notes(claim: Mapping[str, Any]) -> list[str]:
     notes += diverged(claim.get("diverged") or [])
     if claim.get("needs"):
         notes.append(f"needs {needs(claim['needs'])}")
+    elif "needs" in claim and claim["verdict"] == "inconclusive" and not claim.get("provisional"):
+        notes.append("needs other runs: more seeds like these would not decide it")
     looks = claim.get("looks") or []
     if len(looks) > 1:
         notes.append(f"looked at {', '.join(str(look['n']) for look in looks)} seeds")

@@ -18,6 +18,7 @@ from suexp.report.scene import EDGE, edge_arms
 from suexp.report.verdicts import Judged, diverged, judged
 from suexp.store.summary import diverged_at, finals
 
+REFRESH = 5  # seconds between two looks at the page of an experiment that goes on
 COSTS = {
     "parameters": ("parameters", readable.count),
     "parameters/trainable": ("trained", readable.count),
@@ -87,6 +88,8 @@ class View:
     runs: Table
     real_data: list[RealRun]
     total_time: str
+    partial: str | None
+    refresh: int | None
 
 
 def view(results: Mapping[str, Any]) -> View:
@@ -141,6 +144,21 @@ def view(results: Mapping[str, Any]) -> View:
         runs=_runs(runs),
         real_data=[_real(run) for run in results.get("real_data") or []],
         total_time=readable.total_time(runs),
+        partial=_partial(results.get("partial") or {}),
+        refresh=REFRESH if (results.get("partial") or {}).get("running") else None,
+    )
+
+
+def _partial(partial: Mapping[str, Any]) -> str | None:
+    """Return how far an experiment is that is not at its end."""
+    if not partial:
+        return None
+    how = "Runs go on" if partial["running"] else "Partial, the experiment was stopped"
+    left = partial.get("seconds")
+    time = f", about {readable.duration(left)} left" if left and partial["running"] else ""
+    return (
+        f"{how}: {partial['done']} of {partial['of']} runs are there{time}. Verdicts that are "
+        "provisional are judged on these alone."
     )
 
 

@@ -15,8 +15,8 @@ from suexp.config.check import check_secrets
 from suexp.config.overrides import quoted
 from suexp.errors import UserError
 from suexp.job.trial import Trial, optuna, pruner
-from suexp.launch.processes import tell
 from suexp.launch.spec import spec_of
+from suexp.launch.watching import tell
 from suexp.locks import acquired
 from suexp.near import near
 from suexp.redaction import secret_in
