@@ -1,16 +1,21 @@
 """Record what an experiment's laptop run came to, and bring all that is generated up to date.
 
 python scripts/record.py lion performer    outputs/<slug>/laptop/ -> experiments/<slug>/
+python scripts/record.py --redraw lion     figures again that results.json suffices for
 """
 
 import argparse
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from docs import card, write
+from suexp.config.catalogue import Catalogue
 from suexp.errors import UserError
+from suexp.report.figures import draw
 from suexp.report.pages import load_results
 from suexp.store.folder import write_atomic
 from suexp.store.numbers import dumps
@@ -35,6 +40,38 @@ def record(source: Path, target: Path, allow_dirty: bool) -> None:
     text = dumps(results, indent=1, ensure_ascii=False)
     write_atomic(target / "results.json", text + "\n")
     write_atomic(target / "README.md", card(load_results(target)))
+
+
+def redraw(target: Path, figures: Mapping[str, Any]) -> list[str]:
+    """Draw again the figures of final metrics and of tuning, which results.json suffices for.
+
+    Histories and tables are not recorded: figures of these stay as they are.
+
+    Args:
+        target: the experiment's folder, such as experiments/lion.
+        figures: the definitions of its figures, of today.
+
+    Returns:
+        The names of those that were drawn.
+    """
+    path = target / "results.json"
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    recorded = {figure["name"]: figure for figure in kept["figures"] if figure["file"]}
+    done = []
+    with TemporaryDirectory() as folder:
+        drawn = draw(dict(figures), load_results(target), Path(folder) / "no runs", Path(folder))
+        for figure in drawn:
+            definition, old = figures[figure["name"]], recorded.get(figure["name"])
+            source = definition.get("from", "final")
+            bare = definition["kind"] == "tuning" or source in ("final", "tuning")
+            if bare and old and figure["file"]:
+                shutil.copyfile(Path(folder) / figure["file"], target / old["file"])
+                old["caption"] = figure["caption"]
+                done.append(figure["name"])
+    text = json.dumps(kept, indent=1, ensure_ascii=False)
+    if done and text + "\n" != path.read_text(encoding="utf-8"):
+        write_atomic(path, text + "\n")
+    return done
 
 
 def _doubts(results: dict[str, Any]) -> list[str]:
@@ -64,11 +101,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("slugs", nargs="+", help="experiments to record")
     parser.add_argument("--allow-dirty", action="store_true", help="record in spite of all doubts")
     parser.add_argument("--outputs", default="outputs", help="where the laptop runs were written")
+    parser.add_argument("--redraw", action="store_true", help="figures of what is recorded")
     parser.add_argument("--root", type=Path, default=Path(__file__).parents[1])
     options = parser.parse_args(arguments)
     root: Path = options.root
     try:
-        for slug in options.slugs:
+        for slug in options.slugs if options.redraw else ():
+            figures = Catalogue().option("experiment", slug).content.get("figures") or {}
+            names = redraw(root / "experiments" / slug, figures)
+            print(f"experiments/{slug}: {', '.join(names) or 'nothing'} drawn again")
+        for slug in options.slugs if not options.redraw else ():
             source = root / options.outputs / slug / "laptop"
             record(source, root / "experiments" / slug, options.allow_dirty)
             print(f"recorded experiments/{slug}")

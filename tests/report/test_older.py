@@ -45,6 +45,15 @@ def test_a_factor_was_judged_as_a_difference():
     assert judged(found).estimate == "-1.50 [-1.60, -1.40]"
 
 
+def test_a_ratio_against_a_number_is_told_as_the_ratio():
+    results = example()
+    claim = {"text": "", "test": "val/loss[lion] / val/loss[adamw] > 3"}
+    (record,) = judge({"C": claim}, results["runs"], "laptop")
+    old = aged(record, 0.0) | {"estimate": -0.18, "interval": [-0.82, 0.46]}
+    (found,) = brought_up(results | {"schema": 1, "claims": [old]})["claims"]
+    assert (judged(found).estimate, judged(found).allowed) == ("2.82 [2.18, 3.46]", "> 3")
+
+
 def test_what_is_new_stays_as_it_is():
     results = example()
     assert brought_up(results) is results

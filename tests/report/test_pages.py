@@ -438,6 +438,22 @@ def test_recording_again_changes_nothing_and_drops_stale_figures(record, root):
     assert before == after
 
 
+def test_what_results_suffice_for_is_drawn_again(record, docs, root):
+    record.main(["lion", "--root", str(root)])
+    folder = root / "experiments" / "lion"
+    before = {path.name: path.read_bytes() for path in folder.glob("*.svg")}
+    (folder / "curves.svg").write_text("of a history")
+    (folder / "final.svg").write_text("of another day")
+    caption = FIGURES["final"] | {"caption": "In other words."}
+    assert record.redraw(folder, {**FIGURES, "final": caption}) == ["two_us", "final"]
+    assert (folder / "curves.svg").read_text() == "of a history"
+    assert (folder / "final.svg").read_bytes() == before["final.svg"]
+    said = {item["name"]: item["caption"] for item in load_results(folder)["figures"]}
+    assert said["final"] == "In other words."
+    assert docs.main(["--root", str(root)]) == 0
+    assert "*In other words.*" in (folder / "README.md").read_text()
+
+
 @pytest.mark.parametrize("file", ["README.md", "experiments/lion/README.md"])
 def test_check_finds_what_was_edited_by_hand(record, docs, root, capsys, file):
     record.main(["lion", "other", "--root", str(root)])

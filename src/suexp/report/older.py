@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from suexp.errors import UserError
-from suexp.judge.expression import Claim
+from suexp.judge.expression import Claim, evaluate, leaves
 from suexp.judge.grammar import parse
 
 SCHEMA = 2
@@ -35,8 +35,10 @@ def _claim(claim: Mapping[str, Any], runs: list[Mapping[str, Any]]) -> dict[str,
     except UserError:
         return record
     link = parsed.links[0]
-    # A comparison by a factor was judged as a difference, which has no quantity of its own.
+    # Left less right was judged, of a comparison by a factor too: it has no quantity of its own.
     bound = 0.0 if link.by_factor else link.bound
+    if not any(leaves(link.right)):
+        bound = evaluate(link.right, lambda _: math.nan)
     differences = record.get("per_seed") or []
     record |= {
         "judged": "difference",
