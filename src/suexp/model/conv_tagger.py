@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from suexp.component import Component
-from suexp.errors import MOST_LAYERS, at_least
+from suexp.errors import MOST_LAYERS, at_least, between
 from suexp.init.base import Init
 from suexp.nn.clone import clone
 
@@ -55,6 +55,7 @@ class ConvTagger(nn.Module, Component):
         super().__init__()
         at_least(1, dim=dim)
         at_least(1, most=MOST_LAYERS, num_layers=num_layers)
+        between("[0, 1)", dropout=dropout)
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd, not {kernel_size}")
         self.embedding = nn.Embedding(vocab_size, dim)

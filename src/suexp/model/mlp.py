@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from suexp.component import Component
-from suexp.errors import MOST_LAYERS, at_least
+from suexp.errors import MOST_LAYERS, at_least, between
 from suexp.init.base import Init
 from suexp.nn.clone import clone
 
@@ -60,6 +60,7 @@ class MLP(nn.Module, Component):
         super().__init__()
         at_least(1, input_dim=input_dim, num_outputs=num_outputs, dim=dim)
         at_least(0, most=MOST_LAYERS, num_layers=num_layers)
+        between("[0, 1)", dropout=dropout)
         if activation not in ACTIVATIONS:
             raise ValueError(
                 f"activation must be one of {', '.join(ACTIVATIONS)}, not {activation}"
