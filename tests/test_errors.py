@@ -1,6 +1,6 @@
 import pytest
 
-from suexp.errors import UserError, at_least, one_of
+from suexp.errors import UserError, at_least, between, one_of, some
 
 
 def test_a_value_below_its_bound_is_named() -> None:
@@ -32,3 +32,18 @@ def test_another_value_than_the_known_is_named() -> None:
     one_of(("pre", "post"), norm_order="pre")
     with pytest.raises(ValueError, match=r"^norm_order must be one of pre, post, not in$"):
         one_of(("pre", "post"), norm_order="in")
+
+
+def test_a_value_outside_its_interval_is_named() -> None:
+    between("[0, 1)", dropout=0.0, share=None, betas=[0.9, 0.999])
+    for value in (1.0, -0.1, float("nan")):
+        with pytest.raises(ValueError, match=r"^dropout must be in \[0, 1\), not "):
+            between("[0, 1)", dropout=value)
+    with pytest.raises(ValueError, match=r"^sigmas must be above 0, not 0$"):
+        between("(0, inf)", sigmas=[1, 0])
+
+
+def test_a_list_without_entries_is_named() -> None:
+    some(lengths=[1])
+    with pytest.raises(ValueError, match=r"^lengths must have an entry, not \[\]$"):
+        some(lengths=())

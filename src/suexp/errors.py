@@ -2,9 +2,10 @@
 
 import errno
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from suexp.redaction import redacted
 
@@ -82,10 +83,13 @@ def writing(path: Path, reads: bool = False) -> Iterator[None]:
         ) from error
 
 
-def at_least(bound: float, group: str = "", /, most: float = MOST, **values: float | None) -> None:
+Value = float | Sequence[float] | None
+
+
+def at_least(bound: float, group: str = "", /, most: float = MOST, **values: Value) -> None:
     """Refuse values below a bound, and those that no machine could serve.
 
-    None, where an argument may be left out, is no value.
+    None, where an argument may be left out, is no value; of a list each entry is one.
 
     Args:
         bound: the least value that passes.
@@ -96,14 +100,52 @@ def at_least(bound: float, group: str = "", /, most: float = MOST, **values: flo
     Raises:
         ValueError: the first one outside, by its name.
     """
-    for name, value in values.items():
-        if value is not None and not bound <= value <= most:  # nan is not
+    for name, value in _each(values):
+        if not bound <= value <= most:  # nan is not
             key = f"{group}.{name}" if group else name
             end = f"at most {most}" if value > most else f"at least {bound}"
             raise ValueError(f"{key} must be {end}, not {value}")
 
 
-def one_of(known: tuple[str, ...], **values: str) -> None:
+def between(interval: str, /, **values: Value) -> None:
+    """Refuse values outside an interval.
+
+    None, where an argument may be left out, is no value; of a list each entry is one.
+
+    Args:
+        interval: as mathematics writes it, ``"[0, 1)"``; its ends may be ``inf``.
+        values: the arguments.
+
+    Raises:
+        ValueError: the first one outside, by its name.
+    """
+    low, high = map(float, interval[1:-1].split(","))
+    for name, value in _each(values):
+        ends = (interval[0] == "[" and value == low) or (interval[-1] == "]" and value == high)
+        if not (low < value < high or ends):
+            what = "above 0" if interval == "(0, inf)" else f"in {interval}"
+            raise ValueError(f"{name} must be {what}, not {value}")
+
+
+def _each(values: Mapping[str, Value]) -> Iterator[tuple[str, float]]:
+    for name, value in values.items():
+        for entry in value if isinstance(value, Sequence) else (value,):
+            if entry is not None:
+                yield name, entry
+
+
+def some(**lists: Sequence[Any]) -> None:
+    """Refuse lists that are empty.
+
+    Raises:
+        ValueError: the first one, by its name.
+    """
+    for name, entries in lists.items():
+        if not entries:
+            raise ValueError(f"{name} must have an entry, not {list(entries)}")
+
+
+def one_of(known: tuple[Any, ...], **values: Any) -> None:
     """Refuse values of arguments that have few.
 
     Raises:
@@ -111,4 +153,4 @@ def one_of(known: tuple[str, ...], **values: str) -> None:
     """
     for name, value in values.items():
         if value not in known:
-            raise ValueError(f"{name} must be one of {', '.join(known)}, not {value}")
+            raise ValueError(f"{name} must be one of {', '.join(map(str, known))}, not {value}")

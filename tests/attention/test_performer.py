@@ -439,7 +439,7 @@ def test_a_checkpoint_continues_the_draws() -> None:
         ({"head_dim": 0}, "head_dim must be at least 1, not 0"),
         ({"num_features": 0}, "num_features must be at least 1, not 0"),
         ({"kernel": "trig"}, "kernel must be one of positive, hyperbolic, trigonometric, relu"),
-        ({"scaling": 2}, r"scaling must be 0 \(Gaussian norms\) or 1"),
+        ({"scaling": 2}, "scaling must be one of 0, 1, not 2"),
         ({"redraw_interval": 0}, "redraw_interval must be at least 1, or null for never, not 0"),
         ({"chunk_size": 0}, "chunk_size must be at least 1, not 0"),
         ({"stabilizer": "none"}, "stabilizer must be one of exact, peer, not 'none'"),

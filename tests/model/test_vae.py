@@ -117,8 +117,8 @@ def test_state_dict_round_trip() -> None:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"latent_dim": 0}, "latent_dim 0 .* must be at least 1"),
-        ({"hidden_dims": (8, 0)}, r"hidden_dims \[8, 0\] must be at least 1"),
+        ({"latent_dim": 0}, "latent_dim must be at least 1, not 0"),
+        ({"hidden_dims": (8, 0)}, "hidden_dims must be at least 1, not 0"),
         ({"min_log_var": 7.0}, "min_log_var 7.0 must be below max_log_var 6.0"),
     ],
 )

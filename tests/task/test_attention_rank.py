@@ -61,7 +61,7 @@ def test_scores_of_a_small_head_cannot_be_those_of_the_identity() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"key_dims": [0]}, "at least 1 each"), ({"targets": ["noise"]}, "targets are dirichlet")],
+    [({"key_dims": [0]}, "at least 1"), ({"targets": ["noise"]}, "targets are dirichlet")],
 )
 def test_refusals(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):

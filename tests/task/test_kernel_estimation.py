@@ -115,7 +115,7 @@ def test_matrix_rows_are_attention_weights(estimate):
     ("wrong", "message"),
     [
         ({"kernel": "hyperbolic", "output_features": 5}, "positive multiple of 2"),
-        ({"norms": [0.0]}, "must be positive"),
+        ({"norms": [0.0]}, "must be above 0"),
     ],
 )
 def test_refuses(wrong, message):

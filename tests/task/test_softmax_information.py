@@ -91,7 +91,7 @@ def test_no_vector_of_cosines_goes_below(estimate: Estimate) -> None:
 
 
 def test_mistakes_are_refused() -> None:
-    with pytest.raises(ValueError, match="taus must be positive numbers"):
+    with pytest.raises(ValueError, match="taus must "):
         SoftmaxInformation(taus=[0.0])
     with pytest.raises(ValueError, match="at least 1"):
         SoftmaxInformation(tries=0)

@@ -65,7 +65,7 @@ class EntropyInvariant(Softmax):
         super().__init__(dropout)
         if not base > 1:
             raise ValueError(f"base must be above 1, not {base}")
-        at_least(2, min_length=min_length)
+        at_least(2, min_length=min_length, train_length=train_length)
         if mode not in MODES:
             raise ValueError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
         if mode == "beyond_train" and (train_length is None or train_length < 2):

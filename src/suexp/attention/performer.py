@@ -12,7 +12,7 @@ from torch import Tensor
 from suexp.attention._core import FeatureAttention
 from suexp.attention._feature_map import FeatureMap
 from suexp.attention._random_features import RELU_EPS, PeerFeatures, RandomFeatures
-from suexp.errors import at_least
+from suexp.errors import at_least, one_of
 from suexp.mask.base import Mask
 
 KERNELS = ("positive", "hyperbolic", "trigonometric", "relu")
@@ -200,6 +200,7 @@ class Performer(FeatureAttention):
     ) -> None:
         super().__init__(chunk_size)
         at_least(1, head_dim=head_dim)
+        one_of((0, 1), scaling=scaling)
         if num_features is None:
             num_features = max(1, int(head_dim * math.log(head_dim)))
         at_least(1, num_features=num_features)

@@ -8,7 +8,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from suexp.component import Component
-from suexp.errors import UserError
+from suexp.errors import UserError, at_least, some
 from suexp.method._chunked import relative_error
 from suexp.method.base import Method
 from suexp.method.grad_cache import GradCache
@@ -46,6 +46,8 @@ class ChunkScan(Callback, Component):
         batch_sizes: tuple[int, ...] | list[int] = (32, 64, 128, 256, 512, 1024),
         chunk: int = 16,
     ) -> None:
+        some(chunk_sizes=chunk_sizes, batch_sizes=batch_sizes)
+        at_least(1, chunk_sizes=chunk_sizes, batch_sizes=batch_sizes, chunk=chunk)
         self.chunk_sizes, self.batch_sizes, self.chunk = chunk_sizes, batch_sizes, chunk
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

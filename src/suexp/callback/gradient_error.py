@@ -8,7 +8,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from suexp.component import Component
-from suexp.errors import UserError
+from suexp.errors import UserError, at_least
 from suexp.method._chunked import direct_gradient, relative_error, rows_of
 from suexp.nn.passes import RandomState
 from suexp.task.base import Task
@@ -36,6 +36,7 @@ class GradientError(Callback, Component):
     }
 
     def __init__(self, every: int = 50) -> None:
+        at_least(1, every=every)
         self.every = every
         self._errors: list[float] = []
         self._gaps: list[float] = []

@@ -9,6 +9,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from suexp.component import Component
+from suexp.errors import at_least
 from suexp.task.base import Task
 
 
@@ -31,6 +32,7 @@ class GradientSign(Callback, Component):
     }
 
     def __init__(self, batches: int = 16) -> None:
+        at_least(1, batches=batches)
         self.batches = batches
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

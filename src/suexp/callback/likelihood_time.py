@@ -9,7 +9,7 @@ from pytorch_lightning.callbacks import Callback
 
 from suexp.callback._when import is_last
 from suexp.component import Component
-from suexp.errors import UserError
+from suexp.errors import UserError, at_least, some
 from suexp.task._clock import shortest_seconds
 
 
@@ -40,8 +40,8 @@ class LikelihoodTime(Callback, Component):
     def __init__(
         self, lengths: Sequence[int] = (8, 16, 32, 64), texts: int = 16, repeats: int = 3
     ) -> None:
-        if not lengths or min(*lengths, texts, repeats) < 1:
-            raise ValueError("lengths, texts and repeats must be at least 1")
+        some(lengths=lengths)
+        at_least(1, lengths=lengths, texts=texts, repeats=repeats)
         self.lengths, self.texts, self.repeats = sorted(set(lengths)), texts, repeats
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:

@@ -9,6 +9,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 from suexp.component import Component
+from suexp.errors import at_least
 from suexp.method._chunked import rows_of
 from suexp.nn.saved import SavedBytes
 from suexp.task.base import Task
@@ -33,6 +34,7 @@ class StepCost(Callback, Component):
     }
 
     def __init__(self, every: int = 50) -> None:
+        at_least(1, every=every)
         self.every = every
         self._meter: SavedBytes | None = None
         self._hook: Any = None

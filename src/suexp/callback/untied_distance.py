@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from suexp.callback._when import is_first
 from suexp.component import Component
+from suexp.errors import at_least
 from suexp.nn.feed_forward import FeedForward
 from suexp.task.base import Task
 
@@ -36,6 +37,9 @@ class UntiedDistance(Callback, Component):
     }
 
     def __init__(self, factor: int = 2, batches: int = 2, corner: int = 8) -> None:
+        at_least(2, factor=factor)
+        at_least(1, batches=batches)
+        at_least(0, corner=corner)
         self.factor, self.batches, self.corner = factor, batches, corner
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -8,6 +8,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from suexp.component import Component
+from suexp.errors import at_least, between
 from suexp.task.base import Task
 
 
@@ -30,6 +31,8 @@ class UpdateSize(Callback, Component):
     }
 
     def __init__(self, every: int = 50, bins: int = 40, limit: float = 2.0) -> None:
+        at_least(1, every=every, bins=bins)
+        between("(0, inf)", limit=limit)
         self.every, self.bins, self.limit = every, bins, limit
         self._before: list[tuple[Tensor, Tensor, float, float]] = []
         self._shares: list[float] = []

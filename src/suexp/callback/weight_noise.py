@@ -7,6 +7,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 from suexp.component import Component
+from suexp.errors import at_least
 from suexp.task.base import Task
 
 
@@ -30,6 +31,8 @@ class WeightNoise(Callback, Component):
     }
 
     def __init__(self, scale: float = 0.02, draws: int = 4, batches: int = 8) -> None:
+        at_least(0, scale=scale)
+        at_least(1, draws=draws, batches=batches)
         self.scale, self.draws, self.batches = scale, draws, batches
 
     @torch.no_grad()

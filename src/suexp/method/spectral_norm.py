@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.parametrizations import spectral_norm
 
-from suexp.errors import at_least
+from suexp.errors import at_least, between
 from suexp.method._critic import critic_of
 from suexp.method.base import Method
 
@@ -49,6 +49,7 @@ class SpectralNorm(Method):
     ) -> None:
         super().__init__()
         at_least(1, num_iterations=num_iterations)
+        between("(0, inf)", eps=eps)
         self.num_iterations, self.eps, self.allow_combined = num_iterations, eps, allow_combined
 
     def attach(self, task: "Task") -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from suexp.attention.base import Attention, Carried
 from suexp.component import Component
-from suexp.errors import MOST_LAYERS, at_least
+from suexp.errors import at_least, between
 from suexp.mask.base import Mask
 from suexp.nn.block import Block
 from suexp.nn.clone import clone
@@ -49,6 +49,7 @@ class Layer:
 
     def __post_init__(self) -> None:
         at_least(1, dim=self.dim, num_heads=self.num_heads, ffn_multiplier=self.ffn_multiplier)
+        between("[0, 1)", dropout=self.dropout)
         self.sizes = head_sizes(
             self.dim,
             self.num_heads,
@@ -79,7 +80,6 @@ class Layer:
         Raises:
             ValueError: there are to be none.
         """
-        at_least(1, most=MOST_LAYERS, num_layers=number)
         return nn.ModuleList(self.block(kind) for _ in range(number))
 
     def last_norm(self) -> nn.Module:

@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from suexp.component import Component
-from suexp.errors import MOST_LAYERS, at_least
+from suexp.errors import MOST_LAYERS, at_least, between
 from suexp.init.base import Init
 from suexp.nn.clone import clone
 from suexp.nn.feed_forward import FeedForward
@@ -62,6 +62,7 @@ class BagEncoder(nn.Module, Component):
         at_least(1, dim=dim, ffn_multiplier=ffn_multiplier)
         at_least(0, num_outputs=num_outputs)
         at_least(0, most=MOST_LAYERS, num_layers=num_layers)
+        between("[0, 1)", dropout=dropout)
         self.embedding = nn.Embedding(vocab_size, dim)
         self.dropout = nn.Dropout(dropout)
         self.norms = nn.ModuleList(

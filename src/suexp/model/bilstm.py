@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from suexp.component import Component
-from suexp.errors import MOST_LAYERS, at_least
+from suexp.errors import MOST_LAYERS, at_least, between
 from suexp.init.base import Init
 from suexp.nn.linear import Linear
 
@@ -53,6 +53,7 @@ class Bilstm(nn.Module, Component):
     ) -> None:
         super().__init__()
         at_least(1, most=MOST_LAYERS, num_layers=num_layers)
+        between("[0, 1)", dropout=dropout)
         if dim < 2 or dim % 2:
             raise ValueError(f"dim must be even, a half for each direction, not {dim}")
         self.embedding = nn.Embedding(vocab_size, dim)

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from suexp.component import Component
-from suexp.errors import MOST_LAYERS, at_least, one_of
+from suexp.errors import MOST_LAYERS, at_least, between, one_of
 from suexp.init.base import Init
 from suexp.model._shell import judged
 from suexp.nn.clone import clone
@@ -71,6 +71,7 @@ class ConvTagger(nn.Module, Component):
             raise ValueError("give num_labels, to judge tokens, or num_outputs, to judge texts")
         at_least(1, dim=dim)
         at_least(1, most=MOST_LAYERS, num_layers=num_layers)
+        between("[0, 1)", dropout=dropout)
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd, not {kernel_size}")
         self.embedding = nn.Embedding(vocab_size, dim)

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from suexp.component import Component
-from suexp.errors import MOST_LAYERS, at_least, one_of
+from suexp.errors import MOST_LAYERS, at_least, between, one_of
 from suexp.init.base import Init
 from suexp.nn.activation import activation as make
 from suexp.nn.clone import clone
@@ -85,6 +85,7 @@ class MLP(nn.Module, Component):
         super().__init__()
         at_least(1, input_dim=input_dim, num_outputs=num_outputs, dim=dim)
         at_least(0, most=MOST_LAYERS, num_layers=num_layers)
+        between("[0, 1)", dropout=dropout)
         self.activation = activation
         one_of(("post_linear", "pre_linear"), norm_position=norm_position)
         before = norm is not None and norm_position == "pre_linear"

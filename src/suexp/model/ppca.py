@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from suexp.errors import UserError
+from suexp.errors import UserError, at_least
 from suexp.nn.density import LOG_2_PI, LatentDensity, MomentDensity
 
 
@@ -41,6 +41,7 @@ class PPCA(MomentDensity, LatentDensity):
         self, input_dim: int, latent_dim: int = 8, proposal_scale: float = 1.0, ddof: int = 0
     ) -> None:
         super().__init__(input_dim, ddof)
+        at_least(1, latent_dim=latent_dim)
         if not 0 < latent_dim < input_dim:
             raise ValueError(
                 f"latent_dim must be at least 1 and below the {input_dim} of the data, not "

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from suexp.component import Component
+from suexp.errors import MOST_LAYERS, at_least, some
 from suexp.nn.linear import Linear
 
 
@@ -81,11 +82,9 @@ class ResNet(nn.Module, Component):
         channels: int = 1,
     ) -> None:
         super().__init__()
-        if min(*blocks, len(blocks), width, channels, num_outputs) < 1:
-            raise ValueError(
-                f"blocks {list(blocks)}, width {width}, channels {channels} and num_outputs "
-                f"{num_outputs} must be at least 1"
-            )
+        some(blocks=blocks)
+        at_least(1, most=MOST_LAYERS, blocks=blocks)
+        at_least(1, width=width, channels=channels, num_outputs=num_outputs)
         side = math.isqrt(input_dim // channels)
         if channels * side**2 != input_dim:
             raise ValueError(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from suexp.attention.base import Attention
-from suexp.errors import at_least, one_of
+from suexp.errors import MOST_LAYERS, at_least, one_of
 from suexp.init.base import Init
 from suexp.mask.base import Mask
 from suexp.mask.padding import Padding
@@ -138,6 +138,7 @@ class Transformer(Shell):
             dropout=dropout,
         )
         one_of(("mean", "first", "last"), pool=pool)
+        at_least(1, most=MOST_LAYERS, num_layers=num_layers)
         one_of(("plain", "mlm"), head=head)
         at_least(0, num_segments=num_segments)
         outputs = judged(num_outputs, num_labels)

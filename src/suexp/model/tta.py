@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from suexp.attention.base import Attention
-from suexp.errors import one_of
+from suexp.errors import MOST_LAYERS, at_least, one_of
 from suexp.init.base import Init
 from suexp.mask.base import Mask
 from suexp.mask.padding import Padding
@@ -132,6 +132,7 @@ class TTA(Shell):
             dropout=dropout,
         )
         one_of(("mask", "position", "token"), query_init=query_init)
+        at_least(1, most=MOST_LAYERS, num_layers=num_layers)
         one_of(("plain", "mlm"), head=head)
         outputs = judged(num_outputs, num_labels)
         self.mask, self.position, self.carries = mask, position, attention.carries

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from suexp.errors import at_least
 from suexp.init.base import Init
 from suexp.nn.activation import ACTIVATIONS
 from suexp.nn.density import LatentDensity
@@ -65,11 +66,7 @@ class VAE(LatentDensity):
         max_log_var: float = 6.0,
     ) -> None:
         super().__init__()
-        if min(input_dim, latent_dim, *hidden_dims) < 1:
-            raise ValueError(
-                f"input_dim {input_dim}, latent_dim {latent_dim} and hidden_dims "
-                f"{list(hidden_dims)} must be at least 1 each"
-            )
+        at_least(1, input_dim=input_dim, latent_dim=latent_dim, hidden_dims=hidden_dims)
         if activation not in ACTIVATIONS:
             raise ValueError(
                 f"activation must be one of {', '.join(ACTIVATIONS)}, not {activation}"

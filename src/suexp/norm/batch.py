@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from suexp.component import Component
-from suexp.errors import at_least
+from suexp.errors import at_least, between
 from suexp.norm._eps import ScalableEps
 
 
@@ -33,6 +33,8 @@ class Batch(ScalableEps, nn.BatchNorm1d, Component):
         self, dim: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True
     ) -> None:
         at_least(1, dim=dim)
+        at_least(0, eps=eps)
+        between("[0, 1]", momentum=momentum)
         super().__init__(dim, eps=eps, momentum=momentum, affine=affine)
 
     def sized(self, dim: int) -> "Batch":

@@ -26,6 +26,7 @@ class Layer(ScalableEps, nn.LayerNorm, Component):
 
     def __init__(self, dim: int, eps: float = 1e-5, bias: bool = True) -> None:
         at_least(1, dim=dim)
+        at_least(0, eps=eps)
         super().__init__(dim, eps=eps, bias=bias)
 
     def sized(self, dim: int) -> "Layer":

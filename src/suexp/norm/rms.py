@@ -25,6 +25,7 @@ class RMS(ScalableEps, nn.RMSNorm, Component):
 
     def __init__(self, dim: int, eps: float = 1e-6) -> None:
         at_least(1, dim=dim)
+        at_least(0, eps=eps)
         super().__init__(dim, eps=eps)
 
     def sized(self, dim: int) -> "RMS":

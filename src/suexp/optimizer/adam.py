@@ -5,8 +5,9 @@ from typing import Any
 
 import torch
 
+from suexp.errors import at_least
 from suexp.optimizer._one_kernel import OneKernel
-from suexp.optimizer.base import check, groups
+from suexp.optimizer.base import check, groups, pair
 
 
 class Adam(OneKernel, torch.optim.Adam):
@@ -57,8 +58,9 @@ class Adam(OneKernel, torch.optim.Adam):
         fused: bool | None = None,
         decay_embeddings: bool = True,
     ) -> None:
-        beta1, beta2 = map(float, betas)
-        check(lr, weight_decay, beta1, beta2)
+        beta1, beta2 = pair(betas)
+        at_least(0, eps=eps)
+        check(lr, weight_decay)
         super().__init__(
             groups(params, decay_embeddings),
             lr=lr,

@@ -28,9 +28,30 @@ def check(lr: float, weight_decay: float, *betas: float) -> None:
         raise ValueError(f"lr={lr}: the learning rate must be above 0")
     if not weight_decay >= 0:
         raise ValueError(f"weight_decay={weight_decay} must not be negative")
+    check_decays(*betas)
+
+
+def check_decays(*betas: float) -> None:
+    """Refuse decays of a momentum outside [0, 1).
+
+    Raises:
+        ValueError: the first one outside.
+    """
     for beta in betas:
         if not 0 <= beta < 1:
             raise ValueError(f"beta={beta}: the decay of a momentum must lie in [0, 1)")
+
+
+def pair(betas: Sequence[float | int]) -> tuple[float, float]:
+    """Return the decays of two momenta.
+
+    Raises:
+        ValueError: they are not two, or outside [0, 1).
+    """
+    if len(betas) != 2:
+        raise ValueError(f"betas must be two numbers, not {list(betas)}")
+    check_decays(*betas)
+    return float(betas[0]), float(betas[1])
 
 
 def groups(params: Iterable[Any], decay_embeddings: bool) -> list[Any]:

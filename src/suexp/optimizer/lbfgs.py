@@ -81,7 +81,8 @@ class LBFGS(torch.optim.LBFGS, Component):
         decay_embeddings: bool = True,
     ) -> None:
         check(lr, weight_decay)
-        at_least(1, max_iter=max_iter, history_size=history_size)
+        at_least(1, max_iter=max_iter, max_eval=max_eval, history_size=history_size)
+        at_least(0, tolerance_grad=tolerance_grad, tolerance_change=tolerance_change)
         if line_search is not None and line_search not in get_args(LineSearch):
             raise ValueError(f"line_search={line_search}: use strong_wolfe or null")
         super().__init__(

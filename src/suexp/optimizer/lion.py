@@ -6,7 +6,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from suexp.optimizer.base import MomentumOptimizer, blocks, compute_dtype, groups, scale_add_
+from suexp.optimizer.base import (
+    MomentumOptimizer,
+    blocks,
+    check,
+    compute_dtype,
+    groups,
+    pair,
+    scale_add_,
+)
 
 
 class Lion(MomentumOptimizer):
@@ -65,9 +73,10 @@ class Lion(MomentumOptimizer):
         foreach: bool | None = None,
         decay_embeddings: bool = True,
     ) -> None:
+        check(lr, weight_decay)
         defaults = {
             "lr": lr,
-            "betas": tuple(betas),
+            "betas": pair(betas),
             "weight_decay": weight_decay,
             "momentum_dtype": momentum_dtype,
             "foreach": foreach,

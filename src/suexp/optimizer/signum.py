@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from suexp.optimizer.base import check
 from suexp.optimizer.lion import Lion
 
 
@@ -51,6 +52,7 @@ class Signum(Lion):
         foreach: bool | None = None,
         decay_embeddings: bool = True,
     ) -> None:
+        check(lr, weight_decay, beta)
         super().__init__(
             params, lr, (beta, beta), weight_decay, momentum_dtype, foreach, decay_embeddings
         )

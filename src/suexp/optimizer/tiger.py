@@ -12,6 +12,7 @@ from suexp.errors import at_least
 from suexp.optimizer.base import (
     MomentumOptimizer,
     blocks,
+    check,
     compute_dtype,
     groups,
     is_plain,
@@ -83,6 +84,7 @@ class Tiger(MomentumOptimizer):
         momentum_dtype: str | None = None,
         decay_embeddings: bool = True,
     ) -> None:
+        check(lr, weight_decay, beta)
         at_least(1, grad_accum_steps=grad_accum_steps)
         if not 0 <= shrink_ratio <= 1:
             raise ValueError(f"shrink_ratio={shrink_ratio} must lie in [0, 1]")

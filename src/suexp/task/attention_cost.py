@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from suexp.attention.base import Attention
+from suexp.errors import at_least
 from suexp.mask.base import Mask
 from suexp.task._clock import shortest_seconds
 from suexp.task._peak import peak_bytes
@@ -71,8 +72,7 @@ class AttentionCost(EstimationTask):
         seed: int = 0,
     ) -> None:
         super().__init__(seed)
-        if min([*lengths, num_heads, head_dim]) < 1:
-            raise ValueError("lengths, num_heads and head_dim must be at least 1")
+        at_least(1, lengths=lengths, num_heads=num_heads, head_dim=head_dim)
         if len({n for n in lengths if n >= slope_from}) < 2:
             raise ValueError(
                 f"the slopes need two lengths from slope_from={slope_from} on, got {list(lengths)}"

@@ -16,6 +16,7 @@ from suexp.attention.noisy_softmax import (
     exp_moment,
     noisy_weights,
 )
+from suexp.errors import at_least, some
 from suexp.task.estimation import EstimationTask
 
 SUMS = ("square", "size", "expected", "effective")
@@ -78,11 +79,8 @@ class AttentionNoise(EstimationTask):
     ) -> None:
         super().__init__(seed)
         check_noise(noise_std, law, denominator)
-        if not seq_lens or min([*seq_lens, head_dim, chunk]) < 1:
-            raise ValueError(
-                f"seq_lens, head_dim and chunk must be at least 1, got {list(seq_lens)}, "
-                f"{head_dim} and {chunk}"
-            )
+        some(seq_lens=seq_lens)
+        at_least(1, seq_lens=seq_lens, head_dim=head_dim, chunk=chunk)
         if not score_std > 0:
             raise ValueError(f"score_std must be above 0, not {score_std}")
         self.law, self.noise_std, self.denominator = law, noise_std, denominator

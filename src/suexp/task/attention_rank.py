@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from suexp.errors import at_least, between, some
 from suexp.task.estimation import EstimationTask
 
 TARGETS = ("dirichlet", "gaussian", "permutation")
@@ -53,8 +54,10 @@ class AttentionRank(EstimationTask):
         seed: int = 0,
     ) -> None:
         super().__init__(seed)
-        if min(length, mixture_key_dim, steps, *key_dims, *mixtures) < 1:
-            raise ValueError("length, key_dims, mixtures, mixture_key_dim, steps: at least 1 each")
+        at_least(1, length=length, mixture_key_dim=mixture_key_dim, steps=steps)
+        some(key_dims=key_dims, targets=targets)
+        at_least(1, key_dims=key_dims, mixtures=mixtures)
+        between("(0, inf)", lr=lr)
         for target in targets:
             if target not in TARGETS:
                 raise ValueError(f"targets are {', '.join(TARGETS)}, not {target!r}")

@@ -11,6 +11,7 @@ from torchmetrics import MeanMetric
 
 from suexp.data.base import Data
 from suexp.decoding.base import Decoding
+from suexp.errors import at_least
 from suexp.mask.prefix import Prefix
 from suexp.task.base import Task
 
@@ -62,6 +63,7 @@ class CausalLM(Task):
         **parts: Any,
     ) -> None:
         super().__init__(**parts)
+        at_least(0, sample_tokens=sample_tokens)
         self.decoding = decoding
         self.sample_prompt, self.sample_tokens = sample_prompt, sample_tokens
         self.val_loss = MeanMetric(nan_strategy="disable")

@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from suexp.attention.base import Attention
 from suexp.costs import Layer, crossover, formulas_of, speed_bound, vocabulary_flops
-from suexp.errors import UserError
+from suexp.errors import UserError, at_least, some
 from suexp.mask.causal import Causal
 from suexp.task._bench import Bench, OutOfMemoryError, PassThrough, crossing
 from suexp.task._child import Child, DiedError
@@ -100,8 +100,10 @@ class Cost(EstimationTask):
         seed: int = 0,
     ) -> None:
         super().__init__(seed)
-        if min([*lengths, batch_size, rounds, vocab_size, num_layers]) < 1 or warmup < 0:
-            raise ValueError("lengths, batch_size, rounds and sizes must be at least 1")
+        some(lengths=lengths)
+        at_least(1, lengths=lengths, batch_size=batch_size, rounds=rounds, vocab_size=vocab_size)
+        at_least(1, num_layers=num_layers)
+        at_least(0, warmup=warmup, least_seconds=least_seconds)
         if mode not in ("forward", "forward_backward"):
             raise ValueError(f"mode must be forward or forward_backward, not {mode}")
         self.lengths, self.rounds = sorted(set(lengths)), rounds

@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from suexp.attention.softmax import Softmax
+from suexp.errors import some
 from suexp.init.default import Default
 from suexp.mask.causal import Causal
 from suexp.model.transformer import Transformer
@@ -132,6 +133,7 @@ class EnlargementError(EstimationTask):
         seed: int = 0,
     ) -> None:
         super().__init__(seed)
+        some(factors=factors, activations=activations, head_dims=head_dims)
         if min(factors) < 2 or dim < 4 or dim % 4:
             raise ValueError(
                 f"factors must be at least 2, got {list(factors)}; dim a multiple of 4, got {dim}"

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from suexp.attention.performer import features, projection
+from suexp.errors import at_least, between, some
 from suexp.task.estimation import EstimationTask
 
 CELLS = ("mse", "mse_squared", "bias", "bias_squared", "independent")
@@ -92,11 +93,10 @@ class KernelEstimation(EstimationTask):
                 f"output_features must be a positive multiple of {self.per_direction} "
                 f"for kernel={kernel}, got {output_features}"
             )
-        sizes = [*num_features, *norms, *sigmas, head_dim, pairs, length]
-        if min(sizes) <= 0:
-            raise ValueError(
-                "num_features, norms, sigmas, head_dim, pairs, length must be positive"
-            )
+        some(num_features=num_features, norms=norms, sigmas=sigmas)
+        at_least(1, num_features=num_features, head_dim=head_dim, pairs=pairs, length=length)
+        at_least(1, chunk=chunk)
+        between("(0, inf)", norms=norms, sigmas=sigmas)
         if scaling not in (0, 1):
             raise ValueError(f"scaling must be 0 or 1, got {scaling}")
         self.kernel, self.orthogonal, self.scaling = kernel, orthogonal, scaling

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
-from suexp.errors import at_least
+from suexp.errors import at_least, between
 from suexp.task import _sector as sector
 from suexp.task._proportion import clopper_pearson, wilson
 from suexp.task.estimation import EstimationTask
@@ -76,6 +76,8 @@ class PointsInSector(EstimationTask):
         seed: int = 0,
     ) -> None:
         super().__init__(seed)
+        between("(0, 1)", confidence=confidence)
+        at_least(1, chunk=chunk)
         _refuse(num_points, angles_deg, formula, sampler, dim, ci)
         self.num_points, self.angles_deg = list(num_points), list(angles_deg)
         self.formula, self.sampler, self.dim, self.chunk = formula, sampler, dim, chunk

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from suexp.errors import some
 from suexp.task.estimation import EstimationTask
 
 REFERENCE = 512  # the length at which the rules agree
@@ -62,6 +63,7 @@ class SoftmaxEntropy(EstimationTask):
         super().__init__(seed)
         if len(set(lengths)) < 2 or min(lengths) < 2 or dim < 3:
             raise ValueError("two lengths of 2 or more, and a dim of 3 or more")
+        some(families=families)
         for family in families:
             if family not in FAMILIES:
                 raise ValueError(f"families are {', '.join(FAMILIES)}, not {family!r}")

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from suexp.errors import at_least
+from suexp.errors import at_least, between, some
 from suexp.task.estimation import EstimationTask
 
 
@@ -84,10 +84,9 @@ class SoftmaxInformation(EstimationTask):
         seed: int = 0,
     ) -> None:
         super().__init__(seed)
-        lists = {"sigmas": sigmas, "num_keys": num_keys, "taus": taus}
-        for name, values in (lists | {"num_candidates": num_candidates}).items():
-            if not values or min(values) <= 0:
-                raise ValueError(f"{name} must be positive numbers, got {list(values)}")
+        some(sigmas=sigmas, num_keys=num_keys, taus=taus, num_candidates=num_candidates)
+        between("(0, inf)", sigmas=sigmas, taus=taus)
+        at_least(1, num_keys=num_keys, num_candidates=num_candidates)
         at_least(1, tries=tries, chunk=chunk)
         self.sigmas, self.num_keys = list(sigmas), list(num_keys)
         self.taus, self.num_candidates = list(taus), list(num_candidates)
