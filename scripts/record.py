@@ -5,6 +5,7 @@ python scripts/record.py --redraw lion     figures again that results.json suffi
 """
 
 import argparse
+import json
 import shutil
 import sys
 from collections.abc import Mapping
@@ -68,7 +69,7 @@ def redraw(target: Path, figures: Mapping[str, Any]) -> list[str]:
                 shutil.copyfile(Path(folder) / figure["file"], target / old["file"])
                 old["caption"] = figure["caption"]
                 done.append(figure["name"])
-    text = json.dumps(kept, indent=1, ensure_ascii=False)
+    text = dumps(kept, indent=1, ensure_ascii=False)
     if done and text + "\n" != path.read_text(encoding="utf-8"):
         write_atomic(path, text + "\n")
     return done

@@ -8,7 +8,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
-from suexp.method._chunked import RandomState, as_if_nothing_happened
+from suexp.nn.passes import RandomState, as_if_nothing_happened
 from suexp.task.base import Task
 
 
