@@ -9,6 +9,8 @@ import wandb
 
 from suexp.cli import main
 from suexp.folders import experiments_dir
+from suexp.report.pages import load_results
+from suexp.report.verdicts import judged
 from suexp.report.view import COSTS
 from suexp.report.wandb_workspace import define
 
@@ -52,9 +54,9 @@ def test_the_report_states_post_claims_and_verdicts(lion: Path) -> None:
     assert [(row[1], row[2], row[4]) for row in cells] == [
         (claim["id"], claim["text"], claim["verdict"]) for claim in results["claims"]
     ]
-    assert cells[1][3] == "{:.3f} [{:.3f}, {:.3f}] (≤ 0)".format(
-        results["claims"][1]["estimate"], *results["claims"][1]["interval"]
-    )
+    told = judged(load_results(lion)["claims"][1])  # as everywhere
+    assert cells[1][3] == f"{told.estimate} ({told.allowed})"
+    assert cells[1][3].startswith("lion - adamw = ")
     headings = [b["children"][0]["text"] for b in blocks(lion) if b["type"] == "heading"]
     assert headings == ["Claims", "Curves by arm", "Final metrics", "Costs", "Figures"]
 

@@ -134,6 +134,7 @@ def html_template(name: str) -> Template:
         "linked": _html_linked,
         "cited": _html_cited,
         "class": _class,
+        "whole": _whole,
     }
     environment.globals |= {"style": source("report.css"), "colours": EXCHANGED}
     return environment.get_template(name)
@@ -225,6 +226,14 @@ def _html_cited(text: Any) -> Markup:
         code = Markup("<code>{}</code>").format(piece[1:-1])
         pieces[2 * i + 1] = _html_link(link[1], link[2]) if link else code
     return Markup("").join(pieces)
+
+
+def _whole(text: Any) -> Markup:
+    """Keep an interval on one line: mean [low, high]."""
+    before, bracket, after = str(text).partition("[")
+    if not bracket:
+        return Markup.escape(text)
+    return Markup('{}<span class="whole">[{}</span>').format(before, after)
 
 
 def _breakable(text: Any) -> Markup:
