@@ -14,7 +14,7 @@ from hydra_plugins.suexp_launcher.local_launcher import LocalLauncher
 from suexp.experiment import watch
 from suexp.experiment.conduct import conduct
 from suexp.experiment.earlier import earlier
-from suexp.experiment.plan import plan
+from suexp.experiment.plan import Planned, plan
 from suexp.experiment.watch import Watch
 from suexp.launch.watching import Watcher, watched_by, watcher
 from suexp.store.summary import Status, Summary
@@ -128,6 +128,29 @@ def test_a_run_in_this_process_has_the_bar_for_itself(tmp_path: Path) -> None:
     with watched.over(watched.item.runs()):
         watcher().begins([run.run.spec for run in watched.item.runs()], apart=False)
         assert watched._bar is None
+
+
+def test_arms_that_share_a_run_are_both_there(tmp_path: Path, capsys: Any, clock: Clock) -> None:
+    watched, _ = watching(tmp_path)
+    shown: list[list[str | None]] = []
+
+    def look(there: Any, _: Any) -> list[dict[str, Any]]:
+        shown.append([run.arm for run in there])
+        return []
+
+    watched._look = look
+    one = watched.item.runs()[0]
+    two = [one, Planned(one.overrides, "other", 0)]
+    watched.announce("", two)
+    with watched.over(two):
+        clock.now += 10
+        end(watched, 0, 1.0)
+    assert shown == [[], ["full", "other"]]
+    said = capsys.readouterr().err
+    assert said.startswith("points_in_sector: 1 run ")
+    assert "; 1 of 1" in said
+    with watched.over(two):  # the next look: it is not made again
+        assert watched.partial(running=True)["done"] == 1
 
 
 def test_a_look_that_fails_stops_nothing(tmp_path: Path, capsys: Any, clock: Clock) -> None:

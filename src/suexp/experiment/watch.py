@@ -44,7 +44,8 @@ class Watch(Watcher):
         self.item, self.jobs, self._look = item, max(jobs, 1), look
         self._known, self._made = dict(times), dict[str, list[float]]()
         self._lock = threading.Lock()
-        self._runs: dict[str, Planned] = {}
+        self._planned: Sequence[Planned] = ()
+        self._all = 0  # runs; arms may share one
         self._there: set[str] = set()
         self._left: dict[str, str] = {}  # run -> arm, of those that have not ended
         self._verdicts: dict[str, str] = {}
@@ -55,8 +56,9 @@ class Watch(Watcher):
 
     def announce(self, what: str, runs: Sequence[Planned], *, more: str = "") -> None:
         """Say what runs are to be made, and about how long they take."""
-        todo = [run for run in runs if not _ended(run)]
-        there = f" ({len(runs) - len(todo)} more are there)" if len(todo) < len(runs) else ""
+        known = {run.run.id: run for run in runs}
+        todo = [run for run in known.values() if not _ended(run)]
+        there = f" ({len(known) - len(todo)} more are there)" if len(todo) < len(known) else ""
         seconds = self._seconds([str(run.arm) for run in todo])
         if not todo:
             time_ = ""
@@ -65,7 +67,8 @@ class Watch(Watcher):
         else:
             beside = f", {self.jobs} at a time" if self.jobs > 1 else ""
             time_ = f"; about {duration(seconds)}{beside}"
-        tell(f"{self.item.slug}: {len(todo)} runs{there} {what}{time_}{more}")
+        count = f"{len(todo)} run{'s' * (len(todo) != 1)}"
+        tell(f"{self.item.slug}: {count}{there} {what}{time_}{more}")
 
     def _seconds(self, arms: Sequence[str]) -> float | None:
         """Return how long one run of each of these arms takes in all; None: that is not known."""
@@ -78,10 +81,11 @@ class Watch(Watcher):
     @contextmanager
     def over(self, runs: Sequence[Planned]) -> Iterator[None]:
         """Watch these runs being made."""
-        self._runs = {run.run.id: run for run in runs}
-        ended = {id_ for id_, run in self._runs.items() if _ended(run)}
-        self._left = {id_: str(run.arm) for id_, run in self._runs.items() if id_ not in ended}
-        self._there |= ended
+        self._planned = runs
+        arms = {run.run.id: str(run.arm) for run in runs}
+        self._there |= {run.run.id for run in runs if _ended(run)}
+        self._left = {id_: arm for id_, arm in arms.items() if id_ not in self._there}
+        self._all = len(arms)
         self._estimate()
         if self._left:
             self._take_a_look()
@@ -105,7 +109,7 @@ class Watch(Watcher):
             transient=True,
             refresh_per_second=2,
         )
-        self._bar.add_task(str(self.item.slug), total=len(self._runs), left="", found="")
+        self._bar.add_task(str(self.item.slug), total=self._all, left="", found="")
         self._redraw()
         self._bar.start()
 
@@ -129,8 +133,8 @@ class Watch(Watcher):
     def partial(self, running: bool) -> dict[str, Any]:
         """Return how far the experiment is, for results.json."""
         return {
-            "done": len(self._runs) - len(self._left),
-            "of": len(self._runs),
+            "done": self._all - len(self._left),
+            "of": self._all,
             "seconds": self._time_left(),
             "running": running,
         }
@@ -139,7 +143,7 @@ class Watch(Watcher):
         """Return how many runs are there, and how long the others take."""
         left = self._time_left()
         time_ = "" if left is None or not self._left else f", about {duration(left)} left"
-        return f"{len(self._runs) - len(self._left)} of {len(self._runs)}{time_}"
+        return f"{self._all - len(self._left)} of {self._all}{time_}"
 
     def _estimate(self) -> None:
         seconds = self._seconds([*self._left.values()])
@@ -154,7 +158,7 @@ class Watch(Watcher):
         Nothing that goes wrong with a look may stop the runs.
         """
         began = time.monotonic()
-        there = [run for id_, run in self._runs.items() if id_ in self._there]
+        there = [run for run in self._planned if run.run.id in self._there]
         try:
             records = self._look(there, self.partial(running=True))
         except Exception as error:
@@ -181,7 +185,7 @@ class Watch(Watcher):
             counts[word] = counts.get(word, 0) + 1
         self._bar.update(
             task,
-            completed=len(self._runs) - len(self._left),
+            completed=self._all - len(self._left),
             left="" if left is None else f"{duration(left)} left",
             found=", ".join(f"{count} {word}" for word, count in counts.items()),
         )
