@@ -94,6 +94,8 @@ DENSITIES = {
     "gaussian": "density_fit",
     "gmm": "density_fit",
 }
+# Classifiers by a formula.
+CLOSED = ("analytic_classification", "hessian_bound")
 # Tasks that only count their draws, and models that have no place for an option of a group.
 ESTIMATIONS = {t for t in options("task") if "data: counter" in text_of("task", t)}
 
@@ -138,11 +140,11 @@ def test_a_pair_trains_a_step_or_is_refused(pair: tuple[str, str], tmp_path: Pat
         extra += ["data=digits", f"model.{'dim' if chosen['model'] == 'mlp' else 'width'}=8"]
     elif chosen.get("model") == "linear":
         extra += ["data=sklearn"] if "task" in chosen else ["task=classification", "data=sklearn"]
-    elif chosen.get("task") == "analytic_classification" and "model" not in chosen:
+    elif chosen.get("task") in CLOSED and "model" not in chosen:
         extra += ["data=sklearn"]
     elif chosen.get("task") not in ESTIMATIONS:
         extra += ["model.dim=8", "data.block_size=12", "data.tokenizer=bytes"]
-        if chosen.get("task") == "analytic_classification":
+        if chosen.get("task") in CLOSED:
             extra += ["data=docstring_topic"]
         if chosen.get("model") == "bag_encoder":
             extra += [] if "task" in chosen else ["task=matching"]

@@ -41,6 +41,7 @@ class HessianBound(ClosedForm, Classification):
 
     needs: ClassVar[dict[str, str]] = {
         "labels": "it sets a classifier; use data=sklearn with model=linear",
+        "vectors": "it sums products of vectors; use data=sklearn with model=linear",
         "model": "use model=linear",
     }
 
