@@ -20,11 +20,17 @@ CASES: dict[str, tuple[list[str], list[str], str]] = {
     "gradient_error": (["task=matching"], [], "needs loss on vectors: it compares gradients"),
     "gradient_norm": ([], IRIS, "needs layers: it compares the layers' gradients"),
     "gradient_sign": (IRIS, FORMULA, "needs optimizer: it compares gradients"),
+    "layer_moments": (IRIS, [], "needs vectors: it follows the states of vectors"),
     "leak": (["task=masked_lm"], ["task=classification"], "needs language model: it looks at each"),
     "leave_one_out": (["task=masked_lm"], [], "needs fill in: it asks for tokens between others"),
     "lengths": ([], ["task=matching"], f"needs language model: it reads running text; {LM}"),
     "likelihood_time": ([], ["task=classification"], f"likelihoods of texts; {LIKELIHOODS}"),
     "logit_argmax": (IRIS, ["task=matching"], "needs classes: it looks at one class a row"),
+    "path_kernel": (
+        ["task=classification", "data=sklearn", "model=mlp", "optimizer=sgd"],
+        ["task=classification", "data=sklearn", "model=mlp", "optimizer=adam"],
+        "needs optimizer=sgd: a kernel of the path is",
+    ),
     "places": (
         ["callbacks.places.split_at=8"],
         ["callbacks.places.split_at=8", "task=classification"],

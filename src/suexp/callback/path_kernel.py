@@ -77,7 +77,7 @@ class PathKernel(Callback, Component):
         "classes or task=regression",
     }
 
-    def __init__(self, probe: int = 60, record_every: int = 1, chunk_size: int = 64) -> None:
+    def __init__(self, probe: int = 60, record_every: int = 1, chunk_size: int = 256) -> None:
         at_least(1, probe=probe, record_every=record_every, chunk_size=chunk_size)
         self.probe, self.record_every, self.chunk_size = probe, record_every, chunk_size
         self.sums: dict[str, Tensor] = {}
