@@ -11,6 +11,7 @@ from suexp.store.folder import Run
 
 DEEP = (
     *("task=classification", "data=digits", "model=mlp", "model.num_layers=30", "model.dim=128"),
+    "model.norm=null",
     *("callback=layer_moments", "trainer=cpu", "trainer.max_steps=0", "threads=1"),
     "trainer.enable_progress_bar=false",
 )

@@ -20,6 +20,7 @@ CASES: dict[str, tuple[list[str], list[str], str]] = {
     "gradient_error": (["task=matching"], [], "needs loss on vectors: it compares gradients"),
     "gradient_norm": ([], IRIS, "needs layers: it compares the layers' gradients"),
     "gradient_sign": (IRIS, FORMULA, "needs optimizer: it compares gradients"),
+    "layer_moments": (IRIS, [], "needs vectors: it follows the states of vectors"),
     "leak": (["task=masked_lm"], ["task=classification"], "needs language model: it looks at each"),
     "leave_one_out": (["task=masked_lm"], [], "needs fill in: it asks for tokens between others"),
     "lengths": ([], ["task=matching"], f"needs language model: it reads running text; {LM}"),
@@ -33,6 +34,11 @@ CASES: dict[str, tuple[list[str], list[str], str]] = {
         "needs diagnostics: it asks the optimizer for its figures",
     ),
     "other_loss": ([], IRIS, "needs text: it measures the task's loss on other texts"),
+    "path_kernel": (
+        ["task=classification", "data=sklearn", "model=mlp", "optimizer=sgd"],
+        ["task=classification", "data=sklearn", "model=mlp", "optimizer=adam"],
+        "needs optimizer=sgd: a kernel of the path is",
+    ),
     "places": (
         ["callbacks.places.split_at=8"],
         ["callbacks.places.split_at=8", "task=classification"],

@@ -27,6 +27,7 @@ STATEFUL = {
 ENDS = {  # the hook in which each writes down what it has kept, and only that
     "GradientError": "on_train_end",
     "GradientNorm": "on_validation_epoch_end",
+    "LayerMoments": "on_validation_epoch_end",
     "Shadow": "on_train_end",
     "Smoothness": "on_train_end",
     "StepCost": "on_train_end",
@@ -41,6 +42,11 @@ TEXT = (
     "callbacks.step_cost.every=2",
     "callbacks.update_size.every=2",
 )
+VECTORS = (
+    *("task=classification", "data=digits", "model=mlp", "model.dim=16", "trainer=cpu"),
+    *("threads=1", "trainer.enable_progress_bar=false", "trainer.val_check_interval=4"),
+    "callback=layer_moments",
+)
 PAIRS = (
     *("task=matching", "model=bag_encoder", "model.dim=16", "data.tokenizer=bytes"),
     *("data.block_size=16", "data.batch_size=8", "trainer=cpu", "threads=1"),
@@ -49,7 +55,9 @@ PAIRS = (
 )
 
 
-@pytest.fixture(scope="module", params=[(*TINY, *TEXT), PAIRS], ids=["text", "pairs"])
+@pytest.fixture(
+    scope="module", params=[(*TINY, *TEXT), PAIRS, VECTORS], ids=["text", "pairs", "vectors"]
+)
 def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
     out = tmp_path_factory.mktemp("finished")
     run = Run(spec_of([*request.param, "trainer.max_steps=4", f"out={out}"]))
@@ -59,7 +67,7 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def test_all_that_keep_a_state_are_looked_at() -> None:
-    assert {*ENDS, "AttentionStats"} == STATEFUL
+    assert {*ENDS, "AttentionStats", "PathKernel"} == STATEFUL  # the last in its own test
 
 
 def test_a_restored_callback_ends_as_the_one_that_was_saved(finished: Run) -> None:

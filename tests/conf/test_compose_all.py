@@ -135,6 +135,9 @@ def test_a_pair_trains_a_step_or_is_refused(pair: tuple[str, str], tmp_path: Pat
             (tmp_path / "images").write_bytes(images)
             extra = [*extra[:-2], "data=idx", f"data.images={tmp_path}/images"]
             extra += ["data.pixels=binary", "data.val_fraction=0.5"]
+    elif chosen.get("task") == "regression":
+        extra += ["data=sklearn", "data.name=diabetes"]
+        extra += [] if "model" in chosen else ["model.dim=8"]
     elif chosen.get("model") in ("mlp", "resnet"):
         extra += [] if "task" in chosen else ["task=classification"]
         extra += ["data=digits", f"model.{'dim' if chosen['model'] == 'mlp' else 'width'}=8"]

@@ -55,6 +55,8 @@ def build(config: dict[str, Any], data: Data) -> Recorded:
     )
     methods = [instantiate(node, allow) for node in (config.get("method") or {}).values()]
     guarded(functools.partial(built.wrap, methods))
+    if str((config.get("trainer") or {}).get("precision", "")).startswith("64"):
+        built.double()  # Lightning would do so after a checkpoint has been read into float32
     return built
 
 

@@ -30,6 +30,9 @@ class MSE(nn.Module, Component):
     """
 
     provides: ClassVar[set[str]] = {"squared_error"}
+    needs: ClassVar[dict[str, str]] = {
+        "numbers": "it compares numbers, not scores of classes; use task=regression"
+    }
 
     def forward(
         self, prediction: Float[Tensor, "..."], target: Float[Tensor, "..."]
