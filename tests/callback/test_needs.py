@@ -20,6 +20,7 @@ CASES: dict[str, tuple[list[str], list[str], str]] = {
     "gradient_error": (["task=matching"], [], "needs loss on vectors: it compares gradients"),
     "gradient_norm": ([], IRIS, "needs layers: it compares the layers' gradients"),
     "gradient_sign": (IRIS, FORMULA, "needs optimizer: it compares gradients"),
+    "layer_drift": ([], IRIS, "needs layers: it compares layers"),
     "leak": (["task=masked_lm"], ["task=classification"], "needs language model: it looks at each"),
     "leave_one_out": (["task=masked_lm"], [], "needs fill in: it asks for tokens between others"),
     "lengths": ([], ["task=matching"], f"needs language model: it reads running text; {LM}"),

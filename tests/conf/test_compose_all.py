@@ -91,6 +91,7 @@ COMPANIONS = {
     "method=theseus": ["parent=['seed=1']", "transform=fresh"],
     "method=distill": ["parent=['seed=1']", "transform=fresh"],
     "transform=truncate": ["parent=['seed=1']"],
+    "transform=unshare": ["parent=['seed=1']"],
     "transform=fresh": ["parent=['seed=1']"],
     "transform=enlarge_key_size": ["position=learned"],
     "transform=extend_positions": ["parent=['seed=1']", "position=learned"],
