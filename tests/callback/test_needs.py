@@ -21,6 +21,7 @@ CASES: dict[str, tuple[list[str], list[str], str]] = {
     "gradient_norm": ([], IRIS, "needs layers: it compares the layers' gradients"),
     "gradient_sign": (IRIS, FORMULA, "needs optimizer: it compares gradients"),
     "layer_moments": (IRIS, [], "needs vectors: it follows the states of vectors"),
+    "layer_drift": ([], IRIS, "needs layers: it compares layers"),
     "leak": (["task=masked_lm"], ["task=classification"], "needs language model: it looks at each"),
     "leave_one_out": (["task=masked_lm"], [], "needs fill in: it asks for tokens between others"),
     "lengths": ([], ["task=matching"], f"needs language model: it reads running text; {LM}"),

@@ -86,7 +86,7 @@ def layers_of(model: nn.Module) -> list[nn.Module]:
             found += [entry for entry in child if any(True for _ in entry.parameters())]
         else:
             found += layers_of(child)
-    return found
+    return list(dict.fromkeys(found))  # shared layers once
 
 
 def norm(layer: nn.Module) -> Tensor:

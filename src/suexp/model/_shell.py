@@ -2,7 +2,7 @@
 
 import functools
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeVar
+from typing import ClassVar, Literal, TypeVar, get_args
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from suexp.attention.base import Attention, Carried
 from suexp.component import Component
-from suexp.errors import at_least, between
+from suexp.errors import MOST_LAYERS, at_least, between, one_of
 from suexp.mask.base import Mask
 from suexp.nn.block import Block
 from suexp.nn.clone import clone
@@ -22,6 +22,7 @@ from suexp.position.base import Position
 
 Relations = tuple[Rotate, Tensor | None, Carried | None]
 B = TypeVar("B", bound=Block)
+Sharing = Literal["none", "all", "attention", "ffn"]
 
 
 @dataclass
@@ -74,13 +75,41 @@ class Layer:
         feed_forward = FeedForward(self.dim, hidden, self.ffn, self.bias, self.dropout)
         return kind(attention, feed_forward, self.norm, self.norm_order)
 
-    def blocks(self, kind: type[B], number: int) -> nn.ModuleList:
+    def blocks(
+        self, kind: type[B], number: int, sharing: Sharing = "none", groups: int = 1
+    ) -> nn.ModuleList:
         """Return so many layers.
 
+        Args:
+            kind: of layer.
+            number: of layers.
+            sharing: what the layers of a group have in common: all, one of the branches with its
+                norm, or nothing.
+            groups: of neighbours; layer l is of group floor(l groups / number).
+
         Raises:
-            ValueError: there are to be none.
+            ValueError: there are to be none, or more groups than layers.
         """
-        return nn.ModuleList(self.block(kind) for _ in range(number))
+        at_least(1, most=MOST_LAYERS, num_layers=number)
+        one_of(get_args(Sharing), sharing=sharing)
+        if not 1 <= groups <= number:
+            raise ValueError(f"sharing_groups={groups} must be from 1 to num_layers={number}")
+        parts = {
+            "none": (),
+            "all": (),
+            "attention": ("attention", "attention_norm"),
+            "ffn": ("feed_forward", "feed_forward_norm"),
+        }[sharing]
+        firsts: dict[int, B] = {}
+        found: list[B] = []
+        for layer in range(number):
+            first = firsts.get(layer * groups // number)
+            block = first if sharing == "all" and first is not None else self.block(kind)
+            for part in parts if first is not None else ():
+                setattr(block, part, getattr(first, part))
+            firsts.setdefault(layer * groups // number, block)
+            found.append(block)
+        return nn.ModuleList(found)
 
     def last_norm(self) -> nn.Module:
         """Return the norm after the last layer; with norm_order=post that ends in one itself."""

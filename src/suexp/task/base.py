@@ -85,7 +85,7 @@ class Task(Accumulation):
 
         for module in self.model.modules():
             if isinstance(module, nn.ModuleList):
-                for block in module:
+                for block in dict.fromkeys(module):  # shared layers once
                     fully_shard(block, mesh=mesh["data_parallel"])
         for module in self.trained:
             if any(True for _ in module.parameters()):

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from suexp.component import Component
@@ -56,4 +57,18 @@ def mismatch(parent: dict[str, Tensor], child: dict[str, Tensor]) -> str | None:
         # A norm's state has its factor where it is not 1, and loads it in either case.
         if name not in child and not name.endswith(".eps_factor"):
             return f"the parent has {name}, its child has not"
+    return _torn(parent, child)
+
+
+def _torn(parent: dict[str, Tensor], child: dict[str, Tensor]) -> str | None:
+    """Return which values would be lost, where one tensor of the child is several in its parent."""
+    firsts: dict[tuple[int, torch.Size], str] = {}
+    for name, value in child.items():
+        if value.numel() and value.device.type != "meta":
+            first = firsts.setdefault((value.data_ptr(), value.shape), name)
+            if first != name and not torch.equal(parent[first], parent[name]):
+                return (
+                    f"{first} and {name} are one tensor in the child, which shares it between "
+                    "layers, and two different ones in its parent"
+                )
     return None
