@@ -289,6 +289,13 @@ def _check_needs(components: list[_Chosen]) -> None:
 
 def _check_accumulation(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
     """Refuse to accumulate gradients in two places."""
+    for name, node in (config.get("callbacks") or {}).items():
+        source = _source(node)
+        if source is not None and "GradientAccumulationScheduler" in source.ancestors:
+            raise UserError(
+                f"callbacks.{name}: Lightning's GradientAccumulationScheduler counts batches as "
+                "steps; leave it out and set trainer.accumulate_grad_batches"
+            )
     outer = (config.get("trainer") or {}).get("accumulate_grad_batches") or 1
     inner = (config.get("optimizer") or {}).get("grad_accum_steps") or 1
     for item in _components(config, choices) if outer > 1 else ():
