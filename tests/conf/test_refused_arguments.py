@@ -31,6 +31,8 @@ def line(*overrides: str) -> str:
         (["model.num_layers=0"], "model.num_layers must be at least 1, not 0"),
         ([*VECTORS, "model.hidden_dims=[8,0]"], "model.hidden_dims must be at least 1, not 0"),
         (["callback=update_size", "callbacks.update_size.limit=0"], "limit must be above 0, not 0"),
+        (["model.norm=0.5"], "model.norm: 0.5 is not nn.Module"),
+        (["model.position=abc"], "model.position: 'abc' is not Position"),
         (["optimizer.lr=nan"], "optimizer.lr: nan is no finite number"),
         (["scheduler.warmup=inf"], "scheduler.warmup: inf is no finite number"),
         (

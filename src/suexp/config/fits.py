@@ -98,8 +98,9 @@ def _fits_one(value: Any, kind: ast.expr, module: Module) -> bool:
     if name in _MAPPINGS:
         return isinstance(value, dict)
     found = module.lookup(kind)
-    if isinstance(found, tuple) and isinstance(found[1], ast.ClassDef):
-        # A class of suexp's own is no number, word or list; only a node can describe it.
+    torchs = isinstance(found, str) and found.startswith("torch.")
+    if torchs or (isinstance(found, tuple) and isinstance(found[1], ast.ClassDef)):
+        # A class of suexp's own or torch's is no number, word or list; a node can describe it.
         return value is None or isinstance(value, dict)
     return True
 
