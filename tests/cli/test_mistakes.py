@@ -69,4 +69,4 @@ def test_a_value_that_a_constructor_refuses(
     in_tmp: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     line = mistake(capfd, "data.tokenizer=bytes", "loss.label_smoothing=2")
-    assert line == "suexp: CrossEntropy: label_smoothing must lie in [0, 1), not 2"
+    assert line == "suexp: loss.label_smoothing must lie in [0, 1), not 2"

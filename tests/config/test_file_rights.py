@@ -175,3 +175,22 @@ def test_neither_arms_nor_parents_of_a_file_say_what_the_user_types(
         resolve(["experiment=study"], folder)
     own = resolve(["parent='out=/tmp/x seed=3'"]).config
     assert own["parent"]["out"] == "/tmp/x"
+
+
+@pytest.mark.parametrize("said", ["mode: online", "entity: their_team"])
+def test_a_file_does_not_say_where_numbers_are_sent(write: Callable[..., str], said: str) -> None:
+    key, value = said.split(": ")
+    folder = write(logger__theirs=f"defaults: [wandb, _self_]\nwandb: {{{said}}}\n")
+    place = f"logger.wandb.{key}"
+    with pytest.raises(UserError, match=f"^{place}: {value} stands in a file, .*{place}={value}$"):
+        resolve(["logger=theirs"], folder)
+    for typed in (f"{place}={value}", f"{place}=null" if key == "entity" else f"{place}=offline"):
+        resolve(["logger=theirs", typed], folder)
+    resolve(["logger=wandb", f"{place}={value}"])
+
+
+def test_an_experiment_does_not_say_where_numbers_are_sent(write: Callable[..., str]) -> None:
+    arms = "arms: {a: {logger: wandb, logger.wandb.mode: online}}\n"
+    folder = write(experiment__sent=WHOLE + arms)
+    with loader(folder), pytest.raises(UserError, match=r"logger\.wandb\.mode=online does not"):
+        plan(["experiment=sent"])

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from pytorch_lightning.callbacks import Callback
 
+from suexp.config.compose import resolve
+from suexp.errors import UserError
 from suexp.job.run import execute
 from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
@@ -105,3 +107,19 @@ def test_two_processes_accumulate_what_one_sees_at_once(tmp_path: Path) -> None:
     )
     assert len(found) == 6
     assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_lightnings_own_scheduler_of_accumulation_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_scheduler.py").write_text(
+        "from pytorch_lightning.callbacks import GradientAccumulationScheduler\n"
+        "class Mine(GradientAccumulationScheduler):\n"
+        "    pass\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    theirs = "pytorch_lightning.callbacks.GradientAccumulationScheduler"
+    for target in (theirs, "own_scheduler.Mine"):
+        own = [f"+callbacks.x._target_={target}", f"allow_targets=[{target}]"]
+        with pytest.raises(UserError, match=r"callbacks\.x: .*trainer.accumulate_grad_batches$"):
+            resolve([*own, "+callbacks.x.scheduling={0:2}"])

@@ -4,10 +4,12 @@ import pytest
 import torch
 
 import suexp
+from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.job.run import execute
 from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
+from suexp.store.spec import RunSpec
 from tests.support.tiny import tiny
 
 
@@ -67,8 +69,15 @@ def test_nan_stops_the_run_and_names_step_and_checkpoint(tmp_path: Path) -> None
         assert "state_dict" in state
 
 
+def smoothed(overrides: list[str], value: float) -> RunSpec:
+    """Return a run that composing would refuse, as a program may make it."""
+    config = resolve(overrides).config
+    (config["parent"] or config)["loss"]["label_smoothing"] = value
+    return RunSpec.of(config)
+
+
 def test_a_constructor_that_refuses_is_one_line(tmp_path: Path) -> None:
-    config = spec_of(tiny(tmp_path, "loss.label_smoothing=1.5"))
+    config = smoothed(tiny(tmp_path), 1.5)
     summary = execute(config)
     assert summary.status == "failed"
     assert summary.error.startswith("CrossEntropy: label_smoothing must lie in [0, 1)")
@@ -140,13 +149,8 @@ def test_swapping_attention_without_retraining(tmp_path: Path) -> None:
 
 
 def test_a_failed_parent_is_named(tmp_path: Path) -> None:
-    child = spec_of(
-        tiny(
-            tmp_path,
-            "trainer.max_steps=0",
-            'parent=["trainer.max_steps=5","loss.label_smoothing=2"]',
-        )
-    )
+    parent = 'parent=["trainer.max_steps=5"]'
+    child = smoothed(tiny(tmp_path, "trainer.max_steps=0", parent), 2)
     with pytest.raises(UserError, match=r"the parent run \w+ failed: CrossEntropy"):
         execute(child)
 
@@ -163,7 +167,9 @@ def test_python_api(tmp_path: Path) -> None:
 
 
 def test_what_an_optimizer_refuses_is_one_line(tmp_path: Path) -> None:
-    summary = execute(spec_of(tiny(tmp_path, "optimizer=lion", "optimizer.lr=0")))
+    config = resolve(tiny(tmp_path, "optimizer=lion")).config
+    config["optimizer"]["lr"] = 0
+    summary = execute(RunSpec.of(config))
     assert summary.status == "failed"
     assert summary.mistake
     assert "lr" in summary.error

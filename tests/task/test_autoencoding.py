@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from suexp.errors import UserError
 from suexp.job.run import execute
 from suexp.launch.spec import spec_of
 from suexp.store.summary import Summary
@@ -115,15 +116,23 @@ def test_continuous_data_have_no_bits(tmp_path: Path) -> None:
     assert math.isfinite(metrics["val/log_prob"])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "line"),
     [
         ("task.eval_num_samples=[]", "eval_num_samples"),
         ("task.eval_num_samples=[0,1]", "at least 1 each"),
         ("task.max_samples_in_memory=0", "max_samples_in_memory must be at least 1"),
-        ("model.latent_dim=64", "latent_dim must be at least 1 and below the 64"),
     ],
+)
+def test_mistakes_are_refused_when_composed(tmp_path: Path, override: str, line: str) -> None:
+    with pytest.raises(UserError, match=line):
+        spec_of([*PPCA, override, *QUIET, f"out={tmp_path}"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [("model.latent_dim=64", "latent_dim must be at least 1 and below the 64")],
 )
 def test_mistakes_are_one_line(tmp_path: Path, override: str, line: str) -> None:
     config = spec_of([*PPCA, override, *QUIET, f"out={tmp_path}"])

@@ -128,6 +128,12 @@ class Target:
         """The class and the bases whose source is at hand, in the order of lookup."""
         return tuple(item for item in self._walk() if isinstance(item, Target))
 
+    @functools.cached_property
+    def ancestors(self) -> set[str]:
+        """The names of the class and of its bases, also of those whose source is not at hand."""
+        names = (item if isinstance(item, str) else item.name for item in self._walk())
+        return {name.rpartition(".")[2] for name in names}
+
     def _walk(self) -> "list[Target | str]":
         found: list[Target | str] = [self]
         for base in self.node.bases if isinstance(self.node, ast.ClassDef) else []:
@@ -294,6 +300,13 @@ def _dotted(node: ast.AST) -> str | None:
 
 def _method(node: ast.ClassDef, name: str) -> ast.FunctionDef | None:
     return next((n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == name), None)
+
+
+def constructor(target: Target) -> ast.FunctionDef | None:
+    """Return the constructor that a class itself defines, or what its data class adds to it."""
+    if not isinstance(target.node, ast.ClassDef):
+        return None
+    return _method(target.node, "__init__") or _method(target.node, "__post_init__")
 
 
 def _is_dataclass(node: ast.ClassDef) -> bool:

@@ -7,11 +7,12 @@ the time that composing takes.
 import ast
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from suexp.code.refusals import refusal
 from suexp.code.source import Target, read
 from suexp.code.trust import check_targets
 from suexp.config.catalogue import Catalogue
@@ -150,6 +151,17 @@ def _check_arguments(path: str, node: dict[str, Any], source: Target, declared: 
             complaint = mismatch(value, parameter.annotation, parameter.module)
             if complaint:
                 raise UserError(f"{path}.{key}: {complaint}")
+    said = refusal(source, {key: value for key, value in node.items() if key not in _HYDRA_KEYS})
+    if said:
+        raise UserError(f"{_place(path, said, signature.parameters)}{said}")
+
+
+def _place(path: str, said: str, parameters: Collection[str]) -> str:
+    """Return what stands before a constructor's words, so that they name the config's key."""
+    group, word = path.split(".")[0], re.split(r"[^\w.]", said)[0]
+    if word.split(".")[0] == group and "." in word:
+        return ""
+    return f"{path}." if word in parameters else f"{path}: "
 
 
 def _components(config: Mapping[str, Any], choices: Mapping[str, str]) -> Iterator[_Chosen]:
@@ -238,7 +250,8 @@ def _condition(entry: str, source: Target, node: dict[str, Any]) -> tuple[str, b
     default = parameter.default if parameter else None
     value = default.value if isinstance(default, ast.Constant) else None
     value = node.get(argument, value)
-    value = len(value or ()) if counted else value
+    if counted:
+        value = len(value) if isinstance(value, (list, dict)) else 0
     return feature, not condition or (str(value) == wanted if equals else bool(value))
 
 
@@ -281,6 +294,13 @@ def _check_needs(components: list[_Chosen]) -> None:
 
 def _check_accumulation(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
     """Refuse to accumulate gradients in two places, and to clip what is not whole yet."""
+    for name, node in (config.get("callbacks") or {}).items():
+        source = _source(node)
+        if source is not None and "GradientAccumulationScheduler" in source.ancestors:
+            raise UserError(
+                f"callbacks.{name}: Lightning's GradientAccumulationScheduler counts batches as "
+                "steps; leave it out and set trainer.accumulate_grad_batches"
+            )
     trainer = config.get("trainer") or {}
     outer = trainer.get("accumulate_grad_batches") or 1
     inner = (config.get("optimizer") or {}).get("grad_accum_steps") or 1

@@ -142,13 +142,17 @@ def _composed(
 
 
 def _values(overrides: tuple[str, ...]) -> list[str]:
-    """Return the overrides that set a value and choose no option: Hydra applies them last."""
+    """Return the overrides that set a value and choose no option: Hydra applies them last.
+
+    Whether a logger's were typed or stand in a file is asked when the others are composed.
+    """
     if not all(re.match(r"[\w.]+=", item) for item in overrides):  # +key, ~key, group@package
         return []
     return [
         item
         for item in overrides
-        if "." in key_of(item) and key_of(item).split(".")[0] not in ("hydra", *EXPERIMENT_KEYS)
+        if "." in key_of(item)
+        and key_of(item).split(".")[0] not in ("hydra", "logger", *EXPERIMENT_KEYS)
     ]
 
 

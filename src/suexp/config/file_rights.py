@@ -1,4 +1,4 @@
-"""What files may say: how a run is made, and neither whose code it is nor where it writes.
+"""What files may say: how a run is made, not whose code it is, nor where it writes or reports.
 
 An option, an experiment and a saved config may be a stranger's. The command line is the user's own.
 """
@@ -26,9 +26,10 @@ def check_rights(config: DictConfig, overrides: Sequence[str]) -> None:
         overrides: what the user has typed.
 
     Raises:
-        UserError: a file allows packages, writes outside of the current directory, or reports to a
-            study.
+        UserError: a file allows packages, writes outside of the current directory, reports to a
+            study, or sends the run's numbers somewhere.
     """
+    _check_sending(config, {key_of(item) for item in overrides})
     said = {key_of(item).split(".")[0] for item in overrides}
     if config.get("allow_targets") and not any(map(ALLOWS.match, overrides)):
         raise UserError(
@@ -58,12 +59,26 @@ def refuse_typed(where: str, overrides: Sequence[str], keys: Collection[str] = T
     """
     for item in overrides:
         key = key_of(item).replace("/", ".").split(".")[0]
-        if key in keys:
+        if key in keys or (key == "logger" and "=" in item and "." in key_of(item)):
             raise UserError(
                 f"{where}: {item} does not count there; if you trust it, say it yourself"
             )
         if key == "parent" and (value := parse([item])[0].value()):
             refuse_typed(where, parent_overrides(value), keys)  # type: ignore[arg-type]
+
+
+def _check_sending(config: DictConfig, said: Collection[str]) -> None:
+    """Refuse a logger that a file lets send what a run logs, or to whose team."""
+    loggers = config.get("logger") or {}
+    for name, node in loggers.items() if isinstance(loggers, DictConfig) else ():
+        settings = node if isinstance(node, DictConfig) else {}
+        for key, kept in (("mode", ("offline", "disabled", None)), ("entity", (None,))):
+            value, place = settings.get(key), ".".join(("logger", str(name), key))
+            if value not in kept and not {place, place.rpartition(".")[0]} & {*said}:
+                raise UserError(
+                    f"{place}: {value} stands in a file, which may not say where a run's numbers "
+                    f"are sent; if you mean it, type it yourself: {place}={value}"
+                )
 
 
 def _below(folder: Path) -> bool:

@@ -38,6 +38,8 @@ def mismatch(value: Any, annotation: ast.expr, module: Module) -> str:
     if {"an int", "a float"} <= set(names):
         names = ["a number", *(name for name in names if name not in ("an int", "a float"))]
     line = f"{shown} is not {' or '.join(dict.fromkeys(names))}"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{shown} is no finite number"
     if isinstance(value, int) and not -_INT_END <= value < _INT_END:
         return f"{line} of 64 bits"
     if isinstance(value, float) and value.is_integer() and "an int" in names and value < _INT_END:
@@ -87,13 +89,19 @@ def _fits_one(value: Any, kind: ast.expr, module: Module) -> bool:
             isinstance(value, int) and not isinstance(value, bool) and -_INT_END <= value < _INT_END
         )
     if name == "float":
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return number and -math.inf < value < math.inf
     if name in ("str", "Path"):
         return isinstance(value, str)
     if name in _LISTS:
         return isinstance(value, (list, tuple))
     if name in _MAPPINGS:
         return isinstance(value, dict)
+    found = module.lookup(kind)
+    torchs = isinstance(found, str) and found.startswith("torch.")
+    if torchs or (isinstance(found, tuple) and isinstance(found[1], ast.ClassDef)):
+        # A class of suexp's own or torch's is no number, word or list; a node can describe it.
+        return value is None or isinstance(value, dict)
     return True
 
 
