@@ -22,6 +22,7 @@ CASES: dict[str, tuple[list[str], list[str], str]] = {
     "gradient_sign": (IRIS, FORMULA, "needs optimizer: it compares gradients"),
     "layer_moments": (IRIS, [], "needs vectors: it follows the states of vectors"),
     "layer_drift": ([], IRIS, "needs layers: it compares layers"),
+    "input_robustness": (IRIS, [], "needs classes: it looks at one class a row"),
     "leak": (["task=masked_lm"], ["task=classification"], "needs language model: it looks at each"),
     "leave_one_out": (["task=masked_lm"], [], "needs fill in: it asks for tokens between others"),
     "lengths": ([], ["task=matching"], f"needs language model: it reads running text; {LM}"),
@@ -46,6 +47,7 @@ CASES: dict[str, tuple[list[str], list[str], str]] = {
         f"needs language model: it reads running text; {LM}",
     ),
     "position_cosine": (["position=learned"], [], "needs position=learned or position=hierarchi"),
+    "prefix_gap": (["task=seq2seq"], [], "needs prefix length: it replaces tokens of targets"),
     "recall_lengths": (
         ["task=classification", "data=recall"],
         ["task=classification"],

@@ -182,7 +182,7 @@ def test_nearest() -> None:
         ),
         (
             ("sizes.steps=3",),
-            "sizes.steps=3: only experiment=attention_matrix has this key; choose it too",
+            "sizes.steps=3: only experiment=adversarial_training has this key; choose it too",
         ),
     ],
 )
