@@ -39,11 +39,11 @@ def test_the_site_shows_the_last_results_and_what_was_never_run(call: Call, in_t
 
 
 def test_results_that_cannot_be_read_stop_nothing(call: Call, in_tmp: Path) -> None:
-    keep(in_tmp / "experiments/lion", schema=2)
+    keep(in_tmp / "experiments/lion", schema=3)
     code, out, _ = call("report", "--out", "mine")
     assert code == 0
     assert "left out: " in out
-    assert "has schema 2, this version reads 1" in out
+    assert "has schema 3, this version reads up to 2" in out
     assert out.endswith("2 experiments, 2 not run yet\nsite: mine/site/index.html\n")
 
 
