@@ -45,7 +45,7 @@ def pictures(results: Mapping[str, Any]) -> list[Picture]:
     """Return the pictures of a card; none where there is nothing to show."""
     found = []
     rows = forest_data.rows_of(results["claims"])
-    if rows:
+    if any(row.mean is not None for row in rows):  # smoke scale has one seed, and no spread
         caption = (
             "How far each claim lies from its bound: the mean, its 95 % interval at the look that "
             "the verdict comes from, a tick a seed. Right of 0 it holds; open claims are hollow."
