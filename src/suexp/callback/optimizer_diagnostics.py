@@ -13,9 +13,10 @@ from suexp.task.base import Task
 class OptimizerDiagnostics(Callback, Component):
     r"""The figures of an optimizer's ``diagnostics()``, such as gains $\nu$ and numbers of updates.
 
-    Logged: ``train/{name}`` for each; final: what they are at the end. Of gains see
-    https://kexue.fm/archives/8968 and Amid et al., arXiv:2202.00145; the numbers of updates count
-    what is left of the steps where gradients are accumulated in the optimizer.
+    Each is one number, whatever the parameters' shapes. Logged: ``train/{name}`` for each; final:
+    what they are at the end. Of gains see https://kexue.fm/archives/8968 and Amid et al.,
+    arXiv:2202.00145; the numbers of updates count what is left of the steps where gradients are
+    accumulated in the optimizer.
 
     Args:
         every: steps from one line to the next.

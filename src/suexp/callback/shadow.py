@@ -20,6 +20,7 @@ _ROWS = 400  # of a table
 class Shadow(StepProbe, Component):
     r"""$\max_i |\theta_i - \theta'_i|$ of the run's parameters and those of a shadow.
 
+    The parameters have any shapes; the shadow's are equal, and so is its state, beside the run's.
     The shadow begins with the same weights and reads the same batches with the same random draws;
     its gradients are taken at its own weights. What the run's schedule multiplies its learning rate
     by, the shadow's is multiplied by, too. Two algorithms that are equal differ by rounding alone

@@ -18,9 +18,9 @@ class Smoothness(StepProbe, Component):
     r"""$\beta = \max_a \frac{|\nabla f(\theta - a g) - g|}{a |g|}$ with $g = \nabla f(\theta)$.
 
     f is the loss of the step's own batch, with its random draws; the gradient is that over all
-    trainable parameters, and a runs over ``distances``. Where gradients are L-Lipschitz,
-    $\beta \le L$, and a step of less than 2 / L lowers the loss. Weights, running averages and
-    random generators are as before afterwards.
+    trainable parameters, of any shapes, as one vector, and a runs over ``distances``. Where
+    gradients are L-Lipschitz, $\beta \le L$, and a step of less than 2 / L lowers the loss.
+    Weights, running averages and random generators are as before afterwards.
 
     Logged: ``train/beta``, ``train/loss_range``, the largest less the smallest $f(\theta - a g)$,
     and ``train/predictiveness``, $\max_a |\nabla f(\theta - a g) - g|$. Final: the mean of the
