@@ -4,6 +4,10 @@ import pytest
 import torch
 
 import suexp
+from suexp.config.compose import resolve
+from suexp.errors import UserError
+from suexp.init.default import Default
+from suexp.model.mlp import MLP
 from suexp.transform import ConvertAttention, Copy, Fresh, Truncate
 
 SMALL = ("data.tokenizer=bytes", "data.block_size=12", "model.dim=8", "model.num_heads=2")
@@ -84,3 +88,25 @@ def test_convert_attention_keeps_the_projections_and_the_child_its_own_buffers()
 def test_convert_attention_refuses_other_differences() -> None:
     with pytest.raises(ValueError, match="only the attention may differ"):
         ConvertAttention().apply(model(), model("attention=linear", "model.ffn=swiglu"))
+
+
+def test_weights_of_another_size_are_not_copied_in_silence() -> None:
+    """What multiplies the weights is in no state dict; the shapes are the same."""
+
+    def network(parametrization: str, dim: int = 8) -> MLP:
+        return MLP(6, 3, Default(parametrization=parametrization), dim=dim, num_layers=1)
+
+    x = torch.randn(4, 6)
+    for parent, child in (("ntk", "standard"), ("standard", "ntk")):
+        with pytest.raises(ValueError, match=r"hidden\.0 multiplies its weights by .* in the chil"):
+            Copy()(network(parent), network(child))
+    parent, child = network("ntk"), network("ntk")
+    Copy()(parent, child)
+    assert torch.equal(parent(x), child(x))
+    with pytest.raises(ValueError, match="set init and init"):
+        Copy()(parent, MLP(6, 3, Default(0.3, None, "ntk"), dim=8, num_layers=1))
+
+
+def test_a_checkpoints_weights_are_multiplied_by_as_they_are() -> None:
+    with pytest.raises(UserError, match="transform=pretrained cannot be combined with init=defaul"):
+        resolve(["transform=pretrained", "transform.source=x", "init.parametrization=ntk"])
