@@ -20,11 +20,14 @@ DIGITS = ["task=classification", "data=digits", "data.patch=2", "model.dim=8", "
 DIGITS += ["position=learned", "position.max_length=16"]
 PAIRS = ["task=matching", "model=bag_encoder", "model.dim=8", "data.tokenizer=bytes"]
 PAIRS += ["data.block_size=12", "data.batch_size=20", "loss.learnable=true"]
+TARGETS = ["task=seq2seq", "data.tokenizer=bytes", "data.block_size=160", "model.dim=8"]
+TARGETS += ["model.num_heads=2", "data.batch_size=8", "task.generate_rows=0"]
 # What a method may be for: the first that lets it train is taken.
 SETTINGS = [
     DIGITS,
     [*DIGITS, "model.num_layers=2", "transform=truncate", 'parent=["model.num_layers=4"]'],
     PAIRS,
+    TARGETS,
     ["task=adversarial", "task.num_samples=20", "task.line_points=0", "model.dim=8"],
 ]
 
@@ -63,10 +66,13 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.mark.slow
 @pytest.mark.parametrize("method", list(Catalogue().groups["method"]))
 def test_a_step_costs_what_is_counted(method: str, tmp_path: Path, steps: list[int]) -> None:
-    summary = execute(run_with(method, f"out={tmp_path}"))
+    spec = run_with(method, f"out={tmp_path}")
+    summary = execute(spec)
     assert summary.status == "finished", summary.error
-    assert summary.cost["flops_per_step"] == round(statistics.fmean(steps[-6:])) > 0
-    assert summary.cost["flops"] == pytest.approx(sum(steps), abs=6)
+    # Targets differ in length, and so do steps; the cost is that of one of them.
+    rel = 0.05 if "seq2seq" in spec.config["task"]["_target_"] else 1e-12
+    assert summary.cost["flops_per_step"] == pytest.approx(statistics.fmean(steps[-6:]), rel, 0.5)
+    assert summary.cost["flops"] == pytest.approx(sum(steps), rel, 6)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import copy
 import doctest
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +14,15 @@ import suexp.method.fgm
 from suexp.attention import Softmax
 from suexp.config.compose import resolve
 from suexp.errors import UserError
+from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from suexp.method.fgm import FGM
 from suexp.method.freeze import Freeze
 from suexp.method.gradient_penalty import GradientPenalty
 from suexp.nn.intervene import embeddings_of, shifted
+from suexp.store.folder import Run
 from tests.method.texts import at_weights, batch, gradient, model, task_of, weight_gradient
+from tests.support.processes import two_processes
 
 TIGHT = {"rtol": 1e-9, "atol": 1e-12}
 
@@ -275,6 +280,29 @@ def test_models_name_their_embeddings() -> None:
     assert embeddings_of(nn.Linear(1, 1)) == []
     patches = model(vocab_size=0, input_dim=4)
     assert embeddings_of(patches) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["fgm", "pgd"])
+def test_two_processes_equal_one(method: str, tmp_path: Path) -> None:
+    """A row's own step does not depend on how large its process's batch is."""
+    common = ["task=classification", "data=digits", "data.patch=2", "model.dim=8"]
+    common += ["model.num_heads=2", "position=learned", "position.max_length=16", "threads=1"]
+    common += ["trainer.max_steps=6", "trainer.val_check_interval=3", "trainer.limit_val_batches=1"]
+    common += ["trainer.gradient_clip_val=null", "trainer.enable_progress_bar=false"]
+    common += [f"method={method}", f"method.{method}.granularity=sample", f"out={tmp_path}"]
+    common += ["data.eval_batch_size=64"]  # both processes need something to judge by
+    runs = [
+        spec_of([*common, "trainer=cpu"]),
+        spec_of([*common, "trainer=ddp", "trainer.accelerator=cpu"]),
+    ]
+    assert execute(runs[0]).status == "finished"
+    assert two_processes(runs[1]).status == "finished"
+    one, two = (
+        torch.load(Run(run).checkpoints()[0], weights_only=True)["state_dict"] for run in runs
+    )
+    for name, weight in one.items():
+        torch.testing.assert_close(two[name], weight, atol=2e-3, rtol=0, msg=name)
 
 
 def test_its_example() -> None:
