@@ -40,6 +40,9 @@ def check_counts(trainer: Mapping[str, Any]) -> None:
                 f"trainer.{key}={value} is neither a number of batches nor a share of them from "
                 f"0.0 to 1.0; set trainer.{key}=1.0"
             )
+    first = trainer.get("val_at_start", False)
+    if not isinstance(first, bool):
+        raise UserError(f"trainer.val_at_start={first} is neither true nor false")
     for key in ("gradient_clip_val", "checkpoint_seconds"):
         value = trainer.get(key)
         if value is not None and not (isinstance(value, (int, float)) and value >= 0):
