@@ -141,6 +141,17 @@ def test_mistakes_are_one_line(out: Path, argv: list[str], message: str) -> None
     assert "\n" not in str(caught.value)
 
 
+def test_another_user_s_store_that_nobody_may_read(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", forbidden)
+    with pytest.raises(UserError, match=r": its runs cannot be read: Permission denied$"):
+        stored(out)
+
+
 def test_no_store(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no runs here"):
         runs.run(["--out", str(tmp_path)])

@@ -37,6 +37,12 @@ def test_what_a_trainer_counts(setting: str, line: str) -> None:
     resolve(fix.split(" with "))
 
 
+def test_whether_it_validates_first_is_yes_or_no() -> None:
+    resolve(["trainer.val_at_start=true"])
+    with pytest.raises(UserError, match="val_at_start=abc is neither true nor false"):
+        resolve(["trainer.val_at_start=abc"])
+
+
 def test_epochs_may_be_counted_instead() -> None:
     resolve(["trainer.max_steps=-1", "+trainer.max_epochs=2"])
     resolve(["+trainer.check_val_every_n_epoch=1", "trainer.val_check_interval=0.5"])

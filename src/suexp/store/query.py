@@ -138,13 +138,16 @@ def stored(out: Path) -> list[Stored]:
     """Return the runs below an output folder, the oldest first.
 
     Raises:
-        UserError: there is no such store.
+        UserError: there is no such store, or it is another user's, who lets nobody read it.
     """
     runs = out / "runs"
-    if not runs.is_dir():
-        raise UserError(f"{out}: there are no runs here; name the folder with --out DIR")
-    found = [Stored(path) for path in runs.iterdir() if path.is_dir()]
-    return sorted(found, key=lambda run: (run.when, run.id))
+    try:
+        if not runs.is_dir():
+            raise UserError(f"{out}: there are no runs here; name the folder with --out DIR")
+        found = [Stored(path) for path in runs.iterdir() if path.is_dir()]
+        return sorted(found, key=lambda run: (run.when, run.id))
+    except OSError as error:
+        raise UserError(f"{out}: its runs cannot be read: {error.strerror}") from error
 
 
 def chosen(runs: Sequence[Stored], words: Sequence[str]) -> list[Stored]:
