@@ -41,18 +41,15 @@ def check_counts(trainer: Mapping[str, Any]) -> None:
                 f"trainer.{key}={value} is neither a number of batches nor a share of them from "
                 f"0.0 to 1.0; set trainer.{key}=1.0"
             )
-<<<<<<< HEAD
     choice = trainer.get("on_divergence", "fail")
     if choice not in ON_DIVERGENCE:
         raise UserError(
             f"trainer.on_divergence={choice} is neither fail nor record; "
             "set trainer.on_divergence=record"
         )
-=======
     first = trainer.get("val_at_start", False)
     if not isinstance(first, bool):
         raise UserError(f"trainer.val_at_start={first} is neither true nor false")
->>>>>>> h14
     for key in ("gradient_clip_val", "checkpoint_seconds"):
         value = trainer.get(key)
         if value is not None and not (isinstance(value, (int, float)) and value >= 0):
