@@ -9,13 +9,13 @@ from omegaconf import open_dict
 
 from suexp.code.instantiate import instantiate
 from suexp.config.compose import _compose, resolve
-from suexp.config.remedy import fitting
-from suexp.errors import Misfit, UserError
+from suexp.errors import UserError
 from suexp.experiment.plan import plan
 from suexp.folders import conf_dir, experiments_dir
 from suexp.job.build import build
 from suexp.task.base import Task
 from suexp.task.closed_form import ClosedForm
+from tests.support.companions import OPTIONS, with_companions
 
 GROUPS = ("attention", "position", "mask", "model", "task")
 SMALL = ("data.batch_size=2", "trainer.enable_progress_bar=false", "threads=1")
@@ -29,30 +29,11 @@ def text_of(group: str, option: str) -> str:
     return (conf_dir() / group / f"{option}.yaml").read_text(encoding="utf-8")
 
 
-ALL = [
-    f"{path.parent.relative_to(conf_dir())}={path.stem}"
-    for path in sorted(conf_dir().glob("*/*.yaml"))
-    if path.parent.name not in ("experiment",)
-]
-# What only a user can say.
-GIVEN = {
-    "callback=places": ["callbacks.places.split_at=8"],
-    "mask=permutation": ["task=masked_lm", "mask.order=[1,0,2]"],
-}
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("choice", ALL)
+@pytest.mark.parametrize("choice", OPTIONS)
 def test_every_option_composes_as_it_is_or_with_what_is_advised(choice: str) -> None:
     group, option = choice.split("=")
-    said = [choice, *GIVEN.get(choice, [])]
-    try:
-        found: list[str] | None = said
-        resolve(said)
-    except Misfit as misfit:
-        found = fitting(misfit, said, seconds=60)
-    assert found is not None
-    resolved = resolve(found)
+    resolved = resolve(with_companions(choice))
     if group != "scale" and resolved.config.get(group):
         assert resolved.choices[group] == option
 

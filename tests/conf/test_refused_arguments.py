@@ -7,7 +7,7 @@ from suexp.code.source import read
 from suexp.config.check import _nodes
 from suexp.config.compose import resolve
 from suexp.errors import UserError
-from tests.conf.test_compose_all import ALL, COMPANIONS
+from tests.support.companions import OPTIONS, with_companions
 
 SECTOR = ["task=points_in_sector"]
 VECTORS = ["task=autoencoding", "data=mixture2d"]
@@ -46,10 +46,11 @@ def test_a_number_outside_its_range(overrides: list[str], said: str) -> None:
     assert said in line(*overrides)
 
 
-@pytest.mark.parametrize("choice", ALL)
+@pytest.mark.slow
+@pytest.mark.parametrize("choice", OPTIONS)
 def test_what_is_shipped_is_not_refused(choice: str) -> None:
     named = ["transform.source=some/name"] if choice == "transform=pretrained" else []
-    config = resolve([choice, *COMPANIONS.get(choice, []), *named]).config
+    config = resolve([*with_companions(choice), *named]).config
     for path, node in _nodes(config):
         source = read(node["_target_"])
         if source is not None and path != "trainer":
@@ -59,7 +60,7 @@ def test_what_is_shipped_is_not_refused(choice: str) -> None:
 def numbers(choice: str) -> list[str]:
     """The keys of an option that hold a number."""
     group = choice.split("=")[0]
-    config = resolve([choice, *COMPANIONS.get(choice, [])]).config
+    config = resolve(with_companions(choice)).config
     own = {"callback": "callbacks"}.get(group, group)
     found = []
     for path, node in _nodes({own: config.get(own)} if config.get(own) else {}):
@@ -71,9 +72,9 @@ def numbers(choice: str) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "choice", [choice for choice in ALL if choice.split("=")[0] not in ("scale", "logger")]
+    "choice", [choice for choice in OPTIONS if choice.split("=")[0] not in ("scale", "logger")]
 )
 def test_no_number_is_nan(choice: str) -> None:
     for key in numbers(choice):
         if not key.startswith("trainer."):  # Lightning's
-            line(choice, *COMPANIONS.get(choice, []), f"{key}=nan")
+            line(*with_companions(choice), f"{key}=nan")

@@ -1,0 +1,32 @@
+"""What an option needs beside it to make a run: what `suexp` advises."""
+
+import functools
+
+from suexp.config.compose import resolve
+from suexp.config.remedy import fitting
+from suexp.errors import Misfit
+from suexp.folders import conf_dir
+
+OPTIONS = [
+    f"{path.parent.relative_to(conf_dir())}={path.stem}"
+    for path in sorted(conf_dir().glob("*/*.yaml"))
+    if path.parent.name != "experiment"
+]
+# What only a user can say.
+GIVEN = {
+    "callback=places": ("callbacks.places.split_at=8",),
+    "mask=permutation": ("task=masked_lm", "mask.order=[1,0,2]"),
+}
+
+
+@functools.cache
+def with_companions(choice: str) -> tuple[str, ...]:
+    """Return the option, and the fewest choices with which it fits together."""
+    said = [choice, *GIVEN.get(choice, ())]
+    try:
+        resolve(said)
+    except Misfit as misfit:
+        found = fitting(misfit, said, seconds=60)
+        assert found is not None, f"{misfit}: there is no advice"  # noqa: PT017
+        return tuple(found)
+    return tuple(said)
