@@ -5,9 +5,9 @@ from typing import Any, ClassVar
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torchmetrics import MeanMetric
 
 from suexp.data.base import Data
+from suexp.task._mean import weighted_mean
 from suexp.task.base import Task
 
 IGNORE = -100
@@ -38,8 +38,8 @@ class FillIn(Task):
 
     def __init__(self, **parts: Any) -> None:
         super().__init__(**parts)
-        self.val_loss = MeanMetric(nan_strategy="disable")
-        self.val_accuracy = MeanMetric(nan_strategy="disable")
+        self.val_loss = weighted_mean()
+        self.val_accuracy = weighted_mean()
 
     @staticmethod
     def model_sizes(data: Data) -> dict[str, int]:

@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torchmetrics import MeanMetric
 
 from suexp.data.base import Data
 from suexp.decoding.base import Decoding
 from suexp.errors import at_least
 from suexp.mask.prefix import Prefix
+from suexp.task._mean import weighted_mean
 from suexp.task.base import Task
 
 IGNORE = -100
@@ -66,7 +66,7 @@ class CausalLM(Task):
         at_least(0, sample_tokens=sample_tokens)
         self.decoding = decoding
         self.sample_prompt, self.sample_tokens = sample_prompt, sample_tokens
-        self.val_loss = MeanMetric(nan_strategy="disable")
+        self.val_loss = weighted_mean()
 
     @staticmethod
     def model_sizes(data: Data) -> dict[str, int]:

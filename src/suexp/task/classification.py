@@ -3,9 +3,9 @@
 from typing import Any, ClassVar
 
 from torch import Tensor
-from torchmetrics import MeanMetric
 
 from suexp.data.base import Data
+from suexp.task._mean import weighted_mean
 from suexp.task.base import Task
 
 
@@ -29,8 +29,8 @@ class Classification(Task):
 
     def __init__(self, **parts: Any) -> None:
         super().__init__(**parts)
-        self.mean_loss = MeanMetric(nan_strategy="disable")
-        self.accuracy = MeanMetric(nan_strategy="disable")
+        self.mean_loss = weighted_mean()
+        self.accuracy = weighted_mean()
 
     @staticmethod
     def model_sizes(data: Data) -> dict[str, int]:

@@ -6,11 +6,11 @@ from typing import Any, ClassVar, Literal
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torchmetrics import MeanMetric
 from torchmetrics.text import BLEUScore
 
 from suexp.data.base import Data
 from suexp.decoding.base import Decoding, Forbid
+from suexp.task._mean import weighted_mean
 from suexp.task._overlap import rouge_l, units
 from suexp.task.base import Task
 
@@ -84,8 +84,8 @@ class Seq2Seq(Task):
         self.decoding, self.loss_on, self.unit = decoding, loss_on, unit
         self.generate_rows, self.max_target = generate_rows, max_target
         self.val_loss, self.rouge = (
-            MeanMetric(nan_strategy="disable"),
-            MeanMetric(nan_strategy="disable"),
+            weighted_mean(),
+            weighted_mean(),
         )
         self.bleu = BLEUScore(smooth=True)
         self._speed = [0.0, 0.0]  # tokens, seconds

@@ -6,11 +6,12 @@ from typing import Any, ClassVar, Literal
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, Metric
+from torchmetrics import Metric
 
 from suexp.data.base import Data
 from suexp.nn.tag_scheme import Spans
 from suexp.task._clock import shortest_seconds
+from suexp.task._mean import weighted_mean
 from suexp.task.base import Task
 
 IGNORE = -100
@@ -63,7 +64,7 @@ class Tagging(Task):
             raise ValueError("timed_steps must be at least 0, timed_lengths at least 1")
         self.timed_steps, self.timed_lengths = timed_steps, list(timed_lengths)
         spans = Spans(scheme, self.data.label_names)  # type: ignore[attr-defined]
-        self.mean_loss = MeanMetric(nan_strategy="disable")
+        self.mean_loss = weighted_mean()
         self.spans = nn.ModuleDict({name: SpanF1(spans) for name in self.loss.decodings})
         self._batch: dict[str, Tensor] = {}
 
