@@ -128,6 +128,27 @@ def test_who_asks_gets_the_numbers_and_the_order_stays(tmp_path: Path) -> None:
     assert Seen.rows == list(itertools.chain.from_iterable(itertools.islice(sampler, 6)))
 
 
+@pytest.mark.slow
+def test_each_epoch_has_an_order_of_its_own(tmp_path: Path) -> None:
+    config = resolve(
+        [
+            *("task=classification", "data=digits", "model=mlp", "model.dim=8", "seed=5"),
+            *("trainer=cpu", "trainer.max_steps=50", "data.batch_size=64"),
+            *("trainer.enable_progress_bar=false", "threads=1", f"out={tmp_path}"),
+        ]
+    ).config
+    config["callbacks"] = {"seen": {"_target_": "tests.job.test_batches.Seen"}}
+    config["allow_targets"] = ["tests"]
+    Seen.rows.clear()
+    assert execute(RunSpec.of(config)).status == "finished"
+    expected: list[int] = []
+    for epoch in range(3):  # of 21 batches
+        sampler = EpochSampler(1400, 64, 5)
+        sampler.set_epoch(epoch)
+        expected += itertools.chain.from_iterable(sampler)
+    assert Seen.rows == expected[: 50 * 64]
+
+
 def loading(rows: int, batch_size: int) -> Loading:
     found = Loading(Counter(num_samples=rows, batch_size=batch_size), 0)
     found.trainer = SimpleNamespace(global_rank=0, world_size=2)

@@ -33,6 +33,11 @@ class EpochSampler(Sampler[list[int]]):
         self.rank, self.world_size = 0, 1
         self.whole = False
 
+    @property
+    def sampler(self) -> "EpochSampler":
+        """Itself: Lightning tells the epoch to the sampler of a batch sampler, not to this one."""
+        return self
+
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch; Lightning calls this."""
         self.epoch = epoch
