@@ -27,7 +27,7 @@ class Unshare(Copy):
 
     needs: ClassVar[dict[str, str]] = {
         "parent": "it starts from another run whose layers are one; name it with "
-        "parent=[model.sharing=all]"
+        "parent=['model.sharing=all']"
     }
 
     @torch.no_grad()
