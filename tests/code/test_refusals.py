@@ -53,6 +53,15 @@ class Shown(Base):
             raise ValueError("needs torch")
         self.part = Part(size, depth=high)
 
+class Filled:
+    def __init__(self, params, targets="") -> None:
+        self.names = {}
+        for p in params:
+            self.names[p] = targets
+        if not self.names:
+            raise ValueError("nothing matches")
+
+
 class Endless:
     def __init__(self, count):
         for i in range(count):
@@ -97,3 +106,7 @@ def test_what_takes_long_is_left_to_the_constructor(read: Any) -> None:
     assert read("Endless", count=1) == "late"
     assert read("Endless", count=9_999) == ""
     assert read("Endless", count=10**12) == "late"  # the loop is not gone through
+
+
+def test_what_an_unknown_statement_may_have_filled_is_unknown(read: Any) -> None:
+    assert read("Filled", targets="a") == ""

@@ -97,8 +97,15 @@ class _Scope(Values):
                 if any(isinstance(part, ast.Return) for part in ast.walk(node)):
                     raise _Returned from None
                 for part in ast.walk(node):
-                    if isinstance(part, (ast.Name, ast.Attribute)) and _is_stored(part):
-                        self.names.pop(ast.unparse(part), None)
+                    if isinstance(part, (ast.Name, ast.Attribute)):
+                        self._forget(part)
+
+    def _forget(self, part: ast.Name | ast.Attribute) -> None:
+        """Make a name unknown where the statement that it stands in may have changed its value."""
+        name = ast.unparse(part)
+        stored = isinstance(part.ctx, ast.Store)
+        if stored or isinstance(self.names.get(name), (list, dict, set)):
+            self.names.pop(name, None)
 
     def _statement(self, node: ast.stmt) -> None:
         if isinstance(node, ast.Return):
@@ -181,7 +188,3 @@ def _parameters(function: ast.FunctionDef) -> list[str]:
     spec = function.args
     names = [argument.arg for argument in (*spec.posonlyargs, *spec.args, *spec.kwonlyargs)]
     return [name for name in names if name != "self"]
-
-
-def _is_stored(node: ast.Name | ast.Attribute) -> bool:
-    return isinstance(node.ctx, ast.Store)
