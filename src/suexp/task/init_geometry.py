@@ -72,7 +72,7 @@ class InitGeometry(EstimationTask):
         self,
         sizes: Sequence[int] = (16, 64, 256, 1024),
         distributions: Sequence[str] = tuple(KURTOSIS),
-        rectangles: Sequence[Sequence[int]] = ((256, 64), (128, 96)),
+        rectangles: Sequence[Sequence[int]] = ([256, 64], [128, 96]),
         aspects: Sequence[int] = (1, 2, 4),
         spectrum_size: int = 256,
         seed: int = 0,
