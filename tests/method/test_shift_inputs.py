@@ -72,10 +72,10 @@ def test_nothing_changes_before_its_step(tmp_path: Path) -> None:
 
 
 def test_texts_have_no_pixels_to_invert() -> None:
-    text = ["task=classification", "data=docstring_topic", "method=shift_inputs"]
-    spec = spec_of([*text, "data.tokenizer=bytes"]).config
-    with pytest.raises(UserError, match="use kind=permute_labels"):
-        build(spec, instantiate(spec["data"]))
+    text = ["task=classification", "data=docstring_topic", "data.tokenizer=bytes"]
+    with pytest.raises(UserError, match="needs vectors: it changes x"):
+        spec_of([*text, "method=shift_inputs"])
+    spec_of([*text, "method=shift_inputs", "method.shift_inputs.kind=permute_labels"])
     with pytest.raises(UserError, match="needs labels"):
         spec_of(["method=shift_inputs"])
 

@@ -54,7 +54,12 @@ class LoRA(Method):
     """
 
     order: ClassVar[int] = -2  # the layers themselves, before anything is wrapped around them
+    needs: ClassVar[dict[str, str]] = {
+        "layers if targets=blocks|layers": "it adapts the matrices of blocks; use model=transformer, or "
+        "method.lora.targets=classifier, say"
+    }
     refuses: ClassVar[dict[str, str]] = {
+        "adversarial": "it adapts one network, and there are two; leave it out",
         "optimizer=lora": "low-rank twice: choose the network or the optimizer form",
         "model=encoder_decoder": "its cross attention multiplies by parts of a matrix, beside the "
         "layer; use model=transformer with mask=prefix, or optimizer=lora",
@@ -67,7 +72,7 @@ class LoRA(Method):
         self,
         rank: int = 8,
         alpha: float | int | None = None,
-        targets: str = "blocks",
+        targets: str = "blocks|layers",
         train: str | None = None,
         init: Start = "b_zero",
         init_law: Law = "gaussian",

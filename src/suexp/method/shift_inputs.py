@@ -43,7 +43,9 @@ class ShiftInputs(Method):
     """
 
     needs: ClassVar[dict[str, str]] = {
-        "labels": "it changes the rows of labelled data; use task=classification"
+        "labels": "it changes the rows of labelled data; use task=classification",
+        "vectors if kind=invert": "it changes x; use data=digits with model=mlp",
+        "vectors if kind=permute_inputs": "it changes x; use data=digits with model=mlp",
     }
 
     def __init__(
