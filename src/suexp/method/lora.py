@@ -55,8 +55,8 @@ class LoRA(Method):
 
     order: ClassVar[int] = -2  # the layers themselves, before anything is wrapped around them
     needs: ClassVar[dict[str, str]] = {
-        "layers if targets=blocks|layers": "it adapts the matrices of blocks; use model=transformer, or "
-        "method.lora.targets=classifier, say"
+        "layers if targets=blocks|layers": "it adapts the matrices of blocks; use "
+        "model=transformer, or method.lora.targets=classifier, say"
     }
     refuses: ClassVar[dict[str, str]] = {
         "adversarial": "it adapts one network, and there are two; leave it out",
