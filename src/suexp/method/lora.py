@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from suexp.errors import one_of
 from suexp.method.base import Method
+from suexp.nn.linear import Linear
 from suexp.nn.low_rank import Law, LowRank, Start, Variant, check_low_rank
 
 if TYPE_CHECKING:
@@ -136,9 +136,14 @@ class LoRA(Method):
     def _join(self, layer: nn.Linear, factors: LowRank) -> Callable[[], Any]:
         """Let a layer compute with its factors; return what ends that."""
         if self.merged_order:
+            if not isinstance(layer, Linear):
+                raise ValueError(
+                    "method.lora.product_order=merged needs layers of suexp.nn.linear; set "
+                    "method.lora.product_order=factored"
+                )
 
             def whole(x: Tensor) -> Tensor:
-                return F.linear(x, layer.weight + factors.delta(), layer.bias)
+                return layer.by(x, layer.weight + factors.delta())
 
             layer.forward = whole  # type: ignore[method-assign, assignment]
             return lambda: layer.__dict__.pop("forward", None)

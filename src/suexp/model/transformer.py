@@ -163,6 +163,7 @@ class Transformer(Shell):
         self.carries = attention.carries
         self.embedding_norm = clone(norm) if embedding_norm else nn.Identity()
         self.dropout = nn.Dropout(dropout)
+        self.sharing = sharing
         self.blocks = layer.blocks(Block, num_layers, sharing, sharing_groups)
         self.norm = layer.last_norm()
         self.pooler = (

@@ -53,7 +53,11 @@ class Linear(Multiplies, nn.Linear):
 
     def forward(self, x: Float[Tensor, "*b i"]) -> Float[Tensor, "*b o"]:
         """Return y."""
-        return self._scaled(x, self.weight, self.bias, self.blocks, self.scales)
+        return self.by(x, self.weight)
+
+    def by(self, x: Float[Tensor, "*b i"], weight: Float[Tensor, "o i"]) -> Float[Tensor, "*b o"]:
+        """Return y with another matrix in the place of W."""
+        return self._scaled(x, weight, self.bias, self.blocks, self.scales)
 
     def _scaled(
         self,

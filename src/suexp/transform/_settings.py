@@ -20,6 +20,7 @@ def settings(model: Transformer) -> dict[str, Any]:
         "data.vocab": getattr(model.embedding, "num_embeddings", 0),
         "model.dim": model.dim,
         "model.num_layers": len(model.blocks),
+        "model.sharing": model.sharing,
         "model.ffn_multiplier": block.feed_forward.output.in_features // model.dim,
         "model.embedding_norm": not isinstance(model.embedding_norm, nn.Identity),
         "model.num_segments": getattr(model.segment_embedding, "num_embeddings", 0),
