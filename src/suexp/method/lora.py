@@ -145,7 +145,7 @@ class LoRA(Method):
             def whole(x: Tensor) -> Tensor:
                 return layer.by(x, layer.weight + factors.delta())
 
-            layer.forward = whole  # type: ignore[method-assign, assignment]
+            layer.forward = whole  # type: ignore[method-assign]
             return lambda: layer.__dict__.pop("forward", None)
 
         def add(_: nn.Module, args: tuple[Tensor, ...], y: Tensor) -> Tensor:
