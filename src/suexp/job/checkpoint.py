@@ -38,18 +38,21 @@ class Position(Callback):
 
     def __init__(self, sampler: EpochSampler) -> None:
         self.sampler = sampler
-        self.batches_read = 0
+        self.epochs_read, self.batches_read = 0, 0  # batches of the epoch after these
         self._restored: dict[str, Any] | None = self.state_dict()
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Count the batches of the epoch."""
-        self.batches_read = 0 if trainer.is_last_batch else self.batches_read + 1
+        self.batches_read += 1
+        if trainer.is_last_batch:
+            self.epochs_read, self.batches_read = self.epochs_read + 1, 0
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position and the random states, as plain values."""
         version, keys, gauss = random.getstate()
         numpy: Any = np.random.get_state(legacy=False)  # noqa: NPY002
         return {
+            "epochs_read": self.epochs_read,
             "batches_read": self.batches_read,
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -59,7 +62,8 @@ class Position(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Move the sampler; the random states wait for the start of training."""
-        self.batches_read = self.sampler.start = state_dict["batches_read"]
+        self.epochs_read, self.batches_read = state_dict["epochs_read"], state_dict["batches_read"]
+        self.sampler.go_on(self.epochs_read, self.batches_read)
         self._restored = state_dict
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
