@@ -278,7 +278,7 @@ def test_refusals(tmp_path: Path) -> None:
         task._parts(batch)
     summary = execute(config(tmp_path, "trainer.accumulate_grad_batches=2"))
     assert "use a larger data.batch_size" in summary.error
-    with pytest.raises(UserError, match="task.n_critic must be at least 1, not 0"):
+    with pytest.raises(UserError, match=r"task\.n_critic must be at least 1, not 0"):
         config(tmp_path, "task.n_critic=0")
     with pytest.raises(UserError, match=r"model=gan_mlp"):
         resolve(["task=adversarial", "model=mlp"])
