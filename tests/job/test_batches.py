@@ -39,15 +39,6 @@ def test_start_skips_batches_once() -> None:
     assert list(sampler) == whole
 
 
-def test_it_goes_on_where_it_was_whatever_epoch_that_is_said_to_be() -> None:
-    whole, sampler = EpochSampler(40, 8, seed=0), EpochSampler(40, 8, seed=0)
-    sampler.go_on(2, 3)
-    for said, epoch in ((3, 2), (4, 3)):
-        sampler.set_epoch(said)
-        whole.set_epoch(epoch)
-        assert list(sampler) == list(whole)[3 if epoch == 2 else 0 :]
-
-
 def test_processes_share_the_same_global_batches() -> None:
     whole = list(EpochSampler(64, 8, seed=1))
     shares = []

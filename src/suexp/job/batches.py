@@ -30,32 +30,16 @@ class EpochSampler(Sampler[list[int]]):
         self.rows, self.batch_size, self.seed = rows, min(batch_size, rows), seed
         self.batches = 1
         self.epoch, self.start = 0, 0
-        self._next: int | None = None
-        self._shift = 0
         self.rank, self.world_size = 0, 1
         self.whole = False
 
-    @property
-    def sampler(self) -> "EpochSampler":
-        """Itself: Lightning tells the epoch to the sampler of a batch sampler, not to this one."""
-        return self
-
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch; Lightning calls this."""
-        if self._next is not None:
-            self._shift, self._next = self._next - epoch, None
-        self.epoch = epoch + self._shift
-
-    def go_on(self, epoch: int, start: int) -> None:
-        """Begin with a batch of an epoch, whichever Lightning takes it for.
-
-        At the end of a training it has counted an epoch that was not read to its end.
-        """
-        self._next, self.start = epoch, start
+        """Choose the epoch; `suexp.job.checkpoint.Position` calls this before each."""
+        self.epoch = epoch
 
     def rewind(self) -> None:
         """Begin again with the first batch of the first epoch."""
-        self.epoch, self.start, self._shift, self._next = 0, 0, 0, None
+        self.epoch, self.start = 0, 0
 
     def join(self, batches: int) -> int:
         """Let a batch have the rows of so many, or of all of an epoch; return of how many."""

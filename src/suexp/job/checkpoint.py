@@ -41,6 +41,14 @@ class Position(Callback):
         self.epochs_read, self.batches_read = 0, 0  # batches of the epoch after these
         self._restored: dict[str, Any] | None = self.state_dict()
 
+    def on_train_epoch_start(self, *_: Any) -> None:
+        """Tell the sampler which epoch it is: as many as were read to their ends.
+
+        Lightning counts one more where a training ended within one, and enters an epoch anew that
+        was read to its end; it tells no batch sampler of its own.
+        """
+        self.sampler.set_epoch(self.epochs_read)
+
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Count the batches of the epoch."""
         self.batches_read += 1
@@ -63,7 +71,8 @@ class Position(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Move the sampler; the random states wait for the start of training."""
         self.epochs_read, self.batches_read = state_dict["epochs_read"], state_dict["batches_read"]
-        self.sampler.go_on(self.epochs_read, self.batches_read)
+        self.sampler.set_epoch(self.epochs_read)  # in the middle of one no epoch starts
+        self.sampler.start = self.batches_read
         self._restored = state_dict
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
