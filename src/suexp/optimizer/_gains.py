@@ -38,20 +38,6 @@ class Gains(Buffered):
 
     buffers: ClassVar[tuple[str, ...]]
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Take a group.
-
-        Raises:
-            ValueError: a complex parameter.
-        """
-        super().add_param_group(param_group)
-        if any(p.is_complex() for p in self.param_groups[-1]["params"]):
-            self.param_groups.pop()
-            raise ValueError(
-                f"{type(self).__name__} takes real numbers: view a complex parameter by "
-                "torch.view_as_real"
-            )
-
     def diagnostics(self) -> dict[str, float]:
         """Return mean, 5 % and 95 % quantile of the gains, of a sample where there are many."""
         gains = torch.cat([whole(state["gain"]).flatten() for state in self.state.values()])
@@ -69,10 +55,6 @@ class Gains(Buffered):
                     state[name] = torch.zeros_like(p, dtype=compute_dtype(p))
                 state["gain"] = torch.ones_like(p, dtype=compute_dtype(p))
         return params, [self.gradient(p).to(compute_dtype(p)) for p in params]
-
-    def of(self, name: str, params: list[Tensor]) -> list[Tensor]:
-        """Return one of the state's tensors for each of the parameters."""
-        return [self.state[p][name] for p in params]
 
 
 def copy_(to: list[Tensor], source: list[Tensor]) -> None:

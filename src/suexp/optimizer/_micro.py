@@ -1,6 +1,6 @@
 """Steps that k batches make: which of a parameter's buffers is fed, and when it moves."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -29,12 +29,6 @@ class MicroSteps(Buffered):
         """
         at_least(1, grad_accum_steps={**self.defaults, **param_group}["grad_accum_steps"])
         super().add_param_group(param_group)
-        if any(p.is_complex() for p in self.param_groups[-1]["params"]):
-            self.param_groups.pop()
-            raise ValueError(
-                f"{type(self).__name__} takes real numbers: view a complex parameter by "
-                "torch.view_as_real"
-            )
 
     @property
     def updates(self) -> int:
@@ -92,10 +86,6 @@ class MicroSteps(Buffered):
             if moved:
                 self.move(moved, group)
         return loss
-
-    def buffer(self, name: str, params: Sequence[Tensor]) -> list[Tensor]:
-        """Return a buffer of each of the parameters."""
-        return [self.state[p][name] for p in params]
 
     def _state_of(self, p: Tensor) -> dict[str, Any]:
         state: dict[str, Any] = self.state[p]

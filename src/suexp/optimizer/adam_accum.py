@@ -8,7 +8,7 @@ from torch import Tensor
 
 from suexp.errors import one_of
 from suexp.optimizer._micro import MicroSteps
-from suexp.optimizer.base import check, groups, wide
+from suexp.optimizer.base import check, groups, pair, wide
 
 Mode = Literal["hidden", "beta_every_k", "beta", "skip", "explicit"]
 
@@ -84,15 +84,14 @@ class AdamAccum(MicroSteps):
         bias_correction: bool = True,
         decay_embeddings: bool = True,
     ) -> None:
-        beta1, beta2 = map(float, betas)
-        check(lr, weight_decay, beta1, beta2)
+        check(lr, weight_decay)
         one_of(get_args(Mode), mode=mode)
         if not eps >= 0:
             raise ValueError(f"eps={eps} must not be negative")
         self.buffers = ("exp_avg", "exp_avg_sq") + ("mean_gradient",) * (mode == "explicit")
         defaults = {
             "lr": lr,
-            "betas": (beta1, beta2),
+            "betas": pair(betas),
             "eps": eps,
             "weight_decay": weight_decay,
             "grad_accum_steps": grad_accum_steps,
@@ -116,7 +115,7 @@ class AdamAccum(MicroSteps):
                 self.state[p]["step"] += 1
         gradients = [self.gradient(p) for p in params]
         if mode == "explicit":
-            mean = self.buffer("mean_gradient", params)
+            mean = self.of("mean_gradient", params)
             if first:
                 torch._foreach_zero_(mean)
             torch._foreach_add_(mean, gradients, alpha=1 / k)
@@ -130,7 +129,7 @@ class AdamAccum(MicroSteps):
     def _average(
         self, params: list[Tensor], x: list[Tensor], keep: Sequence[float], share: Sequence[float]
     ) -> None:
-        m, v = self.buffer("exp_avg", params), self.buffer("exp_avg_sq", params)
+        m, v = self.of("exp_avg", params), self.of("exp_avg_sq", params)
         for average, factor in ((m, keep[0]), (v, keep[1])):
             if factor != 1:
                 torch._foreach_mul_(average, factor)
@@ -142,10 +141,10 @@ class AdamAccum(MicroSteps):
         """Make Adam's step, from the moments as they are."""
         lr, eps = group["lr"], group["eps"]
         if group["mode"] == "explicit":
-            mean = self.buffer("mean_gradient", params)
+            mean = self.of("mean_gradient", params)
             betas = group["betas"]
             self._average(params, mean, betas, [1 - beta for beta in betas])
-        m, v = self.buffer("exp_avg", params), self.buffer("exp_avg_sq", params)
+        m, v = self.of("exp_avg", params), self.of("exp_avg_sq", params)
         first, second = ([1.0] * len(params) for _ in range(2))
         if group["bias_correction"]:
             decays = _decays(group)

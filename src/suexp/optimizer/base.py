@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -139,7 +139,31 @@ def evaluated(closure: Callable[[], Any] | None) -> Any:
 
 
 class Buffered(torch.optim.Optimizer, Component):
-    """An optimizer with state of its own, whose tensors keep the type that they were saved in."""
+    """An optimizer with state of its own, whose tensors keep the type that they were saved in.
+
+    Attributes:
+        takes: what of the parameters it reads, in the words of a refusal.
+    """
+
+    takes: ClassVar[str] = "real numbers"
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Take a group.
+
+        Raises:
+            ValueError: a complex parameter.
+        """
+        super().add_param_group(param_group)
+        if any(p.is_complex() for p in self.param_groups[-1]["params"]):
+            self.param_groups.pop()
+            raise ValueError(
+                f"{type(self).__name__} takes {self.takes}: view a complex parameter by "
+                "torch.view_as_real"
+            )
+
+    def of(self, name: str, params: Sequence[Tensor]) -> list[Tensor]:
+        """Return one of the state's tensors for each of the parameters."""
+        return [self.state[p][name] for p in params]
 
     def gradient(self, p: Tensor) -> Tensor:
         """Return the gradient of a parameter that has one.
@@ -184,6 +208,8 @@ class MomentumOptimizer(Buffered):
     floating-point type, or None for the parameter's own, at least float32.
     """
 
+    takes: ClassVar[str] = "the sign of real numbers"
+
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Take a group after a look at its settings.
 
@@ -195,12 +221,6 @@ class MomentumOptimizer(Buffered):
         check(settings["lr"], settings["weight_decay"], *betas)
         _momentum_dtype(settings["momentum_dtype"])
         super().add_param_group(param_group)
-        if any(p.is_complex() for p in self.param_groups[-1]["params"]):
-            self.param_groups.pop()
-            raise ValueError(
-                f"{type(self).__name__} takes the sign of real numbers: view a complex parameter "
-                "by torch.view_as_real"
-            )
 
     def momentum(self, p: Tensor, group: dict[str, Any]) -> Tensor:
         """Return the momentum of a parameter, zeros at first."""

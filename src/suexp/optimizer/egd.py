@@ -91,11 +91,6 @@ class EGD(Buffered):
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         for p in group["params"]:
-            if p.is_complex():
-                self.param_groups.pop()
-                raise ValueError(
-                    "EGD takes real numbers: view a complex parameter by torch.view_as_real"
-                )
             if not group["signed"] and p.numel() and not (least := float(p.detach().min())) > 0:
                 self.param_groups.pop()
                 raise ValueError(

@@ -11,6 +11,7 @@ from suexp.optimizer.base import (
     blocks,
     check,
     compute_dtype,
+    evaluated,
     groups,
     pair,
     scale_add_,
@@ -86,10 +87,7 @@ class Lion(MomentumOptimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Make one step; a closure computes the loss anew, which is returned."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = evaluated(closure)
         for group in self.param_groups:
             foreach: bool | None = group["foreach"]
             lists: list[list[Tensor]] = []

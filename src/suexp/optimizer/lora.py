@@ -13,7 +13,7 @@ from suexp.component import Component
 from suexp.errors import UserError, one_of
 from suexp.nn.low_rank import Law, LowRank, Start, Variant, check_low_rank
 from suexp.optimizer.adamw import AdamW
-from suexp.optimizer.base import check
+from suexp.optimizer.base import check, compute_dtype, evaluated
 from suexp.optimizer.sgd import SGD
 
 Projection = Literal["learned", "fresh"]
@@ -152,10 +152,7 @@ class LoRA(torch.optim.Optimizer, Component):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Let the factors step, and the matrices follow them."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = evaluated(closure)
         before: dict[Tensor, Tensor] = {}
         for group, theirs in zip(self.param_groups, self.inner.param_groups, strict=True):
             theirs["lr"] = group["lr"]
@@ -186,7 +183,7 @@ class LoRA(torch.optim.Optimizer, Component):
         word = f"{self.seed}/{self.names[p]}/{step}"
         generator = torch.Generator().manual_seed(zlib.crc32(word.encode()))
         m, n = p.shape
-        wide = torch.promote_types(p.dtype, torch.float32)
+        wide = compute_dtype(p)
         v = torch.randn(self.rank, m, generator=generator).to(p.device, wide)
         u = torch.randn(n, self.rank, generator=generator).to(p.device, wide)
         g = gradient.to(wide)

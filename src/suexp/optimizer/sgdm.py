@@ -82,7 +82,7 @@ class SGDM(MicroSteps):
 
     def feed(self, params: list[Tensor], group: dict[str, Any], first: bool) -> None:
         """Add a share of the gradients; decay before the first of a cycle."""
-        m, share = self.buffer("momentum", params), _share(group)
+        m, share = self.of("momentum", params), _share(group)
         if first:
             torch._foreach_mul_(m, group["momentum"])
         gradients = [self.gradient(p) for p in params]
@@ -90,7 +90,7 @@ class SGDM(MicroSteps):
 
     def move(self, params: list[Tensor], group: dict[str, Any]) -> None:
         """Step along the momentum."""
-        m = self.buffer("momentum", params)
+        m = self.of("momentum", params)
         if group["weight_decay"]:
             torch._foreach_add_(m, params, alpha=_share(group) * group["weight_decay"])
         torch._foreach_add_(params, m, alpha=-group["lr"])

@@ -14,6 +14,7 @@ from suexp.optimizer.base import (
     blocks,
     check,
     compute_dtype,
+    evaluated,
     groups,
     is_plain,
     scale_add_,
@@ -105,10 +106,7 @@ class Tiger(MomentumOptimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Make one micro-step; a closure computes the loss anew, which is returned."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = evaluated(closure)
         t = self.param_groups[0]["step"]
         for group in self.param_groups:
             group["step"] = t + 1  # a group that was added later falls in step
