@@ -1,10 +1,9 @@
 """Initialisation by the output's size."""
 
-from suexp.init.base import Parametrization
-from suexp.init.variance_scaling import Distribution, VarianceScaling
+from suexp.init.variance_scaling import Preset
 
 
-class FanOut(VarianceScaling):
+class FanOut(Preset):
     r"""$\mathrm{Var}\, w = g^2 / \mathrm{fan\_out}$: a vector keeps its length, $|Wx| \approx |x|$.
 
     $W^\top W \approx I$ where the output is not smaller than the input. Shapes: matrices (fan_out,
@@ -22,11 +21,4 @@ class FanOut(VarianceScaling):
         ValueError: an unknown name; a gain or standard deviation that is not above 0.
     """
 
-    def __init__(
-        self,
-        gain: float | str = 1.0,
-        distribution: Distribution = "normal",
-        embedding_std: float | None = None,
-        parametrization: Parametrization = "standard",
-    ) -> None:
-        super().__init__("fan_out", 1.0, distribution, gain, embedding_std, parametrization)
+    preset = ("fan_out", 1.0)

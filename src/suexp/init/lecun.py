@@ -1,10 +1,9 @@
 """LeCun's initialisation."""
 
-from suexp.init.base import Parametrization
-from suexp.init.variance_scaling import Distribution, VarianceScaling
+from suexp.init.variance_scaling import Preset
 
 
-class Lecun(VarianceScaling):
+class Lecun(Preset):
     r"""$\mathrm{Var}\, w = g^2 / \mathrm{fan\_in}$: keeps a component's second moment.
 
     Shapes: matrices (fan_out, fan_in).
@@ -22,11 +21,4 @@ class Lecun(VarianceScaling):
         ValueError: an unknown name; a gain or standard deviation that is not above 0.
     """
 
-    def __init__(
-        self,
-        gain: float | str = 1.0,
-        distribution: Distribution = "normal",
-        embedding_std: float | None = None,
-        parametrization: Parametrization = "standard",
-    ) -> None:
-        super().__init__("fan_in", 1.0, distribution, gain, embedding_std, parametrization)
+    preset = ("fan_in", 1.0)

@@ -1,6 +1,6 @@
 """Initialisation by one rule with all its presets."""
 
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -113,3 +113,26 @@ class VarianceScaling(Init):
                 )
             self.gain = gain_of(name)
         super().apply(model)
+
+
+class Preset(VarianceScaling):
+    r"""The rule at a mode and a scale of which a name is made.
+
+    Args:
+        gain: g, a number, the name of an activation, or ``auto``; see `VarianceScaling`.
+        distribution: the entries' law; see `VarianceScaling`.
+        embedding_std: standard deviation of embeddings; None: $(3\,dim)^{-1/2}$, see `Default`.
+        parametrization: ``standard`` or ``ntk``, see `suexp.init.base.Init`.
+    """
+
+    preset: ClassVar[tuple[Mode, float]]
+
+    def __init__(
+        self,
+        gain: float | str = 1.0,
+        distribution: Distribution = "normal",
+        embedding_std: float | None = None,
+        parametrization: Parametrization = "standard",
+    ) -> None:
+        mode, scale = self.preset
+        super().__init__(mode, scale, distribution, gain, embedding_std, parametrization)

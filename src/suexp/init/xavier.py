@@ -1,10 +1,9 @@
 """Xavier's (Glorot's) initialisation."""
 
-from suexp.init.base import Parametrization
-from suexp.init.variance_scaling import Distribution, VarianceScaling
+from suexp.init.variance_scaling import Preset
 
 
-class Xavier(VarianceScaling):
+class Xavier(Preset):
     r"""$\mathrm{Var}\, w = 2 g^2 / (\mathrm{fan\_in} + \mathrm{fan\_out})$, between both passes.
 
     Keeping the variance of activations asks for 1/fan_in, that of gradients for 1/fan_out. Shapes:
@@ -23,11 +22,4 @@ class Xavier(VarianceScaling):
         ValueError: an unknown name; a gain or standard deviation that is not above 0.
     """
 
-    def __init__(
-        self,
-        gain: float | str = 1.0,
-        distribution: Distribution = "normal",
-        embedding_std: float | None = None,
-        parametrization: Parametrization = "standard",
-    ) -> None:
-        super().__init__("fan_avg", 1.0, distribution, gain, embedding_std, parametrization)
+    preset = ("fan_avg", 1.0)
