@@ -45,9 +45,6 @@ class InputRobustness(ClassifierSums):
         UserError: the task does not choose one class for a row.
     """
 
-    needs: ClassVar[dict[str, str]] = {
-        "classes": "it looks at one class a row; use task=classification"
-    }
     refuses: ClassVar[dict[str, str]] = {
         "trainer=fsdp": "a sharded network cannot be differentiated in parts; use trainer=ddp"
     }

@@ -8,6 +8,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
+from suexp.callback._classifier import of_all
 from suexp.callback._when import is_last
 from suexp.component import Component
 from suexp.errors import UserError, one_of
@@ -103,10 +104,7 @@ class PrefixGap(Callback, Component):
         if not is_last(trainer):
             return
         assert isinstance(pl_module, Task)
-        sums = self._sums
-        if trainer.world_size > 1:
-            sums = sums.to(pl_module.device)
-            torch.distributed.all_reduce(sums)
+        sums = of_all(self._sums, trainer, pl_module)
         true, *wrong = (sums[:, 0] / sums[:, 1].clamp(min=1)).tolist()
         pl_module.tables.pop("prefix_gap", None)
         rows = []
