@@ -46,7 +46,7 @@ def test_a_classifier_is_judged_by_its_normaliser(tmp_path: Path) -> None:
     task.eval()
     with torch.no_grad():
         task.model.classifier.bias[7] = -20  # far into the negative branch
-        task._evaluate(batch)
+        task.evaluate(batch)
         z = task.model(batch["x"])
     p = Taylor(4).predict(z)
     expected = -p.gather(1, batch["label"][:, None]).log().mean()

@@ -6,10 +6,10 @@ from torch import Tensor
 
 from suexp.data.base import Data
 from suexp.task._mean import weighted_mean
-from suexp.task.base import Task
+from suexp.task._splits import Evaluated
 
 
-class Classification(Task):
+class Classification(Evaluated):
     r"""Choose one of C classes: $L = -\frac1B \sum_b \log p(f(x_b))_{y_b}$, p softmax or another.
 
     Batches hold ``label`` (batch,) and either ``tokens`` with ``keep`` (batch, n) or vectors ``x``
@@ -49,13 +49,15 @@ class Classification(Task):
         """Return the batch's mean loss."""
         return self.loss(self.logits(batch), batch["label"])
 
-    def _evaluate(self, batch: dict[str, Tensor]) -> None:
+    def evaluate(self, batch: dict[str, Tensor]) -> None:
+        """Add the batch's loss and accuracy."""
         logits, label = self.logits(batch), batch["label"]
         total = self.normalizer.cross_entropy(logits, label)
         self.mean_loss.update(total / len(label), weight=len(label))
         self.accuracy.update((self.normalizer.best(logits) == label).float())
 
-    def _finish_split(self, split: str) -> None:
+    def finish_split(self, split: str) -> None:
+        """Log a split's figures."""
         loss, accuracy = self.mean_loss.compute(), self.accuracy.compute()
         self.report({f"{split}/loss": loss, f"{split}/accuracy": accuracy})
         self.mean_loss.reset()
@@ -64,21 +66,3 @@ class Classification(Task):
     def worst(self, split: str) -> dict[str, float]:
         """Return the worst values of a split's figures."""
         return super().worst(split) | {f"{split}/accuracy": 0.0}
-
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Add the batch's loss and accuracy."""
-        del batch_idx
-        self._evaluate(batch)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the validation split's figures."""
-        self._finish_split("val")
-
-    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Add the batch's loss and accuracy."""
-        del batch_idx
-        self._evaluate(batch)
-
-    def on_test_epoch_end(self) -> None:
-        """Log the test split's figures."""
-        self._finish_split("test")

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from suexp.data.base import Data
 from suexp.nn.gather import gather_rows
-from suexp.task.base import Task
+from suexp.task._splits import Evaluated
 
 BLOCK = 4096  # queries that are scored at once
 
 
-class Matching(Task):
+class Matching(Evaluated):
     r"""$a_i = f(\text{text } a_i)$, $b_i = f(\text{text } b_i)$: $a_i$ and $b_i$ partners.
 
     One encoder f gives the vectors (B, d) of both texts; the loss is contrastive, it compares every
@@ -78,14 +78,16 @@ class Matching(Task):
         """Return the batch's loss."""
         return self.loss_from_vectors(self.encode(batch), batch)
 
-    def _keep(self, batch: dict[str, Tensor]) -> None:
+    def evaluate(self, batch: dict[str, Tensor]) -> None:
+        """Keep the batch's vectors."""
         vectors = {side: x.detach().float() for side, x in self.encode(batch).items()}
         match = batch.get("match")
         if match is None:
             match = torch.ones(len(vectors["a"]), dtype=torch.bool, device=self.device)
         self._seen.append({**vectors, "match": match})
 
-    def _finish_split(self, split: str) -> None:
+    def finish_split(self, split: str) -> None:
+        """Log a split's figures."""
         seen, self._seen = self._seen, []
         whole = {name: torch.cat([part[name] for part in seen]) for name in seen[0]}
         whole = {name: gather_rows(rows) for name, rows in whole.items()}
@@ -111,24 +113,6 @@ class Matching(Task):
         """Return the worst values of a split's figures."""
         ranked = ("recall_at_1", "recall_at_10", "mrr")
         return super().worst(split) | {f"{split}/{name}": 0.0 for name in ranked}
-
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Keep the batch's vectors."""
-        del batch_idx
-        self._keep(batch)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the validation split's figures."""
-        self._finish_split("val")
-
-    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Keep the batch's vectors."""
-        del batch_idx
-        self._keep(batch)
-
-    def on_test_epoch_end(self) -> None:
-        """Log the test split's figures."""
-        self._finish_split("test")
 
 
 def information(

@@ -7,10 +7,10 @@ from torchmetrics import MeanAbsoluteError, MeanSquaredError, R2Score
 
 from suexp.data.base import Data
 from suexp.normalizer.base import at_least_float32
-from suexp.task.base import Task
+from suexp.task._splits import Evaluated
 
 
-class Regression(Task):
+class Regression(Evaluated):
     r"""Predict a number: $L = \frac1B \sum_b (f(x_b) - y_b)^2$ with loss=mse.
 
     Batches hold vectors ``x`` (B, input_dim) and ``target`` (B,); the model returns (B, 1). Logged
@@ -50,33 +50,17 @@ class Regression(Task):
         loss: Tensor = self.loss(self.predict(batch), batch["target"])
         return loss
 
-    def _evaluate(self, batch: dict[str, Tensor]) -> None:
+    def evaluate(self, batch: dict[str, Tensor]) -> None:
+        """Add the batch's errors."""
         prediction, target = map(at_least_float32, (self.predict(batch), batch["target"]))
         for metric in (self.squared, self.absolute, self.explained):
             metric.update(prediction, target)
 
-    def _finish_split(self, split: str) -> None:
+    def finish_split(self, split: str) -> None:
+        """Log a split's figures."""
         found = {"loss": self.squared.compute(), "mae": self.absolute.compute()}
         if int(self.explained.total) > 1:
             found["r2"] = self.explained.compute()
         self.report({f"{split}/{name}": value for name, value in found.items()})
         for metric in (self.squared, self.absolute, self.explained):
             metric.reset()
-
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Add the batch's errors."""
-        del batch_idx
-        self._evaluate(batch)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the validation split's figures."""
-        self._finish_split("val")
-
-    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Add the batch's errors."""
-        del batch_idx
-        self._evaluate(batch)
-
-    def on_test_epoch_end(self) -> None:
-        """Log the test split's figures."""
-        self._finish_split("test")
