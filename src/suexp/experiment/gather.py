@@ -14,6 +14,7 @@ from suexp.judge.claims import judge
 from suexp.judge.expression import At, Extreme, First, Mean, Metric
 from suexp.judge.grammar import parse
 from suexp.report.figures import draw
+from suexp.report.older import SCHEMA
 from suexp.store.identity import volatile
 from suexp.store.summary import Status, Summary
 
@@ -88,7 +89,7 @@ def collect(
     summaries = [found for item in planned if (found := item.run.summary())]
     first = next(iter(summaries), None)
     results: dict[str, Any] = {
-        "schema": 2,
+        "schema": SCHEMA,
         "experiment": plan.slug,
         "post": header["post"],
         "scale": plan.scale,

@@ -12,6 +12,7 @@ from suexp.errors import at_least, one_of
 from suexp.method.base import Batch, Method, Objective
 from suexp.nn.intervene import Reading, embeddings_of, shifted
 from suexp.nn.passes import as_if_nothing_happened, loss_scale, same_autocast
+from suexp.normalizer.base import at_least_float32
 
 if TYPE_CHECKING:
     from suexp.task.base import Task
@@ -47,7 +48,7 @@ class Ball:
             None if pad is None or read is None else (read != pad).unsqueeze(-1) for read in tokens
         ]
         vectors = readings[0].vectors
-        self.like = vectors.new_zeros((), dtype=_wide(vectors))
+        self.like = at_least_float32(vectors.new_zeros(()))
         self.places: list[Tensor] = []
         if granularity == "matrix":
             flat = torch.cat([read.flatten() for read in tokens if read is not None])
@@ -284,10 +285,6 @@ def gradients(
         allow_unused=True,
     )
     return [
-        torch.zeros_like(x, dtype=_wide(x)) if g is None else g.to(_wide(g)) / scale
+        at_least_float32(torch.zeros_like(x) if g is None else g) / scale
         for x, g in zip(vectors, found, strict=True)
     ]
-
-
-def _wide(x: Tensor) -> torch.dtype:
-    return x.dtype if x.dtype.itemsize >= 4 else torch.float32

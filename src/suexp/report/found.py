@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from suexp.judge.claims import GOOD
 from suexp.report.verdicts import Judged, needs
 
-HOLD = ("verified", "reproduced", "held in n of n")
 FAIL = ("not reproduced", "no difference that matters")
 OPEN = ("inconclusive", "not evaluated", "undecided")
 TOLD = 3  # failed claims that are told in full
@@ -56,7 +56,7 @@ def found(claims: Sequence[Judged], records: Sequence[Mapping[str, Any]]) -> Fou
     """
     if not claims:
         return None
-    hold = [claim for claim in claims if claim.verdict in HOLD]
+    hold = [claim for claim in claims if claim.verdict in GOOD]
     failed = [claim for claim in claims if claim.verdict in FAIL]
     waiting = [claim for claim in claims if claim.verdict in OPEN]
     several = "s" if len(claims) != 1 else ""
