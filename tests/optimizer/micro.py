@@ -20,6 +20,20 @@ def step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tenso
     optimizer.step()
 
 
+def trajectory(
+    kind: Callable[..., torch.optim.Optimizer], factor: float, **settings: object
+) -> Tensor:
+    """Weights after 30 steps on a loss that many times as large, at a rate that much smaller."""
+    model = digits_like()
+    optimizer = kind(model.parameters(), lr=0.1 / factor, **settings)
+    for _ in range(30):
+        x, y = torch.randn(8, 6).double(), torch.randint(3, (8,))
+        optimizer.zero_grad()
+        (factor * nn.functional.cross_entropy(model(x), y)).backward()
+        optimizer.step()
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
 def missing(build: Callable[[nn.Parameter, int], torch.optim.Optimizer]) -> None:
     """No gradient in a micro-step counts as zero; none in a whole cycle leaves all as it was."""
     torch.manual_seed(0)

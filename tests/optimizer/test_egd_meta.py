@@ -6,7 +6,7 @@ from torch import nn
 
 from suexp.job.cost import state_bytes
 from suexp.optimizer import EGDMeta
-from tests.optimizer.micro import digits_like, step
+from tests.optimizer.micro import digits_like, step, trajectory
 
 
 def test_the_gradient_by_the_gain_is_the_product_of_neighbours() -> None:
@@ -49,22 +49,14 @@ def test_without_a_meta_rate_it_is_plain_sgd() -> None:
         torch.testing.assert_close(a, b, atol=1e-14, rtol=0)
 
 
-def trajectory(factor: float, **settings: object) -> torch.Tensor:
-    """Weights after 30 steps on a loss that many times as large, at a rate that much smaller."""
-    model = digits_like()
-    optimizer = EGDMeta(model.parameters(), lr=0.1 / factor, **settings)
-    for _ in range(30):
-        x, y = torch.randn(8, 6).double(), torch.randint(3, (8,))
-        optimizer.zero_grad()
-        (factor * nn.functional.cross_entropy(model(x), y)).backward()
-        optimizer.step()
-    return torch.cat([p.detach().flatten() for p in model.parameters()])
-
-
 def test_signs_do_not_see_the_loss_s_scale_and_the_product_does() -> None:
-    torch.testing.assert_close(trajectory(1), trajectory(1000), atol=1e-10, rtol=0)
+    torch.testing.assert_close(
+        trajectory(EGDMeta, 1), trajectory(EGDMeta, 1000), atol=1e-10, rtol=0
+    )
     product = {"gamma": 1.0, "use_sign": False}
-    assert (trajectory(1, **product) - trajectory(1000, **product)).abs().max() > 1e-2
+    assert (
+        trajectory(EGDMeta, 1, **product) - trajectory(EGDMeta, 1000, **product)
+    ).abs().max() > 1e-2
 
 
 def test_a_spike_moves_a_gain_by_e_at_most_and_gains_stay_between_bounds() -> None:

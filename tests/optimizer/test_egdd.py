@@ -6,7 +6,7 @@ from torch import nn
 
 from suexp.job.cost import state_bytes
 from suexp.optimizer import EGDD
-from tests.optimizer.micro import digits_like, step
+from tests.optimizer.micro import digits_like, step, trajectory
 
 # Three steps on (x^2 + 10 y^2) / 2 from (1, -2), computed number by number as in lingvo's egdd.py.
 # The second gradient of y is 0.
@@ -75,23 +75,16 @@ def test_without_rates_it_is_sgd_with_momentum() -> None:
         torch.testing.assert_close(a, b, atol=1e-13, rtol=0)
 
 
-def trajectory(factor: float, **settings: object) -> torch.Tensor:
-    model = digits_like()
-    optimizer = EGDD(model.parameters(), lr=0.1 / factor, **settings)
-    for _ in range(30):
-        x, y = torch.randn(8, 6).double(), torch.randint(3, (8,))
-        optimizer.zero_grad()
-        (factor * nn.functional.cross_entropy(model(x), y)).backward()
-        optimizer.step()
-    return torch.cat([p.detach().flatten() for p in model.parameters()])
-
-
 def test_signs_and_cosines_do_not_see_the_loss_s_scale_and_products_do() -> None:
     fast = {"gain_lr": 0.1, "scale_lr": 0.1}
-    torch.testing.assert_close(trajectory(1, **fast), trajectory(1000, **fast), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        trajectory(EGDD, 1, **fast), trajectory(EGDD, 1000, **fast), atol=1e-6, rtol=0
+    )
     for raw in ("use_signs", "use_directions"):
         settings = {**fast, raw: False}
-        assert (trajectory(1, **settings) - trajectory(1000, **settings)).abs().max() > 1e-2
+        assert (
+            trajectory(EGDD, 1, **settings) - trajectory(EGDD, 1000, **settings)
+        ).abs().max() > 1e-2
 
 
 def test_bounds_and_diagnostics() -> None:
