@@ -1,6 +1,5 @@
 """A trained model as a kernel machine over its training rows (https://kexue.fm/archives/8009)."""
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
@@ -10,15 +9,15 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from suexp.callback._path_tables import record
 from suexp.component import Component
 from suexp.errors import UserError, at_least
+from suexp.nn.tangent import Gradients, kernel, row_gradients
 from suexp.task.base import Task
 from suexp.task.regression import Regression
 
 NAME = "callback=path_kernel"
 MOST_BYTES = 2 * 1024**3  # of gradients held at once
-SHOWN = 40  # rows and columns of the kernel that are recorded
-EXPLAINED = 3  # probes whose most influential rows are recorded
 
 
 class PathKernel(Callback, Component):
@@ -212,7 +211,9 @@ class PathKernel(Callback, Component):
                 key = names.get(name, "constant_accuracy")
                 final[f"path/{key}"] = float(right.double().mean())
         task.final |= final
-        self._record(task, outputs)
+        answer = "label" if "label" in self._probes else "target"
+        answers = self._probes[answer], self._train[answer]
+        record(task, outputs, *answers, kernel=sums["kernel"], weighted=sums["weighted"])
 
     def output(self, task: Task, x: Float[Tensor, "b i"]) -> Float[Tensor, " b"]:
         """Return f of rows."""
@@ -242,40 +243,20 @@ class PathKernel(Callback, Component):
             raise UserError(f"{NAME}: this loss depends on more than the difference of two logits")
         return (slope[:, 1] - slope[:, 0]) / 2
 
-    def _gradients(self, task: Task, x: Tensor) -> dict[str, Tensor]:
-        """Return the gradient of each row's f, by parameter, (b, size)."""
-        model = task.model
-        learned = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
-        fixed = {n: p.detach() for n, p in model.named_parameters() if not p.requires_grad}
-        fixed |= dict(model.named_buffers())
+    def _gradients(self, task: Task, x: Tensor) -> Gradients:
+        """Return the gradient of each row's f."""
+        return row_gradients(task.model, lambda out: self._of(task, out), x, self.chunk_size)
 
-        def f(weights: dict[str, Tensor], row: Tensor) -> Tensor:
-            out = torch.func.functional_call(model, {**weights, **fixed}, (row[None],))
-            return self._of(task, out)[0]
-
-        with torch.enable_grad():
-            per_row: Callable[..., Any] = torch.func.vmap(
-                torch.func.grad(f), in_dims=(None, 0), chunk_size=self.chunk_size
-            )
-            found = per_row(learned, x)
-        return {name: value.detach().flatten(1) for name, value in found.items()}
-
-    def _tangent(
-        self, task: Task, here: dict[str, Tensor] | Tensor, x: Tensor
-    ) -> Float[Tensor, "m b"]:
+    def _tangent(self, task: Task, here: Gradients | Tensor, x: Tensor) -> Float[Tensor, "m b"]:
         """Return K of probes and rows, the rows' gradients in chunks."""
         probes = self._gradients(task, here) if isinstance(here, Tensor) else here
-        parts = []
-        for rows in x.split(self.chunk_size):  # type: ignore[no-untyped-call]
-            theirs = self._gradients(task, rows)
-            terms = [probes[name] @ value.T for name, value in theirs.items()]
-            parts.append(torch.stack(terms).double().sum(0))
-        return torch.cat(parts, 1)
+        chunks = x.split(self.chunk_size)  # type: ignore[no-untyped-call]
+        return torch.cat([kernel(probes, self._gradients(task, rows)) for rows in chunks], 1)
 
     def _add_velocities(
         self,
-        here: dict[str, Tensor],
-        own: dict[str, Tensor],
+        here: Gradients,
+        own: Gradients,
         slopes: Tensor,
         index: Tensor,
         group: dict[str, Any],
@@ -298,7 +279,7 @@ class PathKernel(Callback, Component):
     def _add_decay(
         self,
         task: Task,
-        here: dict[str, Tensor],
+        here: Gradients,
         groups: list[dict[str, Any]],
         rate: float,
         momentum: float,
@@ -318,7 +299,7 @@ class PathKernel(Callback, Component):
                 step = fresh + momentum * velocity if groups[0]["nesterov"] else velocity
             self.sums["decay"] += rate * (here[name] @ step).double()
 
-    def _check_gradient(self, task: Task, own: dict[str, Tensor], slopes: Tensor) -> None:
+    def _check_gradient(self, task: Task, own: Gradients, slopes: Tensor) -> None:
         """Refuse a step whose gradient the rows' own do not add up to."""
         error, size = 0.0, 0.0
         for name, parameter in task.model.named_parameters():
@@ -347,48 +328,6 @@ class PathKernel(Callback, Component):
     def _rows(task: Task, rows: Any, count: int) -> dict[str, Tensor]:
         found = rows.__getitems__(list(range(min(count, len(rows)))))
         return task.received(task.data.collate(found))
-
-    def _record(self, task: Task, outputs: dict[str, Tensor]) -> None:
-        """Record the rows of the figures."""
-        for table in ("path_outputs", "path_kernel", "influence"):
-            task.tables.pop(table, None)
-        answers = [part.get("label", part.get("target")) for part in (self._probes, self._train)]
-        probe_answer, train_answer = (x.double().cpu() for x in answers if x is not None)
-        values = {name: value.tolist() for name, value in outputs.items()}
-        task.record_rows(
-            "path_outputs",
-            [
-                {"probe": i, "answer": answer, **{name: row[i] for name, row in values.items()}}
-                for i, answer in enumerate(probe_answer.tolist())
-            ],
-        )
-        kernel, weighted = self.sums["kernel"].cpu(), self.sums["weighted"].cpu()
-        across = torch.linspace(0, len(train_answer) - 1, min(SHOWN, len(train_answer))).long()
-        columns = train_answer.argsort(stable=True)[across]
-        down = torch.linspace(0, len(probe_answer) - 1, min(SHOWN, len(probe_answer))).long()
-        part = kernel[probe_answer.argsort(stable=True)[down]][:, columns]
-        task.record_rows(
-            "path_kernel",
-            [
-                {"probe": i, "row": j, "value": value}
-                for i, line in enumerate(part.tolist())
-                for j, value in enumerate(line)
-            ],
-        )
-        for i in range(min(EXPLAINED, len(probe_answer))):
-            top = weighted[i].abs().topk(min(10, len(train_answer))).indices
-            rows = [
-                {
-                    "probe": i,
-                    "rank": rank,
-                    "row": row,
-                    "weight": -float(weighted[i, row]),
-                    "answer": float(train_answer[row]),
-                    "of_probe": float(probe_answer[i]),
-                }
-                for rank, row in enumerate(top.tolist(), 1)
-            ]
-            task.record_rows("influence", rows)
 
 
 def _correlation(a: Tensor, b: Tensor) -> float:
