@@ -45,8 +45,10 @@ VERDICTS = (
     "not evaluated",
     "undecided",
 )
-# What speaks for a post.
+# What speaks for a post, what against it, and what leaves it open.
 GOOD = ("verified", "reproduced", "held in n of n")
+BAD = ("not reproduced", "no difference that matters")
+WAITING = ("inconclusive", "not evaluated", "undecided")
 KEYS = ("text", "test", "scale", "exact", "matters")
 SCALES = ("laptop", "paper")
 

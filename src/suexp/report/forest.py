@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from suexp.judge.claims import BAD, WAITING
 from suexp.report.figures import saved
 from suexp.report.forest_data import Row
 from suexp.report.theme import FAINT, INK, PAPER, SOFT, VERDICT_COLOURS
+from suexp.report.verdicts import in_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,8 +29,6 @@ SHAPES = {
     "not evaluated": "v",
     "undecided": "o",
 }
-FAILED = ("not reproduced", "no difference that matters")
-OPEN = ("inconclusive", "not evaluated", "undecided")
 TICKS = (1, 3, 10, 30, 100, 300)
 WIDTH = 4.6  # inches: letters that can be read across a phone
 FAR = 300.0
@@ -44,7 +44,14 @@ def draw_card(rows: Sequence[Row], path: Path, stamp: str | None = None) -> None
         for place, row in enumerate(rows):
             _draw_row(axes, row, place, column, height=0.24, size=6.5)
             colour = VERDICT_COLOURS.get(row.verdict, SOFT)
-            axes.text(right, place, f"  {label(row)}", color=colour, va="center", fontsize=8.5)
+            axes.text(
+                right,
+                place,
+                f"  {in_words(row.verdict, row.n)}",
+                color=colour,
+                va="center",
+                fontsize=8.5,
+            )
         axes.set_yticks(range(len(rows)), [_plain(row.claim) for row in rows])
         axes.set_ylim(len(rows) - 0.4, -1.1)
         _sides(axes, -0.72)
@@ -81,15 +88,10 @@ def draw_book(
         _legend(canvas, every)
 
 
-def label(row: Row) -> str:
-    """Return the verdict in words, as the table says it."""
-    return f"held in {row.n} of {row.n}" if row.verdict == "held in n of n" else row.verdict
-
-
 def _counted(rows: Sequence[Row]) -> str:
     """Return how many claims failed, are open and hold."""
-    failed = sum(row.verdict in FAILED for row in rows)
-    still = sum(row.verdict in OPEN for row in rows)
+    failed = sum(row.verdict in BAD for row in rows)
+    still = sum(row.verdict in WAITING for row in rows)
     counts = {"failed": failed, "open": still, "hold": len(rows) - failed - still}
     return " · ".join(f"{count} {word}" for word, count in counts.items() if count)
 
@@ -137,7 +139,9 @@ def _draw_row(
 ) -> None:
     colour = VERDICT_COLOURS.get(row.verdict, SOFT)
     face = (
-        PAPER if row.verdict in OPEN or (row.mean is None and row.verdict == "verified") else colour
+        PAPER
+        if row.verdict in WAITING or (row.mean is None and row.verdict == "verified")
+        else colour
     )
     edge = size / 5
     if row.mean is None:
@@ -179,7 +183,7 @@ def _legend(canvas: Any, rows: Sequence[Row]) -> None:
         Line2D(
             [], [], linestyle="none", marker=SHAPES[verdict], markersize=5.5,
             color=VERDICT_COLOURS[verdict],
-            markerfacecolor=PAPER if verdict in (*OPEN, "verified") else VERDICT_COLOURS[verdict],
+            markerfacecolor=PAPER if verdict in (*WAITING, "verified") else VERDICT_COLOURS[verdict],
             label=f"{sum(row.verdict == verdict for row in rows)} {verdict}",
         )
         for verdict in there

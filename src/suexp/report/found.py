@@ -5,11 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from suexp.judge.claims import GOOD
+from suexp.judge.claims import BAD, GOOD, WAITING
 from suexp.report.verdicts import Judged, needs
 
-FAIL = ("not reproduced", "no difference that matters")
-OPEN = ("inconclusive", "not evaluated", "undecided")
 TOLD = 3  # failed claims that are told in full
 
 
@@ -57,8 +55,8 @@ def found(claims: Sequence[Judged], records: Sequence[Mapping[str, Any]]) -> Fou
     if not claims:
         return None
     hold = [claim for claim in claims if claim.verdict in GOOD]
-    failed = [claim for claim in claims if claim.verdict in FAIL]
-    waiting = [claim for claim in claims if claim.verdict in OPEN]
+    failed = [claim for claim in claims if claim.verdict in BAD]
+    waiting = [claim for claim in claims if claim.verdict in WAITING]
     several = "s" if len(claims) != 1 else ""
     counts = f"{len(hold)} of {len(claims)} claim{several} hold{'s' * (len(hold) == 1)}"
     exact = sum(claim.verdict == "verified" for claim in hold)

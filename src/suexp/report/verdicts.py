@@ -64,6 +64,11 @@ class Judged:
     plot: Plot | None
 
 
+def in_words(verdict: str, n: int) -> str:
+    """Return a verdict with its number of seeds, where it is a count of them."""
+    return f"held in {n} of {n}" if verdict == "held in n of n" else verdict
+
+
 def judged(claim: Mapping[str, Any]) -> Judged:
     """Return a claim's record in words."""
     estimate, interval = claim.get("estimate"), claim.get("interval")
@@ -78,7 +83,7 @@ def judged(claim: Mapping[str, Any]) -> Judged:
             plot = _plot(claim, estimate, low, high, bound)
     verdict = str(claim["verdict"])
     n = claim.get("n") or 0
-    label = f"held in {n} of {n}" if verdict == "held in n of n" else verdict
+    label = in_words(verdict, n)
     return Judged(
         id=str(claim["id"]),
         text=str(claim["text"]),
