@@ -118,12 +118,13 @@ def book_picture(experiments: Path) -> str:
 
 def drawings(root: Path) -> list[tuple[Path, Picture]]:
     """Return the pictures that are drawn from results alone, each with its folder."""
+    results = recorded(root / "experiments")
     found = [
-        (path.parent, picture)
-        for path in sorted((root / "experiments").glob("*/results.json"))
-        for picture in pictures(load_results(path.parent))
+        (root / "experiments" / item["experiment"], picture)
+        for item in results
+        for picture in pictures(item)
     ]
-    whole = book(recorded(root / "experiments"))
+    whole = book(results)
     return found if whole is None else [*found, (root / "experiments", whole)]
 
 
