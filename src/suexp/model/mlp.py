@@ -8,32 +8,10 @@ from torch import Tensor, nn
 from suexp.component import Component
 from suexp.errors import MOST_LAYERS, at_least, between, one_of
 from suexp.init.base import Init
+from suexp.nn.activation import Activation
 from suexp.nn.activation import activation as make
 from suexp.nn.clone import clone
 from suexp.nn.linear import Linear
-
-Activation = Literal[
-    "relu",
-    "gelu",
-    "silu",
-    "tanh",
-    "sigmoid",
-    "softplus",
-    "elu",
-    "selu",
-    "leaky_relu",
-    "squared_relu",
-    "scaled_relu",
-    "scaled_gelu",
-    "scaled_silu",
-    "scaled_tanh",
-    "scaled_sigmoid",
-    "scaled_softplus",
-    "scaled_elu",
-    "scaled_selu",
-    "scaled_leaky_relu",
-    "scaled_squared_relu",
-]
 
 
 class MLP(nn.Module, Component):

@@ -1,6 +1,7 @@
 """Activations by name, and what each does to the second moment of its input."""
 
 import functools
+from typing import Literal
 
 import numpy as np
 import torch
@@ -27,6 +28,31 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "leaky_relu": nn.LeakyReLU,
     "squared_relu": SquaredReLU,
 }
+
+
+# Their names, and the same divided by the root of their second moments; for `activation`.
+Activation = Literal[
+    "relu",
+    "gelu",
+    "silu",
+    "tanh",
+    "sigmoid",
+    "softplus",
+    "elu",
+    "selu",
+    "leaky_relu",
+    "squared_relu",
+    "scaled_relu",
+    "scaled_gelu",
+    "scaled_silu",
+    "scaled_tanh",
+    "scaled_sigmoid",
+    "scaled_softplus",
+    "scaled_elu",
+    "scaled_selu",
+    "scaled_leaky_relu",
+    "scaled_squared_relu",
+]
 
 
 @functools.cache
