@@ -44,14 +44,8 @@ def draw_card(rows: Sequence[Row], path: Path, stamp: str | None = None) -> None
         for place, row in enumerate(rows):
             _draw_row(axes, row, place, column, height=0.24, size=6.5)
             colour = VERDICT_COLOURS.get(row.verdict, SOFT)
-            axes.text(
-                right,
-                place,
-                f"  {in_words(row.verdict, row.n)}",
-                color=colour,
-                va="center",
-                fontsize=8.5,
-            )
+            said = in_words(row.verdict, row.n)
+            axes.text(right, place, f"  {said}", color=colour, va="center", fontsize=8.5)
         axes.set_yticks(range(len(rows)), [_plain(row.claim) for row in rows])
         axes.set_ylim(len(rows) - 0.4, -1.1)
         _sides(axes, -0.72)
@@ -138,11 +132,8 @@ def _draw_row(
     axes: "Axes", row: Row, place: float, column: float, height: float, size: float
 ) -> None:
     colour = VERDICT_COLOURS.get(row.verdict, SOFT)
-    face = (
-        PAPER
-        if row.verdict in WAITING or (row.mean is None and row.verdict == "verified")
-        else colour
-    )
+    hollow = row.verdict in WAITING or (row.mean is None and row.verdict == "verified")
+    face = PAPER if hollow else colour
     edge = size / 5
     if row.mean is None:
         axes.plot(
@@ -179,11 +170,12 @@ def _legend(canvas: Any, rows: Sequence[Row]) -> None:
     from matplotlib.lines import Line2D
 
     there = [verdict for verdict in SHAPES if any(row.verdict == verdict for row in rows)]
+    hollow = (*WAITING, "verified")
     handles = [
         Line2D(
             [], [], linestyle="none", marker=SHAPES[verdict], markersize=5.5,
             color=VERDICT_COLOURS[verdict],
-            markerfacecolor=PAPER if verdict in (*WAITING, "verified") else VERDICT_COLOURS[verdict],
+            markerfacecolor=PAPER if verdict in hollow else VERDICT_COLOURS[verdict],
             label=f"{sum(row.verdict == verdict for row in rows)} {verdict}",
         )
         for verdict in there
