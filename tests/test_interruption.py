@@ -4,10 +4,11 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
-from suexp.interruption import STOPS, handling
+from suexp.interruption import STOPS, handling, interrupt
 
 
 @pytest.mark.parametrize("number", STOPS)
@@ -18,6 +19,25 @@ def test_a_signal_is_handled_for_a_while(number: signal.Signals) -> None:
         signal.raise_signal(number)
     assert seen == [number]
     assert signal.getsignal(number) == before
+
+
+def test_a_signal_that_falls_into_a_finalizer_is_not_lost(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Leaving:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+            left.append(True)
+
+    def leave() -> None:
+        Leaving()
+        time.sleep(10)
+
+    left: list[bool] = []
+    with handling((signal.SIGTERM,), interrupt), pytest.raises(KeyboardInterrupt):
+        leave()
+    assert left == [True]
+    assert capsys.readouterr().err == ""
 
 
 def test_what_nohup_ignores_stays_ignored() -> None:

@@ -1,11 +1,11 @@
 """What asks a process to stop: Ctrl-C, SIGTERM, and a terminal that is closed."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
 
 TERMINAL = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)
@@ -36,8 +36,18 @@ def handling(numbers: tuple[signal.Signals, ...], handler: Handler) -> Iterator[
             signal.signal(number, own)
 
 
-def interrupt(*_: object) -> NoReturn:
-    """Handle a signal as Python does Ctrl-C."""
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Handle a signal as Python does Ctrl-C, a moment later where it falls into a finalizer.
+
+    Python drops what a finalizer raises, and prints a traceback for it.
+    """
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            again = threading.Timer(0.01, os.kill, (os.getpid(), number))
+            again.daemon = True
+            again.start()
+            return
+        frame = frame.f_back
     raise KeyboardInterrupt
 
 
