@@ -95,11 +95,12 @@ def _keys(choices: list[str], groups: list[str]) -> Iterator[str]:
     yield from (key for key in CATALOGUE.primary if key not in ("defaults", "hydra"))
     for group in groups:
         if names[group] in CATALOGUE.groups.get(group, {}):
-            yield from flat(CATALOGUE.option(group, str(names[group])).placed, "")
+            placed = CATALOGUE.option(group, str(names[group])).placed
+            yield from (key for key, _ in flat(placed, ""))
 
 
-def flat(node: Any, path: str) -> Iterator[str]:
-    """Give the keys of nested mappings, those of the mappings themselves included."""
+def flat(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Give keys and values of nested mappings, those of the mappings themselves included."""
     for key, value in node.items() if isinstance(node, dict) else ():
-        yield path + str(key)
+        yield path + str(key), value
         yield from flat(value, f"{path}{key}.")

@@ -1,5 +1,6 @@
 """Whatever is typed or written: one line or a result, soon, and no process is left behind."""
 
+import os
 import random
 import signal
 from collections.abc import Iterator
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from suexp.cli import main
-from tests.fuzz import files, lines
+from suexp.machine import cores
+from tests.fuzz import files, lines, runs
 
 SECONDS = 60  # nothing takes ten, but for a machine with other work
 
@@ -64,6 +66,18 @@ def test_any_overrides(part: int, in_tmp: Path, capsys: pytest.CaptureFixture[st
         codes.add(told(capsys, "check", *many, *lines.line(rng)))
     assert codes == {0, 2}
     assert list(in_tmp.iterdir()) == []
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_any_run(part: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    codes = []
+    for place in range(10):
+        rng = random.Random(f"runs {part} {place}")
+        codes.append(told(capsys, *runs.line(rng), f"out={tmp_path}"))
+    assert {*codes} <= {0, 1, 2}
+    assert codes.count(0) >= 2  # most settings are in range
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    assert not children.exists() or len(children.read_text().split()) <= cores()
 
 
 @pytest.mark.parametrize("part", range(4))

@@ -3,13 +3,11 @@
 import itertools
 import json
 import math
-import multiprocessing
 import os
 import random
 import re
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +15,9 @@ import pytest
 import torch
 
 from suexp.store.folder import read_history
+from tests.launch.conftest import Nursery, said
 from tests.support.tiny import EXPERIMENT, TINY
-from tests.support.violent import Moment, nursery
+from tests.support.violent import NEVER, Moment
 
 pytestmark = pytest.mark.xdist_group("violence")  # one worker makes what its tests share
 
@@ -50,9 +49,6 @@ LAST = ("summary.json", "results.json", "report.html")  # what the last kills wa
 OWN = ("wall_seconds", "train_seconds", "peak_memory_bytes", "train/elements_per_second", "needs")
 
 
-Begin = Callable[[Path, Moment, int], tuple[int, str]]
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("violence")
@@ -62,35 +58,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def begin() -> Iterator[Begin]:
-    """Give what runs the experiment in a folder; it returns the wait status and where it died."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=nursery, args=(theirs,))
-    process.start()
-    theirs.close()
-
-    def begin(place: Path, moment: Moment, jobs: int) -> tuple[int, str]:
-        died = Path(f"{place}.died")
-        died.unlink(missing_ok=True)
-        ours.send((place, [*ARGV, f"hydra.launcher.jobs={jobs}"], moment))
-        status: int = ours.recv()
-        return status, died.read_text().splitlines()[0] if died.exists() else ""
-
-    yield begin
-    ours.close()
-    process.join()
-
-
-@pytest.fixture(scope="module")
-def undisturbed(folder: Path, begin: Begin) -> dict[str, Any]:
-    status, _ = begin(folder / "undisturbed", Moment("never"), 0)
+def undisturbed(folder: Path, begin: Nursery) -> dict[str, Any]:
+    status, _ = begin(folder / "undisturbed", argv(0))
     assert status == 0, said(folder / "undisturbed")
     return outcome(folder / "undisturbed")
 
 
-def said(place: Path) -> str:
-    return Path(f"{place}.said").read_text()
+def argv(jobs: int) -> list[str]:
+    return [*ARGV, f"hydra.launcher.jobs={jobs}"]
 
 
 def without_times(found: Any) -> Any:
@@ -127,7 +102,9 @@ def outcome(place: Path) -> dict[str, Any]:
     return found
 
 
-def killed_until_done(place: Path, begin: Begin, jobs: int, draw: random.Random, kills: int) -> int:
+def killed_until_done(
+    place: Path, begin: Nursery, jobs: int, draw: random.Random, kills: int
+) -> int:
     """Begin the experiment until it ends by itself; return how often it was killed, at most kills.
 
     Which file comes next is printed, so that what a failure needs to be repeated stands beside it.
@@ -140,7 +117,7 @@ def killed_until_done(place: Path, begin: Begin, jobs: int, draw: random.Random,
         moment = Moment(kind, count if kind in ("time", "parent") else math.ceil(count))
         if kills - number <= len(LAST):
             moment = Moment("file", name=LAST[number - kills])
-        status, where = begin(place, moment if number < kills else Moment("never"), jobs)
+        status, where = begin(place, argv(jobs), moment if number < kills else NEVER)
         if status == 0:
             return number
         assert status == signal.SIGKILL, said(place)
@@ -153,7 +130,7 @@ def killed_until_done(place: Path, begin: Begin, jobs: int, draw: random.Random,
 @pytest.mark.skipif(not hasattr(os, "setsid"), reason="kills a process group")
 @pytest.mark.parametrize(("jobs", "kills"), [(0, 13), (2, 7)], ids=["in process", "children"])
 def test_an_experiment_that_is_killed_equals_an_undisturbed_one(
-    folder: Path, undisturbed: dict[str, Any], begin: Begin, jobs: int, kills: int
+    folder: Path, undisturbed: dict[str, Any], begin: Nursery, jobs: int, kills: int
 ) -> None:
     draw = random.Random(f"seed {jobs}")
     for sweep in itertools.count():
@@ -169,7 +146,7 @@ def test_an_experiment_that_is_killed_equals_an_undisturbed_one(
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("jobs", [0, 2], ids=["in process", "children"])
 def test_an_experiment_on_a_full_disk_goes_on_when_there_is_room(
-    folder: Path, undisturbed: dict[str, Any], begin: Begin, jobs: int
+    folder: Path, undisturbed: dict[str, Any], begin: Nursery, jobs: int
 ) -> None:
     place = folder / f"small,{jobs}"
     place.mkdir()
@@ -181,7 +158,7 @@ def test_an_experiment_on_a_full_disk_goes_on_when_there_is_room(
     if done.returncode:
         pytest.skip(f"a small file system cannot be mounted: {done.stderr.decode().strip()}")
     try:
-        status, _ = begin(place, Moment("never"), jobs)
+        status, _ = begin(place, argv(jobs))
         assert os.waitstatus_to_exitcode(status) == 2
         last = said(place).splitlines()[-1]
         assert re.match(r"suexp: cannot write \S+: No space left on device; once there is", last)
@@ -189,7 +166,7 @@ def test_an_experiment_on_a_full_disk_goes_on_when_there_is_room(
         assert "Traceback" not in said(place)
         assert not list(place.rglob("*.part"))
         subprocess.run([*mount, "remount,size=50m", "tmpfs", str(place)], check=True)
-        assert begin(place, Moment("never"), jobs)[0] == 0, said(place)
+        assert begin(place, argv(jobs))[0] == 0, said(place)
         assert outcome(place) == undisturbed
     finally:
         subprocess.run(["umount", str(place)], check=True)

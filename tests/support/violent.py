@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,32 +34,32 @@ class Moment:
     name: str = ""
 
 
-def nursery(pipe: Any) -> None:
+NEVER = Moment("never")
+
+
+def nursery(pipe: Any, place: Path, argv: list[str]) -> None:
     """Run a command for each request until the pipe is closed, and answer with its wait status.
 
-    The first runs here and is never killed. What it imported and composed is there for the others,
-    which are forks: they cost little.
+    The one named here comes first, in this process. What it imported and composed is there for the
+    others, which are forks: they cost little.
     """
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a process that has seen a GPU cannot fork
-    warm = False
+    _attempt(place, argv, NEVER, None)
     while True:
         try:
-            place, argv, moment = pipe.recv()
+            request = pipe.recv()
         except EOFError:
             return
-        child = os.fork() if warm else 0
-        if warm and child == 0:
+        child = os.fork()
+        if child == 0:
             os.setsid()
-            status = _attempt(place, argv, moment)
-            os._exit(status)
-        if not warm:
-            warm, status = True, _attempt(place, argv, moment)
-        else:
-            status = os.waitpid(child, 0)[1]
-        pipe.send(status)
+            os._exit(_attempt(*request))
+        pipe.send(os.waitpid(child, 0)[1])
 
 
-def _attempt(place: Path, argv: list[str], moment: Moment) -> int:
+def _attempt(
+    place: Path, argv: list[str], moment: Moment, before: Callable[[], object] | None
+) -> int:
     """Run the command in its folder; ``.said`` and ``.died`` beside it tell what became of it."""
     place.mkdir(exist_ok=True)
     os.chdir(place)
@@ -78,6 +79,8 @@ def _attempt(place: Path, argv: list[str], moment: Moment) -> int:
         if moment.kind == "event":  # planning, too
             forget_compositions()
         _arm(moment, place)
+        if before is not None:
+            before()
         return main(argv)
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 1
