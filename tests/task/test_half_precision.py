@@ -64,6 +64,36 @@ def test_the_mean_of_a_lines_losses_is_not_rounded() -> None:
     assert float(recorder._totals["loss"]) == pytest.approx(expected, rel=1e-6)
 
 
+# But for costs, which are those of the run's precision, and enlargement_error, whose networks are.
+ESTIMATED = {
+    "attention_noise": (),
+    "attention_rank": ("task.steps=3",),
+    "init_geometry": (),
+    "kernel_estimation": (),
+    "points_in_sector": (),
+    "softmax_entropy": (),
+    "softmax_information": (),
+    "taylor_estimation": (),
+}
+
+
+@pytest.mark.parametrize("name", ESTIMATED)
+def test_samples_are_not_drawn_in_the_runs_precision(name: str) -> None:
+    config = resolve([f"task={name}", "data=counter", *ESTIMATED[name], "threads=1"]).config
+    drawn = []
+    for dtype in (torch.float32, torch.bfloat16):
+        task = build(config, instantiate(config["data"]))
+        torch.set_default_dtype(dtype)  # as Lightning does
+        try:
+            with torch.inference_mode():
+                drawn.append(task.draw(2, task.generator(0)))
+        finally:
+            torch.set_default_dtype(torch.float32)
+    assert drawn[0].keys() == drawn[1].keys()
+    for key, value in drawn[0].items():
+        torch.testing.assert_close(drawn[1][key], value, rtol=0, atol=0, equal_nan=True)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bf16-true", "16-true"])
 def test_a_runs_accuracy_is_a_share_of_its_rows(tmp_path: Path, precision: str) -> None:

@@ -82,9 +82,10 @@ class Places(Callback, Component):
     def _sums(self, task: Any, tokens: Tensor) -> tuple[Tensor, ...]:
         """Return the sums of losses, of right answers, and of questions, (n,) each."""
         sums: Tensor | None = None
-        generator = torch.Generator(task.device).manual_seed(0)
-        for batch in torch.split(tokens, task.data.eval_batch_size):
-            inputs, target = task.questions(batch.to(task.device), generator)
+        numbers = torch.arange(len(tokens))
+        size = task.data.eval_batch_size
+        for batch, rows in zip(torch.split(tokens, size), torch.split(numbers, size), strict=True):
+            inputs, target = task.questions(batch.to(task.device), rows)
             at = target != IGNORE
             logits, wanted = task.model(inputs, at=at).float(), target[at]
             values = -task.normalizer.log_prob(logits).gather(1, wanted[:, None])[:, 0]

@@ -2,7 +2,6 @@
 
 from typing import Any, ClassVar
 
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -21,6 +20,7 @@ class FillIn(Task):
     """
 
     provides: ClassVar[set[str]] = {"language_model", "fill_in"}
+    asks: ClassVar[set[str]] = {"index"}
     needs: ClassVar[dict[str, str]] = {
         "text": "it reads text; use data=pydoc",
         "model": "use model=transformer",
@@ -57,9 +57,15 @@ class FillIn(Task):
         return (tokens != tokenizer.eot_id) & (tokens != tokenizer.pad_id)
 
     def questions(
-        self, tokens: Int[Tensor, "b n1"], generator: torch.Generator | None = None
+        self, tokens: Int[Tensor, "b n1"], rows: Int[Tensor, " b"] | None = None
     ) -> tuple[Int[Tensor, "b n"], Int[Tensor, "b n"]]:
-        """Return what the model reads, and what it should answer at each place."""
+        """Return what the model reads, and what it should answer at each place.
+
+        Args:
+            tokens: the texts.
+            rows: a number for each text, on which alone depends what is drawn for it; None: it is
+                drawn anew each time.
+        """
         raise NotImplementedError
 
     def log_likelihoods(
@@ -95,12 +101,12 @@ class FillIn(Task):
         return self.loss(*self._predict(batch))
 
     def _predict(
-        self, batch: dict[str, Tensor], generator: torch.Generator | None = None
+        self, batch: dict[str, Tensor], rows: Int[Tensor, " b"] | None = None
     ) -> tuple[Float[Tensor, "k v"], Int[Tensor, " k"]]:
         """Return the logits of the places that are asked for, and what stands there."""
         inputs, target = batch["tokens"], batch.get("target")
         if target is None:
-            inputs, target = self.questions(inputs, generator)
+            inputs, target = self.questions(inputs, rows)
         at = target != IGNORE
         return self.model(inputs, at=at), target[at]
 
@@ -110,8 +116,8 @@ class FillIn(Task):
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Add the batch's loss and accuracy."""
-        generator = torch.Generator(self.device).manual_seed(batch_idx)
-        logits, target = self._predict(batch, generator)
+        del batch_idx
+        logits, target = self._predict(batch, batch["index"])
         if len(target) == 0:
             return
         loss = self.normalizer.cross_entropy(logits, target)

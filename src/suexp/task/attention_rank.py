@@ -126,14 +126,15 @@ def fit(
 def _target(kind: str, count: int, n: int, generator: Generator) -> Float[Tensor, "c n n"]:
     """Draw stochastic matrices."""
     device = generator.device
+    like: dict[str, Any] = {"dtype": torch.float32, "device": device}
     shape = (count, n, n)
     if kind == "gaussian":
-        return (2 * torch.randn(shape, generator=generator, device=device)).softmax(-1)
+        return (2 * torch.randn(shape, generator=generator, **like)).softmax(-1)
     if kind == "permutation":
-        places = torch.rand(count, n, generator=generator, device=device).argsort(-1)
+        places = torch.rand(count, n, generator=generator, **like).argsort(-1)
         return torch.nn.functional.one_hot(places, n).float()
     # torch's sampler takes no generator: it gets a stream of its own.
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(int(torch.randint(2**31, (), generator=generator, device=device)))
-        rows = torch.distributions.Dirichlet(torch.full((n,), 0.1, device=device)).sample(shape[:2])
+        rows = torch.distributions.Dirichlet(torch.full((n,), 0.1, **like)).sample(shape[:2])
     return rows.where(rows > _TINY, 0.0)

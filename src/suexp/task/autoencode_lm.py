@@ -40,10 +40,10 @@ class AutoencodeLM(FillIn):
         self.allow_leak = allow_leak
 
     def questions(
-        self, tokens: Int[Tensor, "b n1"], generator: torch.Generator | None = None
+        self, tokens: Int[Tensor, "b n1"], rows: Int[Tensor, " b"] | None = None
     ) -> tuple[Int[Tensor, "b n"], Int[Tensor, "b n"]]:
         """Return the text twice; ends of texts are not asked for."""
-        del generator
+        del rows
         tokens = tokens[:, :-1]
         return tokens, tokens.masked_fill(~self.ordinary(tokens), IGNORE)
 

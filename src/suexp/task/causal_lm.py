@@ -83,10 +83,10 @@ class CausalLM(Task):
         return (self.questions(batch["tokens"])[1] != IGNORE).sum()
 
     def questions(
-        self, tokens: Int[Tensor, "b n1"], generator: torch.Generator | None = None
+        self, tokens: Int[Tensor, "b n1"], rows: Int[Tensor, " b"] | None = None
     ) -> tuple[Int[Tensor, "b n"], Int[Tensor, "b n"]]:
         """Return what the model reads, and what it should answer at each place."""
-        del generator
+        del rows
         target = tokens[:, 1:]
         mask: Any = self.model.mask
         prefix = mask.find(Prefix)

@@ -173,7 +173,7 @@ class EnlargementError(EstimationTask):
         for at, (order, norm, activation, k) in enumerate(self.cells):
             parent, child = (network(d, order, norm, activation) for d in (self.dim, k * self.dim))
             EnlargeWidth(allow_loss=True).apply(parent, child)
-            difference = torch.tensor(max_logit_difference(parent, child))
+            difference = torch.tensor(max_logit_difference(parent, child), dtype=torch.float64)
             out["cells"][at] = torch.maximum(out["cells"][at], difference)
         for row, order in enumerate(ORDERS):
             parent = network(self.dim, order, "layer", "gelu")
@@ -183,7 +183,7 @@ class EnlargementError(EstimationTask):
                 EnlargeWidth(rescale_eps=rescale, allow_loss=True).apply(parent, child)
                 if variant in WRONG:
                     WRONG[variant](child, 2)
-                difference = torch.tensor(max_logit_difference(parent, child))
+                difference = torch.tensor(max_logit_difference(parent, child), dtype=torch.float64)
                 cell = out["variants"][row]
                 cell[column] = torch.maximum(cell[column], difference)
 

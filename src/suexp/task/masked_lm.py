@@ -13,7 +13,8 @@ class MaskedLM(FillIn):
     r"""Predict hidden tokens: $L = -\frac1{|M|} \sum_{t \in M} \log p(x_t | \tilde x)$.
 
     Of the tokens (batch, n) a share ``mask_ratio`` is chosen; of these 80 % become the mask token,
-    10 % a random token and 10 % stay. Validation hides the same tokens every time.
+    10 % a random token and 10 % stay. What validation hides of a row depends on the row's number
+    alone: it is the same every time, in batches of any size, on any number of devices.
 
     Reference: Devlin et al., BERT, arXiv:1810.04805.
 
@@ -41,32 +42,26 @@ class MaskedLM(FillIn):
         self.mask_ratio, self.keep_ratio, self.random_ratio = mask_ratio, keep_ratio, random_ratio
 
     def hide(
-        self, tokens: Int[Tensor, "b n"], generator: torch.Generator | None = None
+        self, tokens: Int[Tensor, "b n"], rows: Int[Tensor, " b"] | None = None
     ) -> tuple[Int[Tensor, "b n"], Int[Tensor, "b n"]]:
         """Return the tokens with some hidden, and the targets (ignored where nothing is hidden)."""
-
-        def uniform() -> Tensor:
-            return torch.rand(tokens.shape, generator=generator, device=tokens.device)
-
-        chosen = (uniform() < self.mask_ratio) & self.ordinary(tokens)
-        fate = uniform()
-        other = torch.randint(
-            0,
-            self.data.sizes["vocab_size"],
-            tokens.shape,
-            generator=generator,
-            device=tokens.device,
-        )
+        if rows is None:
+            draws = torch.rand(3, *tokens.shape, device=tokens.device)
+        else:
+            draws = _of_rows(rows, tokens.shape[1]).to(tokens.device)
+        choice, fate, other = draws
+        chosen = (choice < self.mask_ratio) & self.ordinary(tokens)
+        other = (other * self.data.sizes["vocab_size"]).long()
         hidden = chosen & (fate >= self.keep_ratio + self.random_ratio)
         swapped = chosen & (fate >= self.keep_ratio) & ~hidden
         inputs = tokens.masked_fill(hidden, self.mask_id).where(~swapped, other)
         return inputs, tokens.masked_fill(~chosen, IGNORE)
 
     def questions(
-        self, tokens: Int[Tensor, "b n1"], generator: torch.Generator | None = None
+        self, tokens: Int[Tensor, "b n1"], rows: Int[Tensor, " b"] | None = None
     ) -> tuple[Int[Tensor, "b n"], Int[Tensor, "b n"]]:
         """Return what the model reads, and what it should answer at each place."""
-        return self.hide(tokens[:, :-1], generator)
+        return self.hide(tokens[:, :-1], rows)
 
     def log_likelihoods(
         self,
@@ -92,3 +87,12 @@ class MaskedLM(FillIn):
         return torch.zeros(tokens.shape, device=tokens.device).masked_scatter(
             asked, torch.cat(found)
         )
+
+
+def _of_rows(rows: Int[Tensor, " b"], places: int) -> Float[Tensor, "3 b n"]:
+    """Return three numbers from 0 to 1 for each place of each row."""
+    generator = torch.Generator()  # a CPU's: the same for every device
+    draws = [
+        torch.rand(3, places, generator=generator.manual_seed(number)) for number in rows.tolist()
+    ]
+    return torch.stack(draws, 1)
