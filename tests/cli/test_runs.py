@@ -2,6 +2,7 @@
 
 import io
 import json
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -208,3 +209,25 @@ def test_another_user_s_run_is_not_removed(out: Path, monkeypatch: pytest.Monkey
     with pytest.raises(UserError, match=r"^run bc33 cannot be removed: Permission denied$"):
         runs.run(["--out", str(out), "failed", "--prune", "--yes"])
     assert (out / "runs" / "bc33" / "config.yaml").exists()
+
+
+@pytest.mark.slow
+def test_pruning_beside_a_run_that_trains(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    steps = ("trainer.max_steps=100", "trainer.checkpoint_seconds=0")
+    run, codes = Run(spec_of(tiny(out, *steps))), []
+
+    def prune() -> None:
+        while not run.finished:
+            if run.checkpoints():
+                codes.append(runs.run(["--out", str(out), run.id, "--prune", "--yes"]))
+                return
+
+    pruner = threading.Thread(target=prune)
+    pruner.start()
+    summary = execute(run.spec)
+    pruner.join()
+    assert codes == [0]
+    assert "nothing to remove" in capsys.readouterr().out
+    assert run.finished
+    alone = execute(spec_of(tiny(out / "alone", *steps)))
+    assert summary.metrics["val/loss"] == alone.metrics["val/loss"]
