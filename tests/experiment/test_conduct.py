@@ -74,6 +74,16 @@ def test_seeds_are_added_for_the_arms_of_open_claims(tmp_path: Path) -> None:
         }
 
 
+def test_runs_that_a_look_asked_for_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One claim still asks for an early look of arms that another took further."""
+    asked = iter([{"full": 5}, {"full": 8}, {"full": 5}])
+    monkeypatch.setattr("suexp.experiment.conduct._further", lambda _: next(asked))
+    launcher = Launcher()
+    conduct([*ASKED, "only=[full]", "seeds={until:decided,at_most:8}", f"out={tmp_path}"], launcher)
+    assert [len(look) for look in launcher.looks] == [3, 2, 3]
+    assert len(results_of(tmp_path, "at_most")["runs"]) == 8
+
+
 def test_a_budget_stops_between_looks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     launcher = Launcher()
     limited = "seeds={until:decided,at_most:8,budget:0.1s}"

@@ -97,6 +97,27 @@ def test_only_the_arms_of_open_links_are_asked_for():
     assert [link["verdict"] for link in record["links"]] == ["reproduced", "inconclusive"]
 
 
+@pytest.mark.parametrize(("fourth", "fifth"), [(2.2, 0.4), (1.0, 1.1)])
+def test_a_link_that_is_given_up_does_not_hold_back_the_other(fourth, fifth):
+    """c comes to nothing and is not run again; b goes on."""
+    values = {"a": (1.0, 1.4, 0.6, fourth, fifth), "b": (2.0,) * 5, "c": (1.3, 1.0, 0.701)}
+    runs = [run(arm, seed, x=x) for arm, xs in values.items() for seed, x in enumerate(xs)]
+    test = "all of (x[a] > x[b]; x[a] > x[c])"
+
+    def judged_by(seeds):
+        there = [item for item in runs if item["seed"] < seeds]
+        return judge({"C": {"text": "t", "test": test}}, there, "laptop", TWENTY)[0]
+
+    first = judged_by(3)
+    assert first["next"] == {"look": 5, "arms": ["a", "b"]}
+    record = judged_by(5)
+    assert [link["n"] for link in record["links"]] == [5, 3]
+    if fourth == 1.0:
+        assert record["verdict"] == "not reproduced"
+    else:
+        assert record["next"] == {"look": 8, "arms": ["a", "b"]}
+
+
 def test_a_sequence_without_a_last_look_goes_on():
     values = np.random.default_rng(1).standard_normal(50) + 0.3
     record = judged(values, seeding=Seeding(None, None))

@@ -139,7 +139,8 @@ def _until_decided(item: Plan, launcher: Any, jobs: int, watch: Watch) -> None:
         if not made:
             _tell_levels(item)
         made |= {run.overrides for run in fresh}
-        item.asked.update(_further(item))
+        for arm, seeds in _further(item).items():
+            item.asked[arm] = max(seeds, item.asked.get(arm, 0))
         planned = item.runs()
 
 

@@ -108,6 +108,11 @@ class Courses:
         """Those that are open."""
         return [course for course in self.made if course.verdict() == OPEN]
 
+    @property
+    def live(self) -> list[Course]:
+        """Those that are open and not given up."""
+        return [course for course in self.waiting if not course.futile]
+
 
 def compared(link: Link, seeds: Sequence[Seed]) -> Comparison:
     """Evaluate both sides of a link in each seed."""
@@ -148,15 +153,22 @@ def over_looks(
         if courses.verdict() != OPEN:
             break
         members = [there.get(number) for number in planned.seeds(n)]
-        arms = [arm for course in waiting for arm in course.link.arms]
-        if place and not all(seed and all(map(seed.ran, arms)) for seed in members):
-            following = n
-            break
+        if place:
+            # What is given up is looked at again only if others had its arms run.
+            waiting = [course for course in waiting if _ran(course.link, members)]
+            if not waiting or not all(_ran(course.link, members) for course in courses.live):
+                following = n
+                break
         if None in members:
             raise NotEvaluatedError(f"there are no runs of {len(there)} of {n} seeds")
         for course in waiting:
             course.made.append(compared(course.link, [seed for seed in members if seed]))
     return _record(courses, seeds, following), courses
+
+
+def _ran(link: Link, seeds: Sequence[Seed | None]) -> bool:
+    """Tell whether all that a link compares was run in these seeds."""
+    return all(seed is not None and all(map(seed.ran, link.arms)) for seed in seeds)
 
 
 def _record(courses: Courses, seeds: Sequence[Seed], following: int | None) -> dict[str, Any]:
@@ -172,7 +184,7 @@ def _record(courses: Courses, seeds: Sequence[Seed], following: int | None) -> d
             name = f"{'one' if claim.some else 'every'} link holds, shown is {name}"
         reason = ": ".join(filter(None, [name, reason]))
     waiting = courses.waiting
-    live = [course for course in waiting if not course.futile] if verdict == OPEN else []
+    live = courses.live if verdict == OPEN else []
     needed = max((course.needed for course in waiting), default=math.inf)
     n = chosen.last.n
     record: dict[str, Any] = {
