@@ -9,7 +9,10 @@ import suexp
 from suexp.code.instantiate import instantiate
 from suexp.config.compose import resolve
 from suexp.errors import UserError
+from suexp.job.batches import Numbered, StridedSampler, numbering
 from suexp.job.build import build
+from suexp.launch.processes import run_one
+from suexp.launch.spec import spec_of
 
 SMALL = ("task=seq2seq", "data.tokenizer=bytes", "data.block_size=160", "model.dim=16")
 SIZES = ("model.num_layers=2", "model.num_heads=2", "threads=1")
@@ -94,6 +97,39 @@ def test_a_run_reports_overlaps_and_an_example(in_tmp) -> None:
     table = [json.loads(line) for line in lines]
     seen = {(row["query"], row["key"]) for row in table if row["visible"]}
     assert seen == {(i, j) for i in range(12) for j in range(12) if j <= max(i, 5)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rows", [2, 6])
+def test_two_processes_write_the_same_texts(tmp_path, rows: int) -> None:
+    """Of two rows the second process has none, and the first must not wait for it."""
+    steps = ["trainer.max_steps=1", "trainer.val_check_interval=1", "trainer.limit_val_batches=3"]
+    sizes = ["data.batch_size=4", "data.eval_batch_size=4", f"task.generate_rows={rows}"]
+    several = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
+    found = []
+    for name, devices in (("one", ["trainer=cpu"]), ("two", several)):
+        overrides = [*SMALL, *SIZES, *devices, *steps, *sizes, "task.max_target=5"]
+        summary = run_one(spec_of([*overrides, f"out={tmp_path / name}"]))
+        assert summary is not None
+        assert summary.status == "finished", summary.error
+        found.append(summary.metrics)
+    for name in ("val/rouge_l", "val/bleu"):
+        assert found[1][name] == pytest.approx(found[0][name], abs=1e-6)
+
+
+@pytest.mark.parametrize(("size", "processes"), [(4, 1), (7, 1), (4, 2), (3, 3)])
+def test_the_first_rows_are_written(
+    monkeypatch: pytest.MonkeyPatch, size: int, processes: int
+) -> None:
+    task, written = task_of("task.generate_rows=6"), []
+    rows = task.data.splits()["validation"].select(range(20))
+    monkeypatch.setattr(task, "_writes", lambda: True)
+    monkeypatch.setattr(task, "_generate", lambda batch: written.extend(batch["index"].tolist()))
+    for rank in range(processes):
+        for numbers in StridedSampler(20, size, rank, processes):
+            batch = numbering(task.data.collate)(Numbered(rows).__getitems__(numbers))
+            task.validation_step(batch, 0)
+    assert sorted(written) == [*range(6)]
 
 
 def test_generated_texts_are_what_a_row_alone_gives() -> None:

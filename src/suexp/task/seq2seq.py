@@ -46,6 +46,7 @@ class Seq2Seq(Task):
     """
 
     provides: ClassVar[set[str]] = {"generation", "prefix_length"}
+    asks: ClassVar[set[str]] = {"index"}
     needs: ClassVar[dict[str, str]] = {
         "targets": "its rows have a source and a target; use data=docstring_summary, or data=files "
         "with data.kind=seq2seq",
@@ -134,18 +135,20 @@ class Seq2Seq(Task):
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Add the batch's loss; at the end of training, generate targets."""
+        del batch_idx
         logits, target = self.predict(batch, "target")
         loss = self.normalizer.cross_entropy(logits, target)
         self.val_loss.update(loss / len(target), weight=len(target))
-        left = self.generate_rows - batch_idx * self.data.eval_batch_size
-        if self.decoding is not None and left > 0 and self._is_last():
-            self._generate({name: value[:left] for name, value in batch.items()})
+        if self._writes():
+            chosen = batch["index"] < self.generate_rows
+            if chosen.any():
+                self._generate({name: value[chosen] for name, value in batch.items()})
 
     def on_validation_epoch_end(self) -> None:
         """Log the target's loss, and what was generated."""
         figures = {"val/loss": self.val_loss.compute()}
         self.val_loss.reset()
-        if self.rouge.update_called:
+        if self._writes():
             figures |= {"val/rouge_l": self.rouge.compute(), "val/bleu": self.bleu.compute()}
             self.rouge.reset()
             self.bleu.reset()
@@ -159,8 +162,13 @@ class Seq2Seq(Task):
         written = () if self.decoding is None else ("rouge_l", "bleu")
         return super().worst(split) | {f"{split}/{name}": 0.0 for name in written}
 
-    def _is_last(self) -> bool:
-        """Tell whether no training follows this validation; with no last step, none is the last."""
+    def _writes(self) -> bool:
+        """Tell whether this validation writes texts: no training follows it.
+
+        It is the same for all processes, which wait for each other's figures.
+        """
+        if self.decoding is None or self.generate_rows == 0:
+            return False
         last = self.trainer.max_steps
         return not self.trainer.training or last == -1 or self.global_step >= last
 
