@@ -7,6 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from suexp.code.trust import allowed
 from suexp.config.compose import compose
+from suexp.config.quoting import words
 from suexp.launch.spec import spec_of
 from suexp.store.summary import Summary
 
@@ -30,8 +31,12 @@ def build(cfg: DictConfig) -> "LightningModule":
     return build_task(config, data_of(config))
 
 
-def run(overrides: Sequence[str] = (), config_dir: str | None = None) -> Summary:
+def run(overrides: str | Sequence[str] = (), config_dir: str | None = None) -> Summary:
     """Run, resume or find the run of these overrides.
+
+    Args:
+        overrides: as on the command line: a string with blanks between them, or a list.
+        config_dir: a folder with options of one's own.
 
     Raises:
         UserError: the overrides cannot be composed, or cannot work together.
@@ -39,4 +44,4 @@ def run(overrides: Sequence[str] = (), config_dir: str | None = None) -> Summary
     from suexp.job.run import execute
     from suexp.launch.progress import Progress
 
-    return execute(spec_of(overrides, config_dir), bar=Progress)
+    return execute(spec_of(words(overrides), config_dir), bar=Progress)

@@ -47,14 +47,6 @@ COMPOSING = {
     "optimizer.betas=(1,2)": (
         "optimizer.betas=(1,2): a list is written with brackets; write optimizer.betas=[1,2]"
     ),
-    "parent=[optimizer=lion,seed=2]": (
-        "parent=[optimizer=lion,seed=2]: a value that holds = needs quotes; "
-        "write \"parent=['optimizer=lion','seed=2']\""
-    ),
-    "parent=optimizer=lion": (
-        "parent=optimizer=lion: a value that holds = needs quotes; "
-        "write \"parent='optimizer=lion'\""
-    ),
     "optimizer.betas[0]=1": (
         "optimizer.betas[0]=1: 'optimizer.betas[0]' is not a key; "
         "a list is set as a whole, key=[1,2]"

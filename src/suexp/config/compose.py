@@ -23,6 +23,7 @@ from suexp.config.explain import explain
 from suexp.config.file_rights import TYPED, check_rights, refuse_typed
 from suexp.config.overrides import key_of, parent_overrides
 from suexp.config.own import MOST_SEED, check_groups, check_own
+from suexp.config.quoting import words
 from suexp.errors import UserError
 from suexp.folders import conf_dir
 
@@ -53,17 +54,17 @@ def _environment(*words: Any, _root_: Any, _node_: Any) -> Any:
 OmegaConf.register_new_resolver("oc.env", _environment, replace=True)
 
 
-def compose(overrides: Sequence[str] = (), config_dir: str | None = None) -> DictConfig:
+def compose(overrides: str | Sequence[str] = (), config_dir: str | None = None) -> DictConfig:
     """Return the composed config, its interpolations live, as `suexp OVERRIDES` would use it.
 
     Args:
-        overrides: as on the command line, for example ``["attention=performer", "seed=1"]``.
+        overrides: as on the command line: ``"attention=performer seed=1"``, or a list.
         config_dir: a folder with options of your own, laid out like conf/.
 
     Raises:
         UserError: a misspelt group, option, key or value; one line with the near match.
     """
-    cfg = _compose(tuple(overrides), config_dir)
+    cfg = _compose(tuple(words(overrides)), config_dir)
     with open_dict(cfg):
         del cfg["hydra"]
     return cfg

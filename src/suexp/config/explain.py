@@ -96,11 +96,6 @@ def unreadable(override: str, message: str = "") -> str:
     for opening, closing in ("[]", "{}", "()"):
         if value.count(opening) != value.count(closing):
             return f"{override}: {opening} and {closing} do not match"
-    if "=" in value:
-        inner = value.strip("[]")
-        items = ",".join(f"'{item.strip()}'" for item in inner.split(","))
-        quoted = f"[{items}]" if value.startswith("[") else f"'{value}'"
-        return f'{override}: a value that holds = needs quotes; write "{key}={quoted}"'
     if value.startswith("("):
         return f"{override}: a list is written with brackets; write {key}=[{value.strip('()')}]"
     detail = _first_line(message).split(" expecting ")[0]
