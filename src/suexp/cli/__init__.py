@@ -25,10 +25,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         with handling(STOPS, interrupt):
+            from suexp.cli.argv import ordered
+
+            words = ordered(words)
             try:
                 return _dispatch(words)
             except UserError as error:
-                print(f"suexp: {_advised(error, words)}", file=sys.stderr)
+                from suexp.cli.terminal import show_error
+
+                show_error(_advised(error, words))
                 return 2
     except KeyboardInterrupt:
         print(
@@ -78,6 +83,11 @@ def _dispatch(argv: list[str]) -> int:
         from suexp.cli.runs import run
     elif command == "rerun":
         from suexp.cli.rerunning import run
+    elif not argv:
+        from suexp.cli.helping import show_start
+
+        show_start()
+        return 0
     elif argv == ["--version"]:
         print(f"suexp {__version__}")
         return 0

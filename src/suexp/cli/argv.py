@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from suexp.config.catalogue import Catalogue, has_key
 from suexp.config.explain import chosen_experiments, no_choice, sweep_needs_flag, unreadable
+from suexp.config.quoting import readable
 from suexp.config.unknown import unknown_key, unknown_option
 from suexp.errors import UserError
 from suexp.near import near, nearest
@@ -50,6 +51,24 @@ class CommandLine(NamedTuple):
     def config_dir(self) -> str | None:
         """The folder of the user's own options."""
         return self.flags.get("--config-dir")
+
+
+def ordered(argv: Sequence[str]) -> list[str]:
+    """Return the arguments with the command first, and quotes around what Hydra reads only so.
+
+    >>> ordered(["--config-dir", "my_conf", "list", "attention"])
+    ['list', '--config-dir', 'my_conf', 'attention']
+    >>> ordered(["help", "list"])
+    ['list', '--help']
+    """
+    words, ahead = [readable(word) for word in argv], 0
+    while flag := re.fullmatch(r"(?:--config-dir|-cd)(=.*)?", "".join(words[ahead : ahead + 1])):
+        ahead += 1 if flag[1] else 2
+    flags, words = words[:ahead], words[ahead:]
+    if words[:1] == ["help"]:
+        words = [*(word for word in words[1:] if word in SUBCOMMANDS), "--help"]
+    first = int(bool(words) and words[0] in SUBCOMMANDS)
+    return [*words[:first], *flags, *words[first:]]
 
 
 def split(argv: Sequence[str]) -> CommandLine:

@@ -1,4 +1,4 @@
-"""Tab completion of the subcommands; Hydra completes the rest."""
+"""Tab completion of subcommands and of words to choose from; Hydra completes the rest."""
 
 import os
 import re
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from suexp.cli.argv import SUBCOMMANDS
 from suexp.config.catalogue import Catalogue
+from suexp.config.fits import choices
 
 
 def answer(argv: Sequence[str]) -> bool:
@@ -26,6 +27,10 @@ def answer(argv: Sequence[str]) -> bool:
         if matches:
             print(separator.join(matches))
         return False
+    values = _values(words, last)
+    if values:
+        print(separator.join(values))
+        return True
     if words[0] == "check":
         # `check` takes what a run takes.
         os.environ["COMP_LINE"] = re.sub(r"^(\s*\S+\s+)check\b", r"\1", line)
@@ -34,6 +39,23 @@ def answer(argv: Sequence[str]) -> bool:
         print(separator.join(name for name in _names(words[0]) if name.startswith(last)))
         return True
     return False
+
+
+def _values(words: Sequence[str], last: str) -> list[str]:
+    """Return ``key=word`` for the words that a component's parameter takes."""
+    key, equals, start = last.partition("=")
+    group, *names = key.lstrip("+").split(".")
+    catalogue = Catalogue()
+    chosen = dict(word.split("=", 1) for word in words if "=" in word)
+    name = chosen.get(group, catalogue.defaults.get(group))
+    if not equals or not names or name not in catalogue.groups.get(group, {}):
+        return []
+    source = catalogue.option(group, str(name)).source
+    parameter = source.signature.parameters.get(names[-1]) if source else None
+    if parameter is None or parameter.annotation is None:
+        return []
+    found = choices(parameter.annotation, parameter.module)
+    return [f"{key}={word}" for word in found if word.startswith(start)]
 
 
 def _names(command: str) -> list[str]:

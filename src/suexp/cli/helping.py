@@ -15,12 +15,22 @@ suexp runs the posts of https://kexue.fm as experiments.
   suexp runs [WORDS]        what was run: status, metric, time, size; --prune removes
   suexp rerun RUN           repeat a run from its folder and compare all metrics
 
-  suexp                                             one run: a language model on real English
-  suexp attention=performer optimizer=lion          the same with other parts
+  suexp attention=performer optimizer=lion          one run: a language model of these parts
   suexp -m attention=softmax,performer seed=0,1,2   a sweep
   suexp -m hydra/sweeper=optuna 'optimizer.lr=tag(log, interval(1e-4, 1e-2))'   a search, pruned
   suexp experiment=lion                             a post: arms x seeds, verdicts, report
   suexp experiment=lion scale=smoke                 in seconds, to see that it runs
+"""
+
+START = """\
+suexp runs the posts of https://kexue.fm as experiments: claims, judged with statistics.
+
+  suexp list experiment                      the posts
+  suexp experiment=lion scale=smoke          one of them, in seconds
+  suexp experiment=lion                      in earnest: arms x seeds, verdicts, a report
+  suexp attention=performer optimizer=lion   one run; every part can be swapped
+  suexp show 9473                            what a post or a part is, by name, number or title
+  suexp help                                 everything that can be chosen
 """
 
 FLAGS = """\
@@ -30,6 +40,11 @@ FLAGS = """\
   --hydra-help       Hydra's other flags
   --version          suexp's version
   Tab completion: eval "$(suexp -sc install=bash)" in bash and zsh"""
+
+
+def show_start() -> None:
+    """Print what there is, and how to start."""
+    show_text(START.rstrip())
 
 
 def show_help(catalogue: Catalogue) -> None:

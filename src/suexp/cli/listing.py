@@ -52,7 +52,7 @@ def overview(catalogue: Catalogue) -> list[dict[str, Any]]:
 
 def options(group: str, catalogue: Catalogue) -> list[dict[str, Any]]:
     """Return each option of a group with its description."""
-    describe = _experiment if group == "experiment" else _option
+    describe = experiment if group == "experiment" else _option
     return [describe(option) for option in catalogue.options(group)]
 
 
@@ -66,7 +66,8 @@ def _option(option: Option) -> dict[str, Any]:
     }
 
 
-def _experiment(option: Option) -> dict[str, Any]:
+def experiment(option: Option) -> dict[str, Any]:
+    """Return an experiment with its title and last verdicts, or why its file is wrong."""
     try:
         return _described(option)
     except (AttributeError, TypeError, ValueError):

@@ -24,7 +24,9 @@ def run(argv: Sequence[str]) -> int:
     """
     arguments = parser("show", "Explain an option or an experiment.")
     arguments.add_argument(
-        "name", help="an option (performer, attention/performer), an experiment, or a group"
+        "name",
+        help="an option (performer, attention/performer), an experiment, a group, or a post: its "
+        "address, its number, words of its title",
     )
     given = arguments.parse_args(argv)
     catalogue = Catalogue(given.config_dir)
@@ -33,7 +35,12 @@ def run(argv: Sequence[str]) -> int:
         rows = listing.options(given.name, catalogue)
         listing.show_options(given.name, rows, catalogue)
         return 0
-    for i, option in enumerate(resolve(given.name, catalogue)):
+    posts = posts_of(given.name, catalogue)
+    if len(posts) > 1:
+        rows = [listing.experiment(option) for option in posts]
+        listing.show_options("experiment", rows, catalogue)
+        return 0
+    for i, option in enumerate(posts or resolve(given.name, catalogue)):
         if i:
             print()
         if option.group == "experiment":
@@ -63,6 +70,26 @@ def resolve(name: str, catalogue: Catalogue) -> list[Option]:
     if option not in catalogue.groups[group]:
         raise UserError(f"show {unknown_option(group, option, catalogue)}")
     return [catalogue.option(group, option)]
+
+
+def posts_of(words: str, catalogue: Catalogue) -> list[Option]:
+    """Return the experiments of a post, given by address, number or words of its title."""
+    if "experiment" not in catalogue.groups or catalogue.named(words):
+        return []
+    number = re.search(r"(?:^|archives/)(\d+)/?$", words)
+    found = []
+    for option in catalogue.options("experiment"):
+        post = option.content.get("post")
+        if not isinstance(post, dict):
+            continue
+        if number:
+            fits = str(post.get("url", "")).endswith(f"/archives/{number[1]}")
+        else:
+            titles = f"{post.get('title', '')}\n{post.get('title_zh', '')}".casefold()
+            fits = "=" not in words and words.casefold() in titles
+        if fits:
+            found.append(option)
+    return found
 
 
 def show_option(option: Option, catalogue: Catalogue) -> None:

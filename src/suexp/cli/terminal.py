@@ -39,6 +39,17 @@ def show_text(text: str, style: str = "") -> None:
     Console().print(text, style=style, markup=False, highlight=False)
 
 
+def show_error(line: str) -> None:
+    """Print a mistake: one line; on a terminal coloured, and broken between words."""
+    if not sys.stderr.isatty():
+        print(f"suexp: {line}", file=sys.stderr)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(stderr=True).print(Text.assemble(("suexp: ", "bold red"), line), highlight=False)
+
+
 def show_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print a table: rich's on a terminal, aligned columns in a pipe."""
     cells = [["" if value is None else str(value) for value in row] for row in rows]
@@ -49,9 +60,22 @@ def show_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
             print(line.rstrip())
         return
     from rich.console import Console
+    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
+    if _too_wide(columns, cells, console.width):
+        for row in cells:
+            console.print(Text(row[0], "bold"))
+            for column, cell in zip(columns[1:], row[1:], strict=True):
+                if cell:
+                    console.print(
+                        Padding(
+                            Text(f"{column}: " if column else "", "dim") + Text(cell), (0, 0, 0, 2)
+                        )
+                    )
+        return
     table = Table(
         box=None,
         header_style="dim",
@@ -63,7 +87,13 @@ def show_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         table.add_column(column, style="bold" if i == 0 else "", no_wrap=i == 0)
     for row in cells:
         table.add_row(*(Text(text) for text in row))
-    Console().print(table)
+    console.print(table)
+
+
+def _too_wide(columns: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> bool:
+    """Tell whether columns that may be broken from 20 letters on are too wide together."""
+    longest = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    return len(columns) > 2 and sum(min(length, 20) + 2 for length in longest) > width
 
 
 def counted(number: int, what: str) -> str:

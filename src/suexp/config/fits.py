@@ -49,6 +49,17 @@ def mismatch(value: Any, annotation: ast.expr, module: Module) -> str:
     return line
 
 
+def choices(annotation: ast.expr, module: Module) -> list[str]:
+    """Return the words among which an annotation lets one choose, as a config has them."""
+    kinds = list(_alternatives(annotation, module))
+    literals = [option for kind in kinds for option in _literals(kind)]
+    found = [option if isinstance(option, str) else _show(option) for option in literals]
+    names = [_last(kind) for kind in kinds]
+    found += ["true", "false"] if "bool" in names else []
+    none = any(isinstance(kind, ast.Constant) and kind.value is None for kind in kinds)
+    return [*found, "null"] if found and none else found
+
+
 def _fits(value: Any, annotation: ast.expr, module: Module) -> bool:
     """Tell whether a value may fit; an annotation that cannot be judged fits everything."""
     if isinstance(value, dict) and "_target_" in value:
