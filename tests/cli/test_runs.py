@@ -148,7 +148,7 @@ def test_another_user_s_store_that_nobody_may_read(
     def forbidden(path: Path) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "iterdir", forbidden)
+    monkeypatch.setattr("os.scandir", forbidden)
     with pytest.raises(UserError, match=r": its runs cannot be read: Permission denied$"):
         stored(out)
 

@@ -66,7 +66,7 @@ def run(argv: Sequence[str]) -> int:
     show_text(f"run {new.id} in {into / 'runs' / new.id}")
     if new.id != old.id:
         show_text(f"it is not what it was: its id was {old.id}")
-    return report(compare(old.metrics, new.metrics), given.tolerance)
+    return report(compare(old.entry.metrics, new.metrics), given.tolerance)
 
 
 def allowing(word: str | None) -> list[str]:

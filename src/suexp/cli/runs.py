@@ -58,21 +58,21 @@ def run(argv: Sequence[str]) -> int:
 
 def record(item: Stored, metric: str | None) -> dict[str, Any]:
     """Return what is listed of a run."""
-    label = item.config.get("run") or {}
+    entry = item.entry
     name, value = measured(item, metric)
     return {
         "id": item.id,
-        "experiment": label.get("experiment"),
-        "arm": label.get("arm"),
-        "seed": item.config.get("seed"),
+        "experiment": entry.label.get("experiment"),
+        "arm": entry.label.get("arm"),
+        "seed": entry.seed,
         "status": item.status,
-        "error": item.summary and item.summary.error,
+        "error": entry.error,
         "when": item.when.isoformat(),
         "metric": name,
         "value": value,
-        "steps": item.cost.get("steps"),
-        "seconds": item.cost.get("wall_seconds"),
-        "bytes": item.size,
+        "steps": item.entry.cost.get("steps"),
+        "seconds": item.entry.cost.get("wall_seconds"),
+        "bytes": item.entry.size,
         "folder": str(item.folder),
     }
 
@@ -80,10 +80,10 @@ def record(item: Stored, metric: str | None) -> dict[str, Any]:
 def measured(item: Stored, metric: str | None) -> tuple[str | None, Any]:
     """Return the name and value of the metric to show."""
     if metric:
-        return (metric, item.metrics.get(metric))
-    for name in ("val/loss", *item.metrics):
-        if name in item.metrics and name.startswith(("val/", "test/")):
-            return name, item.metrics[name]
+        return (metric, item.entry.metrics.get(metric))
+    for name in ("val/loss", *item.entry.metrics):
+        if name in item.entry.metrics and name.startswith(("val/", "test/")):
+            return name, item.entry.metrics[name]
     return None, None
 
 
@@ -96,14 +96,14 @@ def ordered(runs: list[Stored], order: str) -> list[Stored]:
     if order in ORDERS:
         keys: dict[str, Any] = {
             "when": lambda item: (item.when, item.id),
-            "size": lambda item: -item.size,
-            "time": lambda item: -(item.cost.get("wall_seconds") or 0),
+            "size": lambda item: -item.entry.size,
+            "time": lambda item: -(item.entry.cost.get("wall_seconds") or 0),
             "id": lambda item: item.id,
         }
         return sorted(runs, key=keys[order])
     if runs:
         _check_metric(runs, order)
-    return sorted(runs, key=lambda item: item.metrics.get(order, float("inf")))
+    return sorted(runs, key=lambda item: item.entry.metrics.get(order, float("inf")))
 
 
 def show(runs: Sequence[Stored], metric: str | None) -> None:
@@ -129,10 +129,8 @@ def show(runs: Sequence[Stored], metric: str | None) -> None:
     show_rows(("run", "what", "seed", "status", "begun", "result", "time", "size"), rows)
     counts = {status: sum(item.status == status for item in runs) for status in _order(runs)}
     total = ", ".join(f"{count} {status}" for status, count in counts.items())
-    show_text(
-        f"\n{counted(len(runs), 'run')} ({total or 'none'}), {size(sum(i.size for i in runs))}",
-        "dim",
-    )
+    bytes_ = size(sum(item.entry.size for item in runs))
+    show_text(f"\n{counted(len(runs), 'run')} ({total or 'none'}), {bytes_}", "dim")
 
 
 def prune(runs: Sequence[Stored], agreed: bool) -> int:
@@ -178,6 +176,6 @@ def _order(runs: Sequence[Stored]) -> list[str]:
 
 
 def _check_metric(runs: Sequence[Stored], metric: str) -> None:
-    known = {name for item in runs for name in item.metrics}
+    known = {name for item in runs for name in item.entry.metrics}
     if metric not in known:
         raise UserError(f"runs: no run has a metric {metric}{near(metric, sorted(known))}")

@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import Timeout
 
 from suexp.errors import UserError
 from suexp.locks import acquired, is_held
 from suexp.near import near
 from suexp.store.identity import Identity
+from suexp.store.index import Entry, entries
 from suexp.store.summary import Status, Summary
 
 STATUSES = ("finished", "pruned", "failed", "running", "stopped")
@@ -25,24 +25,30 @@ SHORT = {"experiment": "run.experiment", "arm": "run.arm", "study": "study.name"
 
 @dataclass(frozen=True)
 class Stored:
-    """One run's folder."""
+    """One run's folder.
+
+    Attributes:
+        folder: where it is.
+        known: what the store's index says of it; None: its files are read.
+    """
 
     folder: Path
+    known: Entry | None = None
 
     @property
     def id(self) -> str:
         """The run's signature."""
         return self.folder.name
 
-    @functools.cached_property
+    @property
+    def entry(self) -> Entry:
+        """What is listed of it."""
+        return self.known or Entry.read(self.folder)
+
+    @property
     def config(self) -> dict[str, Any]:
         """The resolved config; empty where none was written, or it is damaged."""
-        try:
-            text = (self.folder / "config.yaml").read_bytes()
-            found = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        except (OSError, yaml.YAMLError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        return self.entry.config
 
     @functools.cached_property
     def begun(self) -> dict[str, Any]:
@@ -70,7 +76,7 @@ class Stored:
     @functools.cached_property
     def status(self) -> str:
         """One of `STATUSES`; ``stopped`` and ``pruned`` runs can go on."""
-        ended = self.summary.status if self.summary else Status.INTERRUPTED
+        ended = Status(self.entry.status)
         if ended != Status.FINISHED and self.held:
             return "running"
         return "stopped" if ended == Status.INTERRUPTED else ended.value
@@ -84,25 +90,9 @@ class Stored:
     @functools.cached_property
     def when(self) -> datetime:
         """When it began, or what is known of that: when its folder last changed."""
-        started = self.summary and self.summary.started
-        if started:
-            return datetime.fromisoformat(started)
+        if self.entry.started:
+            return datetime.fromisoformat(self.entry.started)
         return datetime.fromtimestamp(self.folder.stat().st_mtime, UTC)
-
-    @functools.cached_property
-    def size(self) -> int:
-        """Bytes on disk."""
-        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        """The final metrics."""
-        return self.summary.metrics if self.summary else {}
-
-    @property
-    def cost(self) -> dict[str, Any]:
-        """What it cost, as far as it came."""
-        return self.summary.cost if self.summary else {}
 
     def value(self, key: str) -> Any:
         """Return what stands in the config under a dotted key; KeyError where nothing does."""
@@ -144,7 +134,7 @@ def stored(out: Path) -> list[Stored]:
     try:
         if not runs.is_dir():
             raise UserError(f"{out}: there are no runs here; name the folder with --out DIR")
-        found = [Stored(path) for path in runs.iterdir() if path.is_dir()]
+        found = [Stored(entry.folder, entry) for entry in entries(runs)]
         return sorted(found, key=lambda run: (run.when, run.id))
     except OSError as error:
         raise UserError(f"{out}: its runs cannot be read: {error.strerror}") from error
