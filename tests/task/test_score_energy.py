@@ -1,5 +1,7 @@
 """Energies learned by denoising, and generators pulled by two: https://kexue.fm/archives/7038."""
 
+import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,12 +12,16 @@ from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.init import Lecun
 from suexp.job.build import build, data_of
+from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 from suexp.model import EnergyMLP
 from suexp.sampler import Langevin
 from suexp.task.score_energy import ScoreEnergy
 from suexp.task.score_generator import ScoreGenerator
 
 SMALL = ["model.dim=8", "model.num_layers=1", "data.num_train=200", "data.num_validation=60"]
+
+BOTH = "callback=[density_grid,sample_quality]"
 
 
 def made(*overrides: str) -> Any:
@@ -122,3 +128,35 @@ def test_the_energies_step_does_not_reach_the_generator() -> None:
     assert all(p.grad is None for p in task.model.generator.parameters())
     assert task.model.critic.data.energy.weight.grad.abs().max() > 0
     assert task.model.critic.generated.energy.weight.grad.abs().max() > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        ["task=score_energy", "trainer.precision=bf16-mixed"],
+        [
+            "task=score_energy",
+            "trainer.precision=64-true",
+            "callback=[density_grid,sample_quality]",
+        ],
+        ["task=score_energy", "loss=multiscale_score", "trainer.accumulate_grad_batches=2"],
+        ["task=score_generator", "task.n_critic=2", "trainer.precision=bf16-mixed"],
+        ["task=score_generator", "task.n_critic=2", "trainer.precision=64-true"],
+    ],
+    ids=lambda chosen: " ".join(chosen),
+)
+def test_trains_in_every_precision(chosen: list[str], tmp_path: Path) -> None:
+    steps = ["trainer.max_steps=2", "trainer.val_check_interval=2", "trainer=cpu", "threads=1"]
+    own = ["data.batch_size=6", f"out={tmp_path}", "trainer.enable_progress_bar=false"]
+    sizes = [*SMALL, *(["sampler.anneal_steps=3"] if "energy" in chosen[0] else [])]
+    metrics = execute(spec_of([*chosen, *sizes, *steps, *own])).metrics
+    figures = {name: value for name, value in metrics.items() if name.startswith("val/")}
+    assert figures
+    assert all(math.isfinite(value) for value in figures.values()), figures
+
+
+def test_weights_of_16_bits_are_refused() -> None:
+    task = made("task=score_energy", *SMALL)
+    with pytest.raises(UserError, match=r"does not fit into 16 bits; use bf16-mixed"):
+        task.trainer_settings({"precision": "bf16-true"})

@@ -20,10 +20,10 @@ BROKEN = ("relu", "leaky_relu", "scaled_relu", "scaled_leaky_relu")
 class EnergyMLP(nn.Module, Component):
     r"""$E(x)$ with $p(x) \propto e^{-E(x)}$: a multi-layer perceptron with one output.
 
-    $h_l = f(W_l h_{l-1} + b_l)$, $h_0 = x$; ``head=linear``: $E = a \cdot h + a_0$;
-    ``head=quadratic``: $E = (a \cdot h + a_0)(b \cdot h + b_0) + c \cdot h^2 + c_0$, as Li et al.
-    have it. There is no norm and no dropout: the gradient at a point is its own. Shapes: points
-    (b, input_dim), energies (b,).
+    $h_l = f(W_l h_{l-1} + b_l)$, $h_0 = x$; ``head=linear``: $E = a \cdot h$; ``head=quadratic``:
+    $E = (a \cdot h + a_0)(b \cdot h + b_0) + c \cdot h^2$, as Li et al. have it; no constant is
+    added, which no gradient would tell. There is no norm and no dropout: the gradient at a point is
+    its own. Shapes: points (b, input_dim), energies (b,).
 
     Post: https://kexue.fm/archives/7038. Paper: Li et al., Learning Energy-Based Models in
     High-Dimensional Spaces with Multi-scale Denoising Score Matching, arXiv:1910.07762.
@@ -74,9 +74,10 @@ class EnergyMLP(nn.Module, Component):
             size = dim
         self.hidden = nn.Sequential(*layers)
         self.head = head
-        self.energy = Linear(size, 1)
+        # A constant moves no gradient: it would never be trained.
+        self.energy = Linear(size, 1, bias=head == "quadratic")
         if head == "quadratic":
-            self.factor, self.square = Linear(size, 1), Linear(size, 1)
+            self.factor, self.square = Linear(size, 1), Linear(size, 1, bias=False)
         init.apply(self)
 
     def forward(self, x: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:

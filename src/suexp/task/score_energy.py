@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from suexp.data.base import Data
+from suexp.errors import UserError
 from suexp.nn.input_gradient import require_independent
 from suexp.sampler.base import Sampler, Score
 from suexp.task._mean import weighted_mean
@@ -32,6 +33,7 @@ class ScoreEnergy(Evaluated):
 
     Raises:
         ValueError: an energy whose gradient at a point depends on others, or on chance.
+        UserError: weights of 16 bits.
     """
 
     provides: ClassVar[set[str]] = {
@@ -57,6 +59,19 @@ class ScoreEnergy(Evaluated):
     def model_sizes(data: Data) -> dict[str, int]:
         """Return the size of the points."""
         return {"input_dim": data.sizes["input_dim"]}
+
+    def trainer_settings(self, chosen: dict[str, Any]) -> dict[str, Any]:
+        """Refuse weights of 16 bits.
+
+        Raises:
+            UserError: weights are to have 16 bits.
+        """
+        if str(chosen.get("precision")) in ("16-true", "bf16-true"):
+            raise UserError(
+                f"trainer.precision={chosen['precision']}: the gradient of an energy does not fit "
+                f"into 16 bits; use {chosen['precision'][:-4]}mixed"
+            )
+        return super().trainer_settings(chosen)
 
     def objective(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the batch's mean loss."""
