@@ -160,3 +160,26 @@ def test_weights_of_16_bits_are_refused() -> None:
     task = made("task=score_energy", *SMALL)
     with pytest.raises(UserError, match=r"does not fit into 16 bits; use bf16-mixed"):
         task.trainer_settings({"precision": "bf16-true"})
+
+
+@pytest.mark.slow
+def test_real_digits(shared_data: Path, tmp_path: Path) -> None:
+    folder = shared_data / "mnist_t10k"
+    chosen = [
+        *("task=score_energy", "data=idx", "data.pixels=dequantized", "data.batch_size=64"),
+        f"data.images={folder}/t10k-images-idx3-ubyte.gz",
+        f"data.labels={folder}/t10k-labels-idx1-ubyte.gz",
+        *("loss=multiscale_score", "loss.sigma_min=0.3", "loss.sigma0=0.6", "init=lecun"),
+        *("model.dim=128", "model.activation=elu"),
+        *("callback=sample_quality", "callbacks.sample_quality.num_samples=200"),
+        *("sampler.hold_steps=5", "sampler.anneal_steps=40", "sampler.freeze_steps=5"),
+        *("scheduler=constant", "optimizer.lr=3e-3", "trainer.gradient_clip_val=null"),
+        *("trainer.max_steps=150", "trainer.val_check_interval=150", "trainer.limit_val_batches=1"),
+        *("trainer=cpu", "threads=1", f"out={tmp_path}", "trainer.enable_progress_bar=false"),
+    ]
+    metrics = execute(spec_of(chosen)).metrics
+    assert metrics["val/real_confidence"] > 0.8
+    assert metrics["val/real_energy_distance"] < 0.2
+    # Of 784 pixels without any training the loss is 784.
+    assert metrics["val/loss"] < 750
+    assert math.isfinite(metrics["val/frechet"])
