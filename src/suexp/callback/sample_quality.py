@@ -80,7 +80,7 @@ class SampleQuality(Callback, Component):
         """
         real, labels = _rows(task, splits["validation"], self.num_samples)
         train, train_labels = _rows(task, splits["train"], max(FITTED, len(real)))
-        fake = task.sample(len(real), self.seed).double().cpu()
+        fake = task.sample(len(real), self.seed).cpu().double()
         found = self.distances(real, fake)
         seen = train[: len(real)]
         if len(seen) == len(real):
