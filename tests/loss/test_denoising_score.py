@@ -25,7 +25,7 @@ def energy(seed: int = 0, **sizes: object) -> EnergyMLP:
 
 def test_the_loss_of_an_energy_is_that_of_the_best_plus_the_scores_error() -> None:
     # Vincent: E|sigma grad s + eta/sigma|^2 = min + sigma^2 E|grad s - grad log p_sigma|^2.
-    sigma, n = 0.6, 400_000
+    sigma, n = 0.6, 100_000
     noised = MIXTURE.noised(sigma**2)
     x = MIXTURE.sample(n, seeded())
     network, loss = energy(), DenoisingScore(sigma)
@@ -37,7 +37,7 @@ def test_the_loss_of_an_energy_is_that_of_the_best_plus_the_scores_error() -> No
     u = (x + sigma * torch.empty_like(x).normal_(generator=seeded(1))).requires_grad_()
     (slope,) = torch.autograd.grad(network(u).sum(), u)
     error = sigma**2 * (slope + noised.score(u)).square().sum(1).mean()
-    assert float(found.detach()) == pytest.approx(float(error.detach()), rel=0.02)
+    assert float(found.detach()) == pytest.approx(float(error.detach()), rel=0.03)
     least = 2 - sigma**2 * noised.score(u).square().sum(1).mean()
     assert float(loss(best, x, seeded(1)).detach()) == pytest.approx(
         float(least.detach()), abs=0.01
@@ -102,7 +102,7 @@ def test_a_quadratic_energy_finds_the_noised_precision() -> None:
     optimizer = torch.optim.Adam(network.parameters(), lr=0.03)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 400)
     for _ in range(400):
-        x = mean + torch.randn(2000, 2, generator=noise, dtype=torch.float64) @ root.T
+        x = mean + torch.randn(1000, 2, generator=noise, dtype=torch.float64) @ root.T
         optimizer.zero_grad()
         loss(network, x, noise).backward()
         optimizer.step()

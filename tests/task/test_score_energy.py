@@ -31,7 +31,7 @@ def made(*overrides: str) -> Any:
 
 
 def test_samples_are_those_of_the_seed() -> None:
-    task = made("task=score_energy", *SMALL)
+    task = made("task=score_energy", "sampler.anneal_steps=10", *SMALL)
     assert isinstance(task, ScoreEnergy)
     one, two, other = task.sample(20, 1), task.sample(20, 1), task.sample(20, 2)
     assert one.shape == (20, 2)
