@@ -75,6 +75,8 @@ DENSITIES = {
     "gaussian": "density_fit",
     "gmm": "density_fit",
 }
+# Energies, and the tasks that they are for.
+ENERGIES = {"energy_mlp": "score_energy", "gan_energy": "score_generator"}
 # Classifiers by a formula.
 CLOSED = ("analytic_classification", "hessian_bound")
 # Tasks that only count their draws, and models that have no place for an option of a group.
@@ -102,7 +104,10 @@ PAIRS = [
 def test_a_pair_trains_a_step_or_is_refused(pair: tuple[str, str], tmp_path: Path) -> None:
     chosen = dict(item.split("=") for item in pair)
     extra = list(SMALL)
-    if chosen.get("model", "").startswith("gan_") or chosen.get("task") == "adversarial":
+    if chosen.get("model") in ENERGIES or chosen.get("task") in ENERGIES.values():
+        extra += [] if "task" in chosen else [f"task={ENERGIES[chosen['model']]}"]
+        extra += [] if chosen.get("model") not in (None, *ENERGIES) else ["model.dim=8"]
+    elif chosen.get("model", "").startswith("gan_") or chosen.get("task") == "adversarial":
         extra += [] if "task" in chosen else ["task=adversarial"]
         extra += [] if "model" in chosen else ["model.dim=8"]
         extra += ["data=digits", "model.width=2"] if chosen.get("model") == "gan_dcgan" else []

@@ -47,3 +47,24 @@ def test_rows_are_views() -> None:
 def test_out_of_range(settings: dict) -> None:
     with pytest.raises(ValueError, match=rf"data.{next(iter(settings))}"):
         Ring(**settings)
+
+
+def test_modes_have_the_weights_that_are_given() -> None:
+    data = Ring(num_modes=2, radius=3, std=0.3, num_train=20_000, weights=[1.0, 4.0])
+    label = columns(data, "train")["label"]
+    assert label.double().mean().item() == pytest.approx(0.8, abs=0.01)
+    assert data.law.weights.tolist() == pytest.approx([0.2, 0.8])
+    assert data.law.means.tolist()[0] == [3.0, 0.0]
+    assert (
+        data.fingerprint() != Ring(num_modes=2, radius=3, std=0.3, num_train=20_000).fingerprint()
+    )
+    x = columns(data, "train")["x"].double()
+    # The mean log-density of the points is minus their entropy: two modes far apart.
+    entropy = np.log(2 * np.pi * np.e * 0.09) - 0.2 * np.log(0.2) - 0.8 * np.log(0.8)
+    assert float(data.law.log_prob(x).mean()) == pytest.approx(-entropy, abs=0.03)
+
+
+@pytest.mark.parametrize("weights", [[1.0], [0.0, 0.0], [-1.0, 2.0]])
+def test_weights_are_one_for_each_mode(weights: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"data\.weights"):
+        Ring(num_modes=2, weights=weights)

@@ -74,6 +74,17 @@ RUNS = {
         *("task.ema_decay=0.9", "data.num_train=400", "data.num_validation=60", "model.dim=8"),
         *("data.batch_size=8", "method=wgan_gp"),
     ],
+    "scored": [
+        *(*QUIET, *STEPS, "task=score_energy", "loss=multiscale_score", "model.dim=8"),
+        *("data.num_train=400", "data.num_validation=60", "data.batch_size=8"),
+        *("sampler=euler_maruyama", "sampler.steps=5", "callback=[density_grid,sample_quality]"),
+        "callbacks.density_grid.points=10",
+    ],
+    "score generator": [
+        *(*QUIET, *STEPS, "task=score_generator", "task.num_samples=50", "model.dim=8"),
+        *("data.num_train=400", "data.num_validation=60", "data.batch_size=10"),
+        "loss.sigma={start: 2.0, end: 0.5, steps: 4}",
+    ],
     "tagged": [
         *(*QUIET, *STEPS, "task=tagging", "model=conv_tagger", "model.dim=8", "loss=memm"),
         *("model.num_layers=1", "data.max_bytes=20000", "trainer.limit_val_batches=1"),

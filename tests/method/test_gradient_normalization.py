@@ -214,7 +214,7 @@ def test_state_dict_round_trip() -> None:
 @pytest.mark.parametrize(
     ("layer", "line"),
     [
-        (nn.BatchNorm1d(8), "per-sample input gradients need a discriminator without BatchNorm"),
+        (nn.BatchNorm1d(8), "per-sample input gradients need a critic without BatchNorm"),
         (nn.InstanceNorm1d(8, track_running_stats=True), "per-sample input gradients"),
         (nn.Dropout(0.1), "set the dropout of the critic's 1 to 0"),
     ],

@@ -69,7 +69,7 @@ def test_autocast_is_off_inside() -> None:
 
 def test_refusals() -> None:
     network = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 1))
-    with pytest.raises(ValueError, match="need a discriminator without BatchNorm"):
+    with pytest.raises(ValueError, match="need a critic without BatchNorm"):
         WganGP().attach(task(network))
     for settings in ({"weight": -1.0}, {"target": -1.0}, {"points": "middle"}):
         with pytest.raises(ValueError, match=next(iter(settings))):

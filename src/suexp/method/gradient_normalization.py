@@ -6,15 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from suexp.method._critic import (
-    critic_of,
-    norms,
-    require_independent,
-    score_and_gradient,
-    warn_if_bent,
-    widened,
-)
+from suexp.method._critic import critic_of, warn_if_bent
 from suexp.method.base import Method
+from suexp.nn.input_gradient import norms, require_independent, score_and_gradient, widened
 
 if TYPE_CHECKING:
     from suexp.task.base import Task

@@ -7,14 +7,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from suexp.method._critic import (
-    critic_of,
-    norms,
-    require_independent,
-    score_and_gradient,
-    widened,
-)
+from suexp.method._critic import critic_of
 from suexp.method.base import Batch, Method, Objective
+from suexp.nn.input_gradient import norms, require_independent, score_and_gradient, widened
 
 if TYPE_CHECKING:
     from suexp.task.base import Task

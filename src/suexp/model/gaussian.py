@@ -1,6 +1,6 @@
 """A single Gaussian."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -28,6 +28,8 @@ class Gaussian(MomentDensity):
     Raises:
         ValueError: a value out of range.
     """
+
+    provides: ClassVar[set[str]] = {"fitted_density", "samples"}
 
     def __init__(
         self,
@@ -66,3 +68,9 @@ class Gaussian(MomentDensity):
         off = torch.linalg.solve_triangular(root, (x - self.mean).double().mT, upper=False)
         log_det = 2 * root.diagonal().log().sum()
         return -0.5 * (self.input_dim * LOG_2_PI + log_det + off.square().sum(0))
+
+    def sample(self, count: int, generator: torch.Generator) -> Float[Tensor, "n i"]:
+        """Return independent points."""
+        shape = (count, self.input_dim)
+        noise = torch.randn(shape, generator=generator, dtype=torch.float64)
+        return self.mean + (noise.to(self.cholesky) @ self.cholesky.T)

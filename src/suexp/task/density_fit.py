@@ -91,3 +91,13 @@ class DensityFit(DensityTask, ClosedForm):
                 rows = torch.cat(everyone).to(self.device)
             joined["rows"] = rows
         return joined
+
+    def log_density(self, x: Tensor) -> Tensor:
+        """Return the log-density of points (n, d)."""
+        found: Tensor = self.model.log_prob(x)
+        return found
+
+    def sample(self, count: int, seed: int = 0) -> Tensor:
+        """Return points (n, d) drawn from the density of a model that can draw."""
+        found: Tensor = self.model.sample(count, torch.Generator().manual_seed(seed))
+        return found
