@@ -121,6 +121,8 @@ def test_a_pair_trains_a_step_or_is_refused(pair: tuple[str, str], tmp_path: Pat
             (tmp_path / "images").write_bytes(images)
             extra = [*extra[:-2], "data=idx", f"data.images={tmp_path}/images"]
             extra += ["data.pixels=binary", "data.val_fraction=0.5"]
+    elif chosen.get("model", "").startswith("hash_") or chosen.get("task") == "hashing":
+        extra += ["data=digits", *([] if "task" in chosen else ["task=hashing"])]
     elif chosen.get("task") == "regression":
         extra += ["data=sklearn", "data.name=diabetes"]
         extra += [] if "model" in chosen else ["model.dim=8"]

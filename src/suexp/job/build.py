@@ -53,6 +53,8 @@ def build(config: dict[str, Any], data: Data) -> Recorded:
         scheduler=nodes["scheduler"] and partial(nodes["scheduler"], allow),
         data=data,
     )
+    if node := config.get("arithmetic"):
+        guarded(functools.partial(instantiate(node, allow).attach, built.model))
     methods = [instantiate(node, allow) for node in (config.get("method") or {}).values()]
     guarded(functools.partial(built.wrap, methods))
     if str((config.get("trainer") or {}).get("precision", "")).startswith("64"):

@@ -10,6 +10,7 @@ import torch
 
 from suexp.job.batches import Loading
 from suexp.nn.flops import ByFormula, counted
+from suexp.nn.linear import exact_products
 from suexp.task.base import Task
 
 KINDS = 32  # of steps that are rehearsed at most: the others cost about as much
@@ -66,8 +67,8 @@ def of_model(task: Task, loading: Loading, trainer: pl.Trainer) -> dict[str, Any
 
     Counted on the batches of one step, forward and backward, methods included, with attention in
     its plain form (see `suexp.nn.flops`), times the processes; where a method makes steps of
-    different costs (`Method.alike`), it is their mean. A loss's own parameters count, too;
-    ``parameters/trainable`` are those that are not frozen.
+    different costs (`Method.alike`), it is their mean. A product is one by whatever arithmetic. A
+    loss's own parameters count, too; ``parameters/trainable`` are those that are not frozen.
 
     The rest is of a batch without methods: ``forward_flops/{part}`` are the forward pass's by
     formula, ``attention_saved_bytes`` what the attentions then keep for the backward pass beside
@@ -89,10 +90,10 @@ def of_model(task: Task, loading: Loading, trainer: pl.Trainer) -> dict[str, Any
     flops, batches = 0, task.batches_per_step  # all of one size
     with torch.random.fork_rng(), torch.enable_grad(), precision.tensor_init_context():
         for same in common:
-            with counted() as counter:
+            with exact_products(task), counted() as counter:
                 task.rehearse(batch, same[0])
             flops += len(same) * counter.get_total_flops()
-        with task.without_methods(), formula:
+        with exact_products(task), task.without_methods(), formula:
             task.rehearse(batch)
     parameters = [parameter for module in task.trained for parameter in module.parameters()]
     return {

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from suexp.component import Component
 from suexp.errors import MOST_LAYERS, at_least, some
+from suexp.nn.conv import Conv2d
 from suexp.nn.linear import Linear
 
 
@@ -26,14 +27,14 @@ class BasicBlock(nn.Module):
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()
-        self.first = nn.Conv2d(channels, width, 3, stride, 1, bias=False)
+        self.first = Conv2d(channels, width, 3, stride, 1, bias=False)
         self.first_norm = nn.BatchNorm2d(width)
-        self.second = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.second = Conv2d(width, width, 3, 1, 1, bias=False)
         self.second_norm = nn.BatchNorm2d(width)
         self.skip: nn.Module = nn.Identity()
         if stride > 1 or channels != width:
             self.skip = nn.Sequential(
-                nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width)
+                Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width)
             )
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h2 w2"]:
@@ -96,7 +97,7 @@ class ResNet(nn.Module, Component):
                 f"{len(blocks)} stages halve a side of {side} to nothing; set model.blocks=[2,2]"
             )
         self.shape = (channels, side, side)
-        self.first = nn.Conv2d(channels, width, 3, 1, 1, bias=False)
+        self.first = Conv2d(channels, width, 3, 1, 1, bias=False)
         self.first_norm = nn.BatchNorm2d(width)
         layers: list[nn.Module] = []
         size = width
