@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from suexp.task._overlap import longest_common_subsequence, rouge_l, units
+from suexp.task._overlap import longest_common_subsequence, rouge_l, rouge_n, units
 
 
 def test_longest_common_subsequence_equals_brute_force() -> None:
@@ -27,16 +27,28 @@ def test_rouge_l() -> None:
     assert rouge_l([], reference) == rouge_l(found, []) == rouge_l([], []) == 0
 
 
+def test_rouge_n() -> None:
+    """Of five and six words the common ones are a twice and b; of pairs (a, b) and (b, a)."""
+    found, reference = ["a", "b", "a", "c", "a"], ["x", "a", "b", "b", "a", "y"]
+    assert rouge_n(found, reference, 1) == pytest.approx(2 * 3 / 11)
+    assert rouge_n(found, reference, 2) == pytest.approx(2 * 2 / 9)
+    assert rouge_n(found, found, 2) == 1
+    assert rouge_n([], reference, 1) == rouge_n(["a"], ["a"], 2) == 0
+
+
 @pytest.mark.peer
-def test_rouge_l_equals_rouge_score() -> None:
-    scorer = pytest.importorskip("rouge_score.rouge_scorer").RougeScorer(["rougeL"])
+def test_rouge_equals_rouge_score() -> None:
+    names = ["rouge1", "rouge2", "rougeL"]
+    scorer = pytest.importorskip("rouge_score.rouge_scorer").RougeScorer(names)
     rng = random.Random(1)
     for _ in range(50):
         a, b = (
             " ".join(rng.choices(["aa", "bb", "cc", "dd", "ee"], k=rng.randint(1, 9))) for _ in "ab"
         )
-        expected = scorer.score(b, a)["rougeL"].fmeasure
-        assert rouge_l(a.split(), b.split()) == pytest.approx(expected, abs=1e-9)
+        expected = [scorer.score(b, a)[name].fmeasure for name in names]
+        pair = a.split(), b.split()
+        ours = [rouge_n(*pair, 1), rouge_n(*pair, 2), rouge_l(*pair)]
+        assert ours == pytest.approx(expected, abs=1e-9)
 
 
 def test_units() -> None:

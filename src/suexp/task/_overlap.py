@@ -1,5 +1,6 @@
 """How much a generated text has in common with its reference."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 
@@ -24,6 +25,19 @@ def rouge_l(found: Sequence[str], reference: Sequence[str]) -> float:
     """
     common = longest_common_subsequence(found, reference)
     return 2 * common / (len(found) + len(reference)) if common else 0.0
+
+
+def rouge_n(found: Sequence[str], reference: Sequence[str], n: int) -> float:
+    r"""Return $F = 2 c / (a + b)$ of the c common ones of a and b runs of n words, ROUGE-n.
+
+    A run that stands k times in one and l times in the other is common min(k, l) times. Nothing in
+    common gives 0. Reference: that of `rouge_l`.
+    """
+    a, b = (
+        Counter(zip(*(words[i:] for i in range(n)), strict=False)) for words in (found, reference)
+    )
+    common = (a & b).total()
+    return 2 * common / (a.total() + b.total()) if common else 0.0
 
 
 def units(text: str, unit: str) -> list[str]:

@@ -1,20 +1,22 @@
 """From a source to a target with one network: the mask does it."""
 
 import time
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics.text import BLEUScore
 
 from suexp.data.base import Data
 from suexp.decoding.base import Decoding, Forbid
 from suexp.task._mean import weighted_mean
-from suexp.task._overlap import rouge_l, units
+from suexp.task._overlap import rouge_l, rouge_n, units
 from suexp.task.base import Task
 
 IGNORE = -100
+ROUGE = {"rouge_1": partial(rouge_n, n=1), "rouge_2": partial(rouge_n, n=2), "rouge_l": rouge_l}
 
 
 class Seq2Seq(Task):
@@ -26,9 +28,10 @@ class Seq2Seq(Task):
 
     Batches hold ``tokens``, ``keep``, ``segments`` (B, n) and ``prefix_length`` (B,), see
     `suexp.data.joining`. Logged: ``val/loss``, the target's nats per token; when training is over,
-    for the first ``generate_rows`` texts of the validation split, ``val/rouge_l`` (mean F of the
-    longest common subsequence) and ``val/bleu`` (BLEU-4 of the corpus, smoothed by adding one) of
-    what is generated, and ``val/generated_tokens_per_second``.
+    of what is generated for the first ``generate_rows`` texts of the validation split,
+    ``val/rouge_1``, ``val/rouge_2`` and ``val/rouge_l`` (mean F of single words, of pairs and of
+    the longest common subsequence), ``val/bleu`` (BLEU-4 of the corpus, smoothed by adding one) and
+    ``val/generated_tokens_per_second``.
 
     References: https://kexue.fm/archives/6933; Dong et al., UniLM, arXiv:1905.03197; Papineni et
     al., BLEU, https://aclanthology.org/P02-1040.
@@ -84,10 +87,8 @@ class Seq2Seq(Task):
             )
         self.decoding, self.loss_on, self.unit = decoding, loss_on, unit
         self.generate_rows, self.max_target = generate_rows, max_target
-        self.val_loss, self.rouge = (
-            weighted_mean(),
-            weighted_mean(),
-        )
+        self.val_loss = weighted_mean()
+        self.rouge = nn.ModuleDict({name: weighted_mean() for name in ROUGE})
         self.bleu = BLEUScore(smooth=True)
         self._speed = [0.0, 0.0]  # tokens, seconds
 
@@ -149,9 +150,9 @@ class Seq2Seq(Task):
         figures = {"val/loss": self.val_loss.compute()}
         self.val_loss.reset()
         if self._writes():
-            figures |= {"val/rouge_l": self.rouge.compute(), "val/bleu": self.bleu.compute()}
-            self.rouge.reset()
-            self.bleu.reset()
+            for name, metric in [*self.rouge.items(), ("bleu", self.bleu)]:
+                figures[f"val/{name}"] = metric.compute()  # type: ignore[operator]
+                metric.reset()  # type: ignore[operator]
             tokens, seconds = self._speed
             self.final["val/generated_tokens_per_second"] = tokens / max(seconds, 1e-9)
             self._speed = [0.0, 0.0]
@@ -159,7 +160,7 @@ class Seq2Seq(Task):
 
     def worst(self, split: str) -> dict[str, float]:
         """Return the worst values of a split's figures."""
-        written = () if self.decoding is None else ("rouge_l", "bleu")
+        written = () if self.decoding is None else (*ROUGE, "bleu")
         return super().worst(split) | {f"{split}/{name}": 0.0 for name in written}
 
     def _writes(self) -> bool:
@@ -206,7 +207,8 @@ class Seq2Seq(Task):
             )
             text = tokenizer.decode(tokens)
             found, expected = units(text, self.unit), units(reference, self.unit)
-            self.rouge.update(rouge_l(found, expected))
+            for name, overlap in ROUGE.items():
+                self.rouge[name].update(overlap(found, expected))  # type: ignore[operator]
             self.bleu.update([" ".join(found)], [[" ".join(expected)]])
             if self.generated is None:
                 self.generated = f"{source}\n-> {text}\n   ({reference})"
