@@ -249,6 +249,17 @@ def test_multiples_are_judged_as_ratios():
     assert verdict("x[a] < x[b]", runs)["judged"] == "difference"
 
 
+def test_a_multiple_of_what_is_negative_is_told_as_a_difference():
+    """Energies near -1: -0.9653 is below 0.9 times -0.967, by 0.095."""
+    runs = runs_of(a=[-0.9653, -0.9650, -0.9660], b=[-0.9670, -0.9668, -0.9671])
+    record = verdict("x[a] < 0.9 * x[b]", runs)
+    apart = [-0.9653 + 0.9 * 0.9670, -0.9650 + 0.9 * 0.9668, -0.9660 + 0.9 * 0.9671]
+    assert (record["judged"], record["bound"], record["quantity"]) == ("difference", 0.0, None)
+    assert record["per_seed"] == pytest.approx(apart)
+    assert record["estimate"] == pytest.approx(np.mean(apart))
+    assert record["verdict"] == "reproduced"
+
+
 def test_no_difference_that_matters():
     runs = runs_of(a=[1.0, 1.1, 1.2, 1.3], b=[1.001, 1.099, 1.2, 1.301])
     assert verdict("x[a] < x[b]", runs)["verdict"] == "inconclusive"

@@ -119,11 +119,26 @@ class Comparison:
         assert self.link.margin is not None
         return abs(abs(self.mean) - self.link.margin)
 
+    @property
+    def apart(self) -> bool:
+        """Whether one side is a multiple and the two are subtracted: no ratio is to be told."""
+        return self.link.by_factor and self.scale != "ratio"
+
+    @property
+    def bound(self) -> float:
+        """What the quantity is held against."""
+        return 0.0 if self.apart else self.link.bound
+
+    @property
+    def quantity(self) -> str | None:
+        """The quantity in words, where there are few."""
+        return None if self.apart else self.link.quantity
+
     def told(self, value: float) -> float:
         """Return a difference of the scale as the quantity that the link bounds."""
         if self.scale == "ratio":
-            return math.exp(value) * self.link.bound
-        return value if self.scale == "signs" else value + self.link.bound
+            return math.exp(value) * self.bound
+        return value if self.scale == "signs" else value + self.bound
 
     def interval(self, c: float) -> tuple[float, float] | None:
         """Return mean +- c errors; None where one value allows none."""

@@ -218,9 +218,9 @@ def shown(found: Comparison, at: Sequence[int] | None) -> dict[str, Any]:
     interval = found.interval(factor(n, at)) if found.scale != "signs" else None
     return {
         "judged": found.scale,
-        "quantity": link.quantity,
+        "quantity": found.quantity,
         "relation": link.relation,
-        "bound": link.bound,
+        "bound": found.bound,
         "margin": link.margin,
         "estimate": found.told(found.mean),
         "interval": None if interval is None else [found.told(end) for end in interval],
