@@ -21,6 +21,7 @@ CASES: dict[str, tuple[list[str], list[str], str]] = {
     "gradient_error": (["task=matching"], [], "needs loss on vectors: it compares gradients"),
     "gradient_norm": ([], IRIS, "needs layers: it compares the layers' gradients"),
     "gradient_sign": (IRIS, FORMULA, "needs optimizer: it compares gradients"),
+    "kmeans_energy": (["task=hashing"], IRIS, "needs codes: it compares a code's units"),
     "layer_moments": (IRIS, [], "needs vectors: it follows the states of vectors"),
     "layer_drift": ([], IRIS, "needs layers: it compares layers"),
     "input_robustness": (IRIS, [], "needs classes: it looks at one class a row"),

@@ -121,6 +121,9 @@ def test_a_pair_trains_a_step_or_is_refused(pair: tuple[str, str], tmp_path: Pat
             (tmp_path / "images").write_bytes(images)
             extra = [*extra[:-2], "data=idx", f"data.images={tmp_path}/images"]
             extra += ["data.pixels=binary", "data.val_fraction=0.5"]
+    elif chosen.get("task") == "word_hashing" or chosen.get("data") == "ngram_bags":
+        extra += ["data=ngram_bags", *([] if "task" in chosen else ["task=word_hashing"])]
+        extra += ["data.max_rows=500", "data.vocab_size=50"]
     elif chosen.get("model", "").startswith("hash_") or chosen.get("task") == "hashing":
         extra += ["data=digits", *([] if "task" in chosen else ["task=hashing"])]
     elif chosen.get("task") == "regression":

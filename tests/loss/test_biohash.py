@@ -10,7 +10,7 @@ from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.loss.biohash import BioHash
 from suexp.model import HashBio
-from suexp.nn.hashing import drive
+from suexp.nn.hashing import Bag, drive
 from tests.nn.test_hashing import bags
 
 
@@ -102,6 +102,20 @@ def test_it_ends_at_the_centroids_of_k_means() -> None:
     theirs = KMeans(4, n_init=1, init=x[:4].numpy()).fit(x.numpy()).cluster_centers_
     near = F.cosine_similarity(net.weight.detach(), torch.from_numpy(theirs))
     assert near.min() > 0.999
+
+
+def test_the_winner_by_x_over_p_is_another() -> None:
+    net = HashBio(2, num_bits=1, num_units=2, start="normal")
+    net.weight.data = torch.eye(2)
+    net.weight.data[0, 0] = 1.1
+    weight = torch.tensor([[1.0, 9.0]])
+    bag = Bag(torch.tensor([[0, 1]]), torch.ones(1, 2, dtype=torch.bool), weight)
+    for winner_input, winner in (("raw", 0), ("scaled", 1)):
+        moved = change(BioHash(winner_input=winner_input), net, bag)  # type: ignore[arg-type]
+        assert moved.any(1).tolist() == [winner == 0, winner == 1]
+        w = net.weight.detach()[winner]
+        wanted = weight[0] - (w @ weight[0]) * w
+        torch.testing.assert_close(moved[winner], wanted)
 
 
 def test_another_update_is_refused() -> None:

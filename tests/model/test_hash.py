@@ -62,7 +62,35 @@ def test_units_begin_at_rows_once() -> None:
     assert torch.equal(again.weight, begun)
 
 
+def test_what_codes_take_up() -> None:
+    assert HashLsh(4, num_bits=21).storage_bits == 21
+    assert HashBio(4, num_bits=4, num_units=80).storage_bits == pytest.approx(20.593, abs=1e-3)
+    assert HashFly(4, num_bits=4).storage_bits == pytest.approx(math.log2(math.comb(80, 4)))
+
+
+def test_a_conscience_lets_the_others_win() -> None:
+    x = torch.rand(64, 4)
+    plain, fair = (HashBio(4, 1, num_units=3, start="normal", conscience=c) for c in (0, 30))
+    for model in (plain, fair):
+        model.weight.data = torch.tensor([[1.0] * 4, [0.5] * 4, [0.25] * 4])
+        for _ in range(60):
+            model.winner(x)
+    assert plain.wins.tolist() == pytest.approx([1 / 3] * 3)
+    assert plain.winner(x).tolist() == [0] * 64
+    # Where two alternate c (f_0 - f_1) is what their scores differ by.
+    assert fair.wins[0] > fair.wins[2] > 0.2
+    assert fair.wins.sum().item() == pytest.approx(1)
+    kept = fair.wins.clone()
+    fair.eval().winner(x)
+    assert torch.equal(fair.wins, kept)
+    again = HashBio(4, 1, num_units=3, start="normal", conscience=30)
+    again.load_state_dict(fair.state_dict())
+    assert torch.equal(again.wins, kept)
+
+
 def test_what_cannot_be_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"conscience must be in \[0, inf\), not -1"):
+        HashBio(4, conscience=-1)
     with pytest.raises(ValueError, match="num_units=3 cannot hold num_bits=4 ones"):
         HashBio(4, num_bits=4, num_units=3)
     with pytest.raises(ValueError, match="160 units cannot begin at 5 training rows; set model"):

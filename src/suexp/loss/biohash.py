@@ -30,9 +30,10 @@ class BioHash(nn.Module, Component):
     Args:
         update: ``local`` or ``energy``.
         max_normalised: divide by the gradient's largest entry, as Krotov and Hopfield's code does.
+        winner_input: what chooses $\mu$: ``raw``, x, as we read the paper, or ``scaled``, x / p.
 
     Raises:
-        ValueError: another update.
+        ValueError: another update or input.
 
     Example:
         >>> import torch
@@ -49,35 +50,44 @@ class BioHash(nn.Module, Component):
     needs: ClassVar[dict[str, str]] = {"codes": "it moves the units of a code; use task=hashing"}
 
     def __init__(
-        self, update: Literal["local", "energy"] = "local", max_normalised: bool = False
+        self,
+        update: Literal["local", "energy"] = "local",
+        max_normalised: bool = False,
+        winner_input: Literal["raw", "scaled"] = "raw",
     ) -> None:
         super().__init__()
         one_of(("local", "energy"), update=update)
+        one_of(("raw", "scaled"), winner_input=winner_input)
         self.update, self.max_normalised = update, max_normalised
+        self.scaled = winner_input == "scaled"
 
     def forward(self, model: Codes, x: Float[Tensor, "b d"] | Bag) -> Float[Tensor, ""]:
         """Return the loss; with ``local`` its gradient matters, not its value."""
-        loss = self.energy(model, x).mean() if self.update == "energy" else _local(model, x)
+        winner = model.winner(x, self.scaled)
+        if self.update == "energy":
+            loss = _energy(model.weight, x, winner).mean()
+        else:
+            loss = _local(model.weight, x, winner)
         if not self.max_normalised:
             return loss
-        (gradient,) = torch.autograd.grad(loss, model.weight, retain_graph=True)
-        return loss / gradient.abs().max().clamp(min=1e-30)
+        (gradient,) = torch.autograd.grad(loss, model.weight)
+        largest = gradient.abs().max().clamp(min=1e-30)
+        # A second way back through the winners would cost as much again.
+        linear = (model.weight * (gradient / largest)).sum()
+        return linear + (loss / largest - linear).detach()
 
     @staticmethod
     def energy(model: Codes, x: Float[Tensor, "b d"] | Bag) -> Float[Tensor, " b"]:
-        """Return each row's energy."""
-        w = model.weight
-        winner = _winner(w, x)
-        return -pull(x, w, winner) / w.norm(dim=1)[winner]
+        """Return each row's energy, that of the largest score by x."""
+        winner = drive(x, model.weight.detach()).argmax(-1)
+        return _energy(model.weight, x, winner)
 
 
-def _winner(w: Tensor, x: Tensor | Bag) -> Tensor:
-    return drive(x, w.detach()).argmax(-1)
+def _energy(w: Tensor, x: Tensor | Bag, winner: Tensor) -> Tensor:
+    return -pull(x, w, winner) / w.norm(dim=1)[winner]
 
 
-def _local(model: Codes, x: Tensor | Bag) -> Tensor:
-    w = model.weight
-    winner = _winner(w, x)
+def _local(w: Tensor, x: Tensor | Bag, winner: Tensor) -> Tensor:
     pulls = pull(x, w, winner)
     # By unit, so that no row of W is copied for each sample.
     decay = torch.zeros_like(w[:, 0]).index_add(0, winner, pulls.detach())

@@ -1,9 +1,10 @@
 """What all codes by a matrix have in common."""
 
+import math
 from typing import ClassVar
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from suexp.component import Component
@@ -34,6 +35,15 @@ class Codes(nn.Module, Component):
     def encode(self, x: Float[Tensor, "b d"] | Bag) -> Bool[Tensor, "b k"]:
         """Return the codes."""
         return top(self(x), self.num_bits)
+
+    def winner(self, x: Float[Tensor, "b d"] | Bag, scaled: bool = False) -> Int[Tensor, " b"]:
+        """Return the unit that learns from each row: of the largest score, scaled that of x / p."""
+        return drive(x, self.weight.detach(), scaled).argmax(-1)
+
+    @property
+    def storage_bits(self) -> float:
+        """What a code takes up: log2 of the number of codes."""
+        return math.log2(math.comb(len(self.weight), self.num_bits))
 
     def similarity(self, a: Bool[Tensor, "b k"], b: Bool[Tensor, "c k"]) -> Float[Tensor, "b c"]:
         """Return the share of active units that two codes have in common."""

@@ -37,6 +37,11 @@ class HashLsh(Codes):
         """Return the bits."""
         return self(x) > 0
 
+    @property
+    def storage_bits(self) -> float:
+        """A bit for each."""
+        return float(self.num_bits)
+
     def similarity(self, a: Bool[Tensor, "b k"], b: Bool[Tensor, "c k"]) -> Float[Tensor, "b c"]:
         """Return the share of bits that agree."""
         x, y = 2 * a.float() - 1, 2 * b.float() - 1

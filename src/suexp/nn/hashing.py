@@ -22,12 +22,20 @@ class Bag(NamedTuple):
     weight: Float[Tensor, "b n"]
 
 
-def drive(x: Float[Tensor, "b d"] | Bag, w: Float[Tensor, "k d"]) -> Float[Tensor, "b k"]:
-    """Return $W x$; of bags without forming their rows."""
+def drive(
+    x: Float[Tensor, "b d"] | Bag, w: Float[Tensor, "k d"], scaled: bool = False
+) -> Float[Tensor, "b k"]:
+    """Return $W x$, scaled $W x / p$; of bags without forming their rows."""
     if not isinstance(x, Bag):
         return x @ w.T
-    ones = x.keep.to(w.dtype)
+    ones = (x.weight if scaled else x.keep).to(w.dtype)
     return F.embedding_bag(x.places, w.T.contiguous(), per_sample_weights=ones, mode="sum")
+
+
+def dense(bag: Bag, size: int) -> Float[Tensor, "b d"]:
+    """Return the rows that bags stand for."""
+    zeros = torch.zeros(len(bag.places), size, device=bag.places.device)
+    return zeros.scatter_add(1, bag.places, bag.keep.to(zeros.dtype))
 
 
 def pull(
@@ -57,3 +65,25 @@ def average_precision(
     places = torch.arange(1, found.shape[1] + 1, device=found.device)
     precision = found.cumsum(-1) / places
     return (precision * found).sum(-1) / found.sum(-1).clamp(min=1)
+
+
+def nearest_agree(
+    similarity: Float[Tensor, "n n"], other: Float[Tensor, "n n"], at: int
+) -> Float[Tensor, " n"]:
+    """Return what share of each item's nearest ``at`` by one similarity is so by another.
+
+    An item is no neighbour of its own. Equally similar items have equal chances of the last places:
+    codes of few bits have many of them. Two that have nothing to do with each other agree in a
+    share of at / (n - 1).
+    """
+    return (_chances(similarity, at) * _chances(other, at)).sum(-1) / at
+
+
+def _chances(similarity: Float[Tensor, "n n"], at: int) -> Float[Tensor, "n n"]:
+    """Return how probably each item is among the nearest ones of each."""
+    own = torch.eye(len(similarity), dtype=torch.bool, device=similarity.device)
+    similarity = similarity.masked_fill(own, -torch.inf)
+    last = similarity.topk(at, dim=-1).values[:, -1:]
+    nearer, tied = similarity > last, similarity == last
+    left = (at - nearer.sum(-1, keepdim=True)) / tied.sum(-1, keepdim=True)
+    return nearer + left * tied
