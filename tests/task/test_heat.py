@@ -152,7 +152,7 @@ def test_a_probe_leaves_the_encoder_alone_and_is_logistic_regression(tmp_path: P
 
 
 @pytest.mark.slow
-def test_a_resumed_run_draws_the_places_of_a_whole_one(tmp_path: Path) -> None:
+def test_a_run_logs_all_figures(tmp_path: Path) -> None:
     found = suexp.run([*HEAT, *STEPS, f"out={tmp_path}"])
     assert found.status == "finished"
     assert found.metrics["val/hidden_mse"] == found.metrics["val/loss"]
