@@ -126,6 +126,13 @@ def test_a_pair_trains_a_step_or_is_refused(pair: tuple[str, str], tmp_path: Pat
         extra += ["data.max_rows=500", "data.vocab_size=50"]
     elif chosen.get("model", "").startswith("hash_") or chosen.get("task") == "hashing":
         extra += ["data=digits", *([] if "task" in chosen else ["task=hashing"])]
+    elif chosen.get("model") == "heat" or chosen.get("task") == "heat":
+        extra += ["data=digits", *([] if "task" in chosen else ["task=heat"])]
+        small = ["model.dim=8", "model.width=4"]
+        extra += [] if chosen.get("model") not in (None, "heat") else small
+    elif chosen.get("model") == "conv_classifier":
+        extra += [] if "task" in chosen else ["task=classification"]
+        extra += ["data=digits", "model.dim=8", "model.width=4"]
     elif chosen.get("task") == "regression":
         extra += ["data=sklearn", "data.name=diabetes"]
         extra += [] if "model" in chosen else ["model.dim=8"]

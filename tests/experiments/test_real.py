@@ -7,7 +7,7 @@ import pytest
 import suexp
 from suexp.experiment.plan import plan
 
-ARMS = [("mitchell_multiplication", "mitchell")]
+ARMS = [("mitchell_multiplication", "mitchell"), ("heat_equation_ssl", "heat")]
 SHORT = ["trainer.max_steps=2", "trainer.val_check_interval=2", "trainer.enable_progress_bar=false"]
 
 
@@ -21,7 +21,7 @@ def test_an_arm_reads_the_files_that_paper_scale_names(
     overrides = [
         *item.runs()[0].overrides,
         *SHORT,
-        "data.batch_size=8",
+        *("data.batch_size=8", "data.eval_batch_size=8", "trainer.limit_val_batches=1"),
         f"out={tmp_path}",
         "trainer=cpu",
     ]

@@ -80,6 +80,10 @@ RUNS = {
         *("sampler=euler_maruyama", "sampler.steps=5", "callback=[density_grid,sample_quality]"),
         "callbacks.density_grid.points=10",
     ],
+    "completed from a block": [
+        *(*QUIET, *STEPS, "task=heat", "model.dim=8", "model.width=4"),
+        *("data.num_train=400", "data.num_validation=60", "data.batch_size=8"),
+    ],
     "score generator": [
         *(*QUIET, *STEPS, "task=score_generator", "task.num_samples=50", "model.dim=8"),
         *("data.num_train=400", "data.num_validation=60", "data.batch_size=10"),
