@@ -7,8 +7,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Protocol, runtime_checkable
 
@@ -214,18 +214,21 @@ def _in_processes(
         except BaseException:
             stop.set()
             leave.set()
-            _end(running, futures.values())
+            _end(running, pool)
             raise
 
 
-def _end(running: Collection[Process], futures: Iterable[Future[Any]]) -> None:
-    """Have runs stop after their step, with a checkpoint; at a further Ctrl-C, at once."""
+def _end(running: Collection[Process], pool: ThreadPoolExecutor) -> None:
+    """Have runs stop after their step, with a checkpoint; at a further Ctrl-C, at once.
+
+    The pool knows of a run whose submission Ctrl-C cut short.
+    """
     over = False
     while not over:
         with suppress(KeyboardInterrupt):
             for process in tuple(running):  # it shrinks meanwhile
                 process.terminate()
-            wait(futures)
+            pool.shutdown()
             over = True
 
 
