@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from suexp.config.catalogue import Catalogue
+from suexp.config.overrides import typed
 
 CATALOGUE = Catalogue()
 # Numbers, containers, references, quotes, letters: what users type, and what nobody should.
@@ -57,7 +58,11 @@ def line(rng: random.Random) -> list[str]:
 
 
 def _override(rng: random.Random, choices: list[str], groups: list[str]) -> str:
-    known = [*_keys(choices, groups)]
+    settings = dict(_settings(choices, groups))
+    known = [*settings]
+    if rng.random() < 0.1:  # what the key says already
+        key = rng.choice(known)
+        return f"{key}={typed(settings[key])}"
     key, value = (
         rng.choice([rng.choice(groups), *[rng.choice(known) for _ in range(6)]]),
         rng.choice(VALUES),
@@ -87,16 +92,16 @@ def _override(rng: random.Random, choices: list[str], groups: list[str]) -> str:
     return f"{sign}{key}={value}"
 
 
-def _keys(choices: list[str], groups: list[str]) -> Iterator[str]:
-    """Give the keys of the config's top, and those of the options chosen here or by default."""
+def _settings(choices: list[str], groups: list[str]) -> Iterator[tuple[str, Any]]:
+    """Give the settings of the config's top, and those of the options chosen here or by default."""
     names = {**CATALOGUE.defaults, **dict(item.split("=") for item in choices)}
     if names["experiment"]:
         groups = [*groups, "experiment"]
-    yield from (key for key in CATALOGUE.primary if key not in ("defaults", "hydra"))
+    top = CATALOGUE.primary.items()
+    yield from ((key, value) for key, value in top if key not in ("defaults", "hydra"))
     for group in groups:
         if names[group] in CATALOGUE.groups.get(group, {}):
-            placed = CATALOGUE.option(group, str(names[group])).placed
-            yield from (key for key, _ in flat(placed, ""))
+            yield from flat(CATALOGUE.option(group, str(names[group])).placed, "")
 
 
 def flat(node: Any, path: str) -> Iterator[tuple[str, Any]]:
