@@ -7,8 +7,8 @@ import torch
 
 from suexp.code.instantiate import instantiate
 from suexp.config.compose import resolve
-from suexp.job.batches import Numbered, StridedSampler, numbering
 from suexp.job.build import build
+from tests.support.batches import evaluated
 
 ASKED = ("task=masked_lm", "data=pydoc", "data.tokenizer=bytes", "data.max_bytes=60000")
 SMALL = ("data.block_size=16", "model.dim=16", "model.num_heads=2", "threads=1")
@@ -24,11 +24,9 @@ def validated(task: Any, size: int, world: int = 1) -> dict[int, list[int]]:
     """Return what each validation row is asked, by its number, as a run in batches finds it."""
     rows = task.data.splits()["validation"].select(range(50))
     found = {}
-    for rank in range(world):
-        for numbers in StridedSampler(len(rows), size, rank, world):
-            batch = numbering(task.data.collate)(Numbered(rows).__getitems__(numbers))
-            _, target = task.questions(batch["tokens"], batch["index"])
-            found |= dict(zip(numbers, target.tolist(), strict=True))
+    for batch in evaluated(task, rows, size, world):
+        _, target = task.questions(batch["tokens"], batch["index"])
+        found |= dict(zip(batch["index"].tolist(), target.tolist(), strict=True))
     assert sorted(found) == [*range(50)]
     return found
 
@@ -45,8 +43,7 @@ def test_a_run_validates_by_these_rows(task: Any) -> None:
     losses = []
     for size in (50, 7):
         rows = task.data.splits()["validation"].select(range(50))
-        for numbers in StridedSampler(50, size, 0, 1):
-            batch = numbering(task.data.collate)(Numbered(rows).__getitems__(numbers))
+        for batch in evaluated(task, rows, size):
             with torch.no_grad():
                 task.validation_step(batch, 0)
         losses.append((float(task.val_loss.compute()), float(task.val_accuracy.compute())))

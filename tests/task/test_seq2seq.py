@@ -9,10 +9,10 @@ import suexp
 from suexp.code.instantiate import instantiate
 from suexp.config.compose import resolve
 from suexp.errors import UserError
-from suexp.job.batches import Numbered, StridedSampler, numbering
 from suexp.job.build import build
 from suexp.launch.processes import run_one
 from suexp.launch.spec import spec_of
+from tests.support.batches import evaluated
 
 SMALL = ("task=seq2seq", "data.tokenizer=bytes", "data.block_size=160", "model.dim=16")
 SIZES = ("model.num_layers=2", "model.num_heads=2", "threads=1")
@@ -125,10 +125,8 @@ def test_the_first_rows_are_written(
     rows = task.data.splits()["validation"].select(range(20))
     monkeypatch.setattr(task, "_writes", lambda: True)
     monkeypatch.setattr(task, "_generate", lambda batch: written.extend(batch["index"].tolist()))
-    for rank in range(processes):
-        for numbers in StridedSampler(20, size, rank, processes):
-            batch = numbering(task.data.collate)(Numbered(rows).__getitems__(numbers))
-            task.validation_step(batch, 0)
+    for batch in evaluated(task, rows, size, processes):
+        task.validation_step(batch, 0)
     assert sorted(written) == [*range(6)]
 
 
