@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar, Literal
 
+from suexp.data._labelled import labelled
 from suexp.data.base import Data
 from suexp.errors import at_least
 
@@ -97,13 +98,7 @@ class Mixture2D(Data):
 
     def collate(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """Return the batch of these rows."""
-        import numpy as np
-        import torch
-
-        return {
-            "x": torch.from_numpy(np.stack([row["x"] for row in rows])),
-            "label": torch.from_numpy(np.array([row["label"] for row in rows])),
-        }
+        return labelled(rows)
 
     @property
     def sizes(self) -> dict[str, int]:

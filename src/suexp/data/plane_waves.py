@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from typing import Any, ClassVar
 
+from suexp.data._labelled import labelled
 from suexp.data.base import Data
 from suexp.data.cache import cached
 from suexp.errors import at_least
@@ -114,13 +115,7 @@ class PlaneWaves(Data):
 
     def collate(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """Return the batch of these rows."""
-        import numpy as np
-        import torch
-
-        return {
-            "x": torch.from_numpy(np.stack([row["x"] for row in rows])),
-            "label": torch.from_numpy(np.array([row["label"] for row in rows])),
-        }
+        return labelled(rows)
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from suexp.data._labelled import labelled
 from suexp.data.base import Data
 from suexp.errors import at_least
 
@@ -110,13 +111,7 @@ class Ring(Data):
 
     def collate(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """Return the batch of these points."""
-        import numpy as np
-        import torch
-
-        return {
-            "x": torch.from_numpy(np.stack([row["x"] for row in rows])),
-            "label": torch.from_numpy(np.array([row["label"] for row in rows])),
-        }
+        return labelled(rows)
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from suexp.data import bounds
+from suexp.data._labelled import labelled
 from suexp.data.base import Data
 from suexp.data.cache import cached
 from suexp.errors import UserError, at_least
@@ -79,18 +80,7 @@ class Vectors(Data):
 
     def collate(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """Return the batch of these rows."""
-        import numpy as np
-        import torch
-
-        return {
-            "x": torch.from_numpy(np.stack([row["x"] for row in rows])),
-            self.answer: torch.from_numpy(
-                np.array(
-                    [row[self.answer] for row in rows],
-                    dtype=np.int64 if self.answer == "label" else np.float32,
-                )
-            ),
-        }
+        return labelled(rows, self.answer, "int64" if self.answer == "label" else "float32")
 
 
 def whitening(x: Any, label: Any, how: Whitening) -> tuple[Any, Any]:
