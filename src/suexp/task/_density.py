@@ -1,6 +1,5 @@
 """Evaluation of densities: exact where a model can, else by samples of its latents."""
 
-import hashlib
 import math
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from torch import Tensor
 from suexp.data.base import Data
 from suexp.errors import UserError, at_least
 from suexp.nn.density import LatentDensity
+from suexp.task._draws import generator_of
 from suexp.task.base import Task
 
 SHOWN = (5, 100)  # vectors and samples of each whose weights are recorded for figures
@@ -85,9 +85,7 @@ class DensityTask(Task):
     def _generator(self, split: str, proposal: str, batch_idx: int) -> torch.Generator:
         """Return the generator of a batch, the same for any number of processes."""
         place = batch_idx * self.trainer.world_size + self.global_rank
-        key = f"{self.seed}/{split}/{proposal}/{place}".encode()
-        seed = int.from_bytes(hashlib.sha256(key).digest()[:8], "big") >> 1
-        return torch.Generator(self.device).manual_seed(seed)
+        return generator_of(self.device, self.seed, split, proposal, place)
 
     def log_weights(
         self, x: Float[Tensor, "b i"], proposal: Any, generator: torch.Generator

@@ -1,7 +1,6 @@
 """A generator trained against a critic."""
 
 import functools
-import hashlib
 import math
 import statistics
 import time
@@ -27,6 +26,7 @@ from suexp.task._critic import (
     picture_rows,
     sample_rows,
 )
+from suexp.task._draws import generator_of
 from suexp.task._samples import coverage, wasserstein
 from suexp.task.base import Task
 
@@ -195,10 +195,9 @@ class Adversarial(Task):
         The noise is a function of the seed, the step, the process and how many draws the step has
         made: a run that is resumed draws what it would have drawn.
         """
-        key = f"{self.seed}/{self.global_rank}/{self.global_step}/{self._draws}".encode()
+        place = (self.seed, self.global_rank, self.global_step, self._draws)
         self._draws += 1
-        seed = int.from_bytes(hashlib.sha256(key).digest()[:8], "big") >> 1
-        generator = torch.Generator(self.device).manual_seed(seed)
+        generator = generator_of(self.device, *place)
         shape, like = (count, self.model.latent_dim), self._like
         z = torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)
         return self.model.generator(z)

@@ -1,6 +1,5 @@
 """The contract of every task that trains nothing: it draws samples and sums what it sees."""
 
-import hashlib
 import math
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
@@ -10,6 +9,7 @@ from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
 from suexp.errors import UserError
+from suexp.task._draws import generator_of
 from suexp.task.recorded import Recorded
 
 Join = Literal["sum", "min", "max"]
@@ -81,9 +81,7 @@ class EstimationTask(Recorded):
 
     def generator(self, batch_idx: int) -> torch.Generator:
         """Return the generator of one batch of this process."""
-        key = f"{self.seed}/{self.global_rank}/{batch_idx}".encode()
-        seed = int.from_bytes(hashlib.sha256(key).digest()[:8], "big") >> 1
-        return torch.Generator(self.device).manual_seed(seed)
+        return generator_of(self.device, self.seed, self.global_rank, batch_idx)
 
     def setup(self, stage: str) -> None:
         """Refuse to be trained.

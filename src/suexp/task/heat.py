@@ -1,6 +1,5 @@
 """Pictures that are completed from a block of them, to learn features without labels."""
 
-import hashlib
 from fractions import Fraction
 from typing import Any, ClassVar, Literal
 
@@ -11,6 +10,7 @@ from torch import Tensor
 from suexp.data.base import Data
 from suexp.errors import UserError, between, one_of
 from suexp.extrapolator.base import Corner
+from suexp.task._draws import hashed
 from suexp.task._linear_map import LinearMap
 from suexp.task._mean import weighted_mean
 from suexp.task._splits import Evaluated
@@ -92,8 +92,7 @@ class Heat(Evaluated):
 
     def corner(self, step: int) -> Corner:
         """Return the block's place at a step, the same in all processes."""
-        digest = hashlib.sha256(f"{self.seed}/{step}".encode()).digest()
-        return self.corners[int.from_bytes(digest[:8], "big") % len(self.corners)]
+        return self.corners[hashed(self.seed, step) % len(self.corners)]
 
     def hidden(self, corner: Corner) -> Bool[Tensor, " d"]:
         """Return which numbers of a picture lie outside the block."""

@@ -1,6 +1,5 @@
 """An energy that is learned by denoising, and points drawn from it."""
 
-import hashlib
 from typing import Any, ClassVar
 
 import torch
@@ -11,6 +10,7 @@ from suexp.data.base import Data
 from suexp.errors import UserError
 from suexp.nn.input_gradient import require_independent
 from suexp.sampler.base import Sampler, Score
+from suexp.task._draws import generator_of
 from suexp.task._mean import weighted_mean
 from suexp.task._splits import Evaluated
 
@@ -78,10 +78,6 @@ class ScoreEnergy(Evaluated):
         loss: Tensor = self.loss(self.model, batch["x"])
         return loss
 
-    def _generator(self, key: str) -> torch.Generator:
-        digest = hashlib.sha256(f"{self.seed}/{key}".encode()).digest()
-        return torch.Generator(self.device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-
     def on_validation_epoch_start(self) -> None:
         """Start anew; an evaluation that was broken off must not count."""
         self._batches = 0
@@ -95,7 +91,7 @@ class ScoreEnergy(Evaluated):
         """Add the batch's loss."""
         if getattr(self.loss, "needs_step", False):
             self.loss.step = self.global_step
-        generator = self._generator(f"{self.global_rank}/{self._batches}")
+        generator = generator_of(self.device, self.seed, self.global_rank, self._batches)
         self._batches += 1
         loss = self.loss(self.model, batch["x"], generator)
         self.mean.update(loss.detach(), len(batch["x"]))
