@@ -6,7 +6,7 @@ from typing import Literal
 from torch import Generator
 
 from suexp.errors import at_least, between, one_of
-from suexp.nn.sde import euler_maruyama
+from suexp.nn.sde import solve
 from suexp.sampler.base import Points, Sampler, Score
 
 
@@ -87,7 +87,5 @@ class Langevin(Sampler):
         def diffusion(t: float) -> float:
             return math.sqrt(self.temperature(round(t / h)))
 
-        for number in range(sum(self.stages)):
-            dw = x.new_empty(x.shape).normal_(std=self.step, generator=generator)
-            x = euler_maruyama(drift, diffusion, number * h, x, h, dw)
-        return x
+        times = [number * h for number in range(sum(self.stages) + 1)]
+        return solve("euler_maruyama", drift, diffusion, x, times, generator)
