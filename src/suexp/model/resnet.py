@@ -1,6 +1,5 @@
 """Residual convolutional network for small images."""
 
-import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from suexp.component import Component
 from suexp.errors import MOST_LAYERS, at_least, some
 from suexp.nn.conv import Conv2d
+from suexp.nn.conv_encoder import side_of
 from suexp.nn.linear import Linear
 
 
@@ -86,12 +86,7 @@ class ResNet(nn.Module, Component):
         some(blocks=blocks)
         at_least(1, most=MOST_LAYERS, blocks=blocks)
         at_least(1, width=width, channels=channels, num_outputs=num_outputs)
-        side = math.isqrt(input_dim // channels)
-        if channels * side**2 != input_dim:
-            raise ValueError(
-                f"{input_dim} numbers are no square image of {channels} channels; set "
-                "model.channels"
-            )
+        side = side_of(input_dim, channels)
         if side < 2 ** (len(blocks) - 1):
             raise ValueError(
                 f"{len(blocks)} stages halve a side of {side} to nothing; set model.blocks=[2,2]"
