@@ -74,7 +74,8 @@ def resolve(name: str, catalogue: Catalogue) -> list[Option]:
 
 def posts_of(words: str, catalogue: Catalogue) -> list[Option]:
     """Return the experiments of a post, given by address, number or words of its title."""
-    if "experiment" not in catalogue.groups or catalogue.named(words):
+    group = re.split("[/=]", words)[0]
+    if "experiment" not in catalogue.groups or catalogue.named(words) or group in catalogue.groups:
         return []
     number = re.search(r"(?:^|archives/)(\d+)/?$", words)
     found = []
@@ -86,7 +87,7 @@ def posts_of(words: str, catalogue: Catalogue) -> list[Option]:
             fits = str(post.get("url", "")).endswith(f"/archives/{number[1]}")
         else:
             titles = f"{post.get('title', '')}\n{post.get('title_zh', '')}".casefold()
-            fits = "=" not in words and words.casefold() in titles
+            fits = words.casefold() in titles
         if fits:
             found.append(option)
     return found
