@@ -130,8 +130,8 @@ def placed(spec: RunSpec, out: Path) -> RunSpec:
 
 def lineage(spec: RunSpec) -> Iterator[RunSpec]:
     """Give a run's parents, the eldest first, and the run itself."""
-    if spec.parent:
-        yield from lineage(spec.parent)
+    for origin in spec.origins.values():
+        yield from lineage(origin)
     yield spec
 
 

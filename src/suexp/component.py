@@ -15,6 +15,9 @@ class Component:
     argument ``causal`` is true in the config, ``"labels if kind=classification"`` when ``kind`` has
     that value, and ``"plane if len(columns)=2"`` when ``columns`` has two entries.
 
+    The feature ``"{source}"`` is the run that the argument ``source`` names: ``parent``, or one of
+    the config's ``sources``.
+
     A component that is given another one may need something of it: ``"data.pairs"`` is present when
     the class of its own argument ``data`` provides ``pairs``.
 

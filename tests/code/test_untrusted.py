@@ -88,8 +88,8 @@ def test_a_malicious_checkpoint_is_not_opened(tmp_path: Path) -> None:
     out = tmp_path / "out"
     steps = ("trainer.max_steps=2", "trainer.val_check_interval=2")
     child = spec_of(tiny(out, *steps, "parent='seed=1'"))
-    run = Run(child.parent)
-    execute(child.parent)
+    run = Run(child.origins["parent"])
+    execute(child.origins["parent"])
     good = run.checkpoints()[0]
     bad = good.with_name("step=9.ckpt")
     state = torch.load(good, weights_only=True)

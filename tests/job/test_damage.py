@@ -92,7 +92,7 @@ def no_checkpoint_whole(run: Run) -> None:
 
 def parent_s_weights_flipped(run: Run) -> None:
     run.clear()
-    flip(Run(run.spec.parent).checkpoints()[0])
+    flip(Run(run.spec.origins["parent"]).checkpoints()[0])
 
 
 def garbage_in_metrics(run: Run) -> None:

@@ -88,10 +88,10 @@ def test_a_constructor_that_refuses_is_one_line(tmp_path: Path) -> None:
 def test_a_child_starts_from_its_parents_weights(tmp_path: Path) -> None:
     parent = tiny(tmp_path)
     child = spec_of([*parent, "trainer.max_steps=0", 'parent=["trainer.max_steps=20"]'])
-    assert child.parent.config["trainer"]["max_steps"] == 20
+    assert child.origins["parent"].config["trainer"]["max_steps"] == 20
     summary = execute(child)
     base = spec_of(parent)
-    assert Run(child.parent).id == Run(base).id
+    assert Run(child.origins["parent"]).id == Run(base).id
     expected = Run(base).summary()
     assert expected is not None
     assert summary.metrics["val/loss"] == pytest.approx(expected.metrics["val/loss"], abs=1e-6)
@@ -105,7 +105,7 @@ def test_a_run_may_be_validated_before_its_first_step(tmp_path: Path) -> None:
     summaries = [execute(without), execute(child)]
     history = [line for line in Run(child).history() if "val/loss" in line]
     assert [line["step"] for line in history] == [0, 10, 20]
-    origin = Run(without.parent).summary()
+    origin = Run(without.origins["parent"]).summary()
     assert origin is not None
     assert history[0]["val/loss"] == pytest.approx(origin.metrics["val/loss"], abs=1e-6)
     losses = [each.metrics["val/loss"] for each in summaries]
@@ -140,9 +140,9 @@ def test_swapping_attention_without_retraining(tmp_path: Path) -> None:
         'parent="attention=softmax trainer.max_steps=20"',
     ]
     child = spec_of(tiny(tmp_path, *convert))
-    assert "transform" not in child.parent.config
+    assert "transform" not in child.origins["parent"].config
     summary = execute(child)
-    parent = Run(child.parent).summary()
+    parent = Run(child.origins["parent"]).summary()
     assert parent is not None
     difference = summary.metrics["val/loss"] - parent.metrics["val/loss"]
     assert 0 < abs(difference) < 0.1

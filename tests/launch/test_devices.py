@@ -108,7 +108,7 @@ def test_a_parent_on_several_devices_is_trained_first(tmp_path: Path) -> None:
     summary = run_one(config)
     assert summary is not None
     assert summary.status == "finished", summary.error
-    parent = Run(config.parent).summary()
+    parent = Run(config.origins["parent"]).summary()
     assert parent is not None
     assert parent.metrics["train/loss"] > summary.metrics["train/loss"]
 

@@ -63,7 +63,7 @@ def test_parents_of_a_child_process_share_its_threads() -> None:
     family = (own, own.parent, own.parent.parent)
     assert [member.config["threads"] for member in family] == [1, 1, 1]
     assert not own.parent.parent.config["trainer"]["enable_progress_bar"]
-    assert own.parent.id == config.parent.id
+    assert own.origins["parent"].id == config.origins["parent"].id
     assert config.config["threads"] is None
 
 

@@ -17,7 +17,7 @@ from tests.method.test_theseus import DIGITS, batch, logits, model, task_of
 def adopted(student: nn.Module, teacher: nn.Module, **settings: Any) -> tuple[Distill, Any]:
     method, task = Distill(**settings), task_of(student)
     task.wrap([method])
-    method.adopt(task, teacher)
+    method.adopt(task, {"parent": task_of(teacher)})
     return method, task
 
 
@@ -80,8 +80,8 @@ def test_mistakes() -> None:
         Distill(alpha=2)
     with pytest.raises(ValueError, match="temperature must be above 0"):
         Distill(temperature=0)
-    with pytest.raises(ValueError, match=r"needs a teacher: .*parent=\[\.\.\.\]"):
-        adopted(model(2), None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="needs a teacher: no run is named elsewhere"):
+        Distill(source="elsewhere").adopt(task_of(model(2)), {"parent": task_of(model(2))})
     method, task = adopted(model(2), model(2, num_outputs=5))
     with pytest.raises(ValueError, match="needs the same classes"):
         method.objective(task, batch(), task.objective)
@@ -89,3 +89,9 @@ def test_mistakes() -> None:
         method.objective(task, batch(), lambda _: torch.zeros(()))
     with pytest.raises(UserError, match="method=distill needs parent"):
         resolve([*DIGITS, "method=distill"])
+    other = [*DIGITS, "method=distill", "method.distill.source=teacher"]
+    with pytest.raises(UserError, match=r"method=distill needs sources\.teacher"):
+        resolve([*other, "sources={tutor:['seed=1']}"])
+    assert (
+        resolve([*other, "sources={teacher:['seed=1']}"]).config["sources"]["teacher"]["seed"] == 1
+    )

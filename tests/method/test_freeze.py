@@ -64,7 +64,7 @@ def test_a_run_leaves_the_rest_as_it_was(tmp_path: Path) -> None:
     summary = execute(config, print)
     assert summary.status == "finished", summary.error
     states = []
-    for one in (config.parent, config):
+    for one in (config.origins["parent"], config):
         (path,) = Run(one).checkpoints()
         states.append(torch.load(path, weights_only=True)["state_dict"])
     for name, value in states[0].items():

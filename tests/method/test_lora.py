@@ -43,7 +43,7 @@ def a_task(data: Any, *methods: Any, dtype: Any = torch.float64) -> Any:
     task.wrap(list(methods))
     task.methods.to(dtype)
     for method in methods:
-        method.adopt(task, None)
+        method.adopt(task, {})
     return task
 
 

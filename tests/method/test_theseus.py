@@ -68,11 +68,11 @@ def task_of(successor: nn.Module) -> Classification:
 
 
 def adopted(
-    successor: nn.Module, predecessor: nn.Module, **settings: Any
+    successor: nn.Module, predecessor: nn.Module | None, **settings: Any
 ) -> tuple[Theseus, Classification]:
     method, task = Theseus(**settings), task_of(successor)
     task.wrap([method])
-    method.adopt(task, predecessor)
+    method.adopt(task, {} if predecessor is None else {"parent": task_of(predecessor)})
     return method, task
 
 
@@ -373,7 +373,7 @@ def test_layers_that_do_not_fit(
     parent: int | None, child: int, settings: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        adopted(model(child), None if parent is None else model(parent), **settings)  # type: ignore[arg-type]
+        adopted(model(child), None if parent is None else model(parent), **settings)
 
 
 def test_networks_that_do_not_fit() -> None:
@@ -451,7 +451,7 @@ def test_killed_and_restarted_equals_uninterrupted(tmp_path: Path) -> None:
         spec_of([*DIGITS, *STAGED, *extra, f"out={tmp_path / name}"])
         for name in ("killed", "whole")
     ]
-    execute(configs[0].parent)
+    execute(configs[0].origins["parent"])
     run = Run(configs[0])
     stop_at(17, run, start(configs[0]), signal.SIGKILL)
     assert not run.finished
@@ -476,7 +476,7 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     runs = [spec_of(overrides) for overrides in (common, several)]
     assert execute(runs[0]).status == "finished"
     assert two_processes(runs[1]).status == "finished"
-    assert Run(runs[0].parent).id == Run(runs[1].parent).id
+    assert Run(runs[0].origins["parent"]).id == Run(runs[1].origins["parent"]).id
     one, two = (
         torch.load(Run(config).checkpoints()[0], weights_only=True)["state_dict"] for config in runs
     )
@@ -491,14 +491,14 @@ def test_three_stages(tmp_path: Path) -> None:
         f'"{item}"'.replace('=["', '=[\\"').replace('"]"', '\\"]"') for item in STAGED
     )
     config = spec_of([*DIGITS, f"out={tmp_path}", "model.num_layers=1", f"parent=[{compression}]"])
-    assert config.parent.config["method"]["theseus"]["replacing_rate"] == 0.5
-    assert config.parent.parent.config["model"]["num_layers"] == 2
-    assert not config.parent.parent.config["method"]
+    assert config.origins["parent"].config["method"]["theseus"]["replacing_rate"] == 0.5
+    assert config.origins["parent"].origins["parent"].config["model"]["num_layers"] == 2
+    assert not config.origins["parent"].origins["parent"].config["method"]
     notes: list[str] = []
     summary = execute(config, notes.append)
     assert summary.status == "finished", summary.error
     assert len(list((tmp_path / "runs").iterdir())) == 3
-    compressed = execute(config.parent, notes.append)  # found, not run again
+    compressed = execute(config.origins["parent"], notes.append)  # found, not run again
     assert compressed.metrics["train/replacing_rate"] == 0.5
     assert compressed.cost["parameters"] == summary.cost["parameters"]
     assert 0 < compressed.metrics["val/accuracy"] < 1
@@ -524,6 +524,8 @@ def test_real_texts_of_119_classes(tmp_path: Path, shared_data: Path) -> None:
     assert 0 <= summary.metrics["val/accuracy"] < 0.2
     state = torch.load(Run(config).checkpoints()[0], weights_only=True)["state_dict"]
     assert state["model.classifier.weight"].shape == (119, 8)
-    parent = torch.load(Run(config.parent).checkpoints()[0], weights_only=True)["state_dict"]
+    parent = torch.load(Run(config.origins["parent"]).checkpoints()[0], weights_only=True)[
+        "state_dict"
+    ]
     for name in ("model.classifier.weight", "model.classifier.bias"):
         assert torch.equal(state[name], parent[name])  # frozen, and the predecessor's

@@ -116,13 +116,13 @@ def test_transitions_are_trained_and_go_on_from_a_parent(tmp_path: Path, loss: s
     base = [*SMALL, f"loss={loss}", f"out={tmp_path}"]
     child = spec_of([*base, "trainer.max_steps=0", 'parent=["trainer.max_steps=20"]'])
     summary = execute(child)
-    parent = Run(child.parent).summary()
+    parent = Run(child.origins["parent"]).summary()
     assert parent is not None
     for name in ("test/loss", "test/f1"):
         assert summary.metrics[name] == pytest.approx(parent.metrics[name], abs=1e-6)
     states = [
         torch.load(Run(config).checkpoints()[0], weights_only=True)["state_dict"]
-        for config in (child, child.parent)
+        for config in (child, child.origins["parent"])
     ]
     name = "loss.transitions.table"
     assert torch.equal(states[0][name], states[1][name])

@@ -464,7 +464,7 @@ def test_runs_of_three_generations(tmp_path: Path) -> None:
     summary = execute(config)
     assert summary.status == "finished", summary.error
     assert summary.metrics["transform/max_logit_difference"] < 1e-5
-    origin = Run(config.parent.parent).summary()
+    origin = Run(config.origins["parent"].origins["parent"]).summary()
     assert origin is not None
     loss = [each.metrics["val/loss"] for each in (summary, origin)]
     assert loss[0] == pytest.approx(loss[1], abs=1e-5)

@@ -14,6 +14,7 @@ from typing import Any
 from suexp.code.source import read
 from suexp.errors import UserError
 from suexp.folders import conf_dir
+from suexp.origins import changed
 
 # What conf/ names beside the classes of its groups' packages.
 OTHERS = {"pytorch_lightning.Trainer", "suexp.job.fsdp.FullySharded"}
@@ -104,10 +105,7 @@ def allowed(value: Any) -> list[str]:
 
 def trusting(config: Mapping[str, Any], allow: Sequence[str]) -> dict[str, Any]:
     """Return a config, read from a file, with what the user allows and not what the file does."""
-    own = {**config, "allow_targets": list(allow)}
-    if own.get("parent"):
-        own["parent"] = trusting(own["parent"], allow)
-    return own
+    return changed({**config, "allow_targets": list(allow)}, lambda above: trusting(above, allow))
 
 
 def _is_component(target: str) -> bool:

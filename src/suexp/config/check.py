@@ -21,6 +21,7 @@ from suexp.config.fits import mismatch
 from suexp.errors import Misfit, UserError
 from suexp.folders import conf_dir
 from suexp.near import near
+from suexp.origins import alone, origins, place_of
 from suexp.redaction import secrets_in
 
 # Of Hydra's instantiate, allowed in every node.
@@ -37,7 +38,7 @@ def check(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
     Raises:
         UserError: the first thing found wrong, in one line.
     """
-    own = {key: value for key, value in config.items() if key != "parent"}
+    own = alone(config)
     check_targets(own, config.get("allow_targets", ()))
     check_secrets(own)
     check_combination(config, choices)
@@ -81,7 +82,7 @@ class _Chosen:
 
 def _nodes(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Give every node that names a class; parts that refer to a group are met there only."""
-    top = {key: value for key, value in config.items() if key != "parent"}
+    top = alone(config)
 
     def walk(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
         if not isinstance(node, dict):
@@ -166,8 +167,8 @@ def _place(path: str, said: str, parameters: Collection[str]) -> str:
 
 def _components(config: Mapping[str, Any], choices: Mapping[str, str]) -> Iterator[_Chosen]:
     chosen = [(key, name) for key, names in choices.items() for name in names.split(",")]
-    if config.get("parent"):
-        yield _Chosen("parent", "parent=[...]", (), {}, {})
+    for place in map(place_of, origins(config)):
+        yield _Chosen(place, f"{place}=[...]", (), {}, {})
     for key, option in chosen:
         group = key.split("@")[0]
         node = _at(config, group.replace("/", "."))
@@ -243,16 +244,22 @@ def _reasons(name: str, source: Target, node: dict[str, Any]) -> dict[str, str]:
 def _condition(entry: str, source: Target, node: dict[str, Any]) -> tuple[str, bool]:
     """Split an entry into its feature and whether its ``if argument[=value]`` holds."""
     feature, _, condition = entry.partition(" if ")
+    if named := re.fullmatch(r"\{(\w+)\}", feature):
+        feature = place_of(str(_argument(named[1], source, node)))
     argument, equals, wanted = condition.partition("=")
     counted = argument.startswith("len(")
     argument = argument.removeprefix("len(").removesuffix(")")
-    parameter = source.signature.parameters.get(argument)
-    default = parameter.default if parameter else None
-    value = default.value if isinstance(default, ast.Constant) else None
-    value = node.get(argument, value)
+    value = _argument(argument, source, node)
     if counted:
         value = len(value) if isinstance(value, (list, dict)) else 0
     return feature, not condition or (str(value) == wanted if equals else bool(value))
+
+
+def _argument(name: str, source: Target, node: dict[str, Any]) -> Any:
+    """Return a constructor argument's value in the config, or its default."""
+    parameter = source.signature.parameters.get(name)
+    default = parameter.default if parameter else None
+    return node.get(name, default.value if isinstance(default, ast.Constant) else None)
 
 
 def _brought(components: list[_Chosen]) -> dict[str, list[_Chosen]]:

@@ -21,11 +21,12 @@ from suexp.config.catalogue import EXPERIMENT_KEYS
 from suexp.config.check import catalogue_of, check, check_combination
 from suexp.config.explain import explain
 from suexp.config.file_rights import TYPED, check_rights, refuse_typed
-from suexp.config.overrides import key_of, parent_overrides
+from suexp.config.overrides import key_of, origin_overrides
 from suexp.config.own import MOST_SEED, check_groups, check_own
 from suexp.config.quoting import words
 from suexp.errors import UserError
 from suexp.folders import conf_dir
+from suexp.origins import KEYS, PARENT
 
 
 def _divide(a: Any, b: Any) -> int:
@@ -115,10 +116,10 @@ class Resolved:
 
 
 def resolve(overrides: Sequence[str], config_dir: str | None = None) -> Resolved:
-    """Compose, check and resolve one run; its parent's resolved config stands under ``parent``.
+    """Compose, check and resolve one run, and the runs that it needs (`suexp.origins`).
 
-    The parent is the same command with the overrides of ``parent`` appended, without the parent,
-    transform and method of the child; the overrides may name such for the parent itself.
+    Each of those is the same command with its own overrides appended, without the parent, sources,
+    transform and method of the run itself; the overrides may name such for it.
 
     Raises:
         UserError: what cannot be composed, or a combination that cannot work.
@@ -191,20 +192,39 @@ def _resolve(overrides: tuple[str, ...], config_dir: str | None) -> Resolved:
     config: dict[str, Any] = pickle.loads(packed)
     if shared:
         config["seed"] = seed
-    if config.get("parent"):
-        parent = parent_overrides(config["parent"])
-        own_word = any(key_of(item) == "parent" for item in overrides)
-        refuse_typed("parent", parent, {*TYPED} - {"out" if own_word else ""})
-        # What the child sets within a group that the parent chooses anew belongs to its own choice.
-        named = {key_of(item) for item in parent}
-        anew = {"parent", "transform", "method", *named}
-        own = [item for item in overrides if not anew & {key_of(item), key_of(item).split(".")[0]}]
-        cleared = [item for item in ("parent=null", "method=none") if key_of(item) not in named]
-        above = _resolve((*own, *cleared, *parent), config_dir).config
-        config["parent"] = above | {"rerun": False, "study": None}
-        if "transform" not in named:
-            config["parent"].pop("transform", None)
+    if config.get(PARENT):
+        config[PARENT] = _origin(PARENT, config[PARENT], overrides, config_dir)
+    for name, value in (config["sources"] or {}).items():
+        if not name.isidentifier() or name == PARENT:
+            raise UserError(f"sources.{name}: a source's name is a word, not {PARENT}")
+        config["sources"][name] = _origin(f"sources.{name}", value, overrides, config_dir)
     return Resolved(config, dict(choices))
+
+
+def _origin(
+    place: str, value: str | list[str], overrides: Sequence[str], config_dir: str | None
+) -> dict[str, Any]:
+    """Return the resolved config of a run that another one needs.
+
+    Args:
+        place: the key that its overrides stand under.
+        value: its overrides.
+        overrides: those of the run that needs it.
+        config_dir: a folder with options of the user's own.
+    """
+    theirs = origin_overrides(place, value)
+    own_word = any(key_of(item).split(".")[0] == place.split(".")[0] for item in overrides)
+    refuse_typed(place, theirs, {*TYPED} - {"out" if own_word else ""})
+    # What a run sets within a group that its origin chooses anew belongs to its own choice.
+    named = {key_of(item) for item in theirs}
+    anew = {*KEYS, "transform", "method", *named}
+    own = [item for item in overrides if not anew & {key_of(item), key_of(item).split(".")[0]}]
+    cleared = [f"{key}=null" for key in KEYS if key not in named]
+    cleared += ["method=none"] if "method" not in named else []
+    found = _resolve((*own, *cleared, *theirs), config_dir).config
+    if "transform" not in named:
+        found.pop("transform", None)
+    return found | {"rerun": False, "study": None}
 
 
 @functools.lru_cache(maxsize=1024)

@@ -9,10 +9,11 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from suexp.config.hydra_internals import parse
-from suexp.config.overrides import ALLOWS, key_of, parent_overrides
+from suexp.config.overrides import ALLOWS, key_of, origin_overrides
 from suexp.config.yaml_file import load_yaml
 from suexp.errors import UserError
 from suexp.folders import conf_dir
+from suexp.origins import KEYS
 
 # Keys that the command line sets, or the study that it began, and no file.
 TYPED = ("allow_targets", "hydra", "out", "study")
@@ -47,7 +48,7 @@ def check_rights(config: DictConfig, overrides: Sequence[str]) -> None:
 
 
 def refuse_typed(where: str, overrides: Sequence[str], keys: Collection[str] = TYPED) -> None:
-    """Refuse overrides of a file that only the user may type, those of its parents too.
+    """Refuse overrides of a file that only the user may type, those of the runs it needs too.
 
     Args:
         where: what the overrides belong to.
@@ -63,8 +64,9 @@ def refuse_typed(where: str, overrides: Sequence[str], keys: Collection[str] = T
             raise UserError(
                 f"{where}: {item} does not count there; if you trust it, say it yourself"
             )
-        if key == "parent" and (value := parse([item])[0].value()):
-            refuse_typed(where, parent_overrides(value), keys)  # type: ignore[arg-type]
+        if key in KEYS and (value := parse([item])[0].value()):
+            for one in value.values() if isinstance(value, dict) else [value]:
+                refuse_typed(where, origin_overrides(key, one), keys)  # type: ignore[arg-type]
 
 
 def _check_sending(config: DictConfig, said: Collection[str]) -> None:

@@ -15,16 +15,20 @@ _REFERENCE = re.compile(r"\$\{[^{}]*\}")
 _OWN_WORDS = ("true", "false", "null")
 
 
-def parent_overrides(parent: str | list[str]) -> list[str]:
-    """Return the parent's overrides, given as a list or as one string with blanks between.
+def origin_overrides(place: str, value: str | list[str]) -> list[str]:
+    """Return the overrides of another run, given as a list or as one string with blanks between.
+
+    Args:
+        place: the key that they stand under, ``parent`` say.
+        value: what stands there.
 
     Raises:
         UserError: a quote in the string is not closed.
     """
     try:
-        return shlex.split(parent) if isinstance(parent, str) else [str(item) for item in parent]
+        return shlex.split(value) if isinstance(value, str) else [str(item) for item in value]
     except ValueError as error:
-        raise UserError(f"parent={parent}: {error}") from error
+        raise UserError(f"{place}={value}: {error}") from error
 
 
 def key_of(override: str) -> str:

@@ -24,6 +24,7 @@ class Own:
     threads: int | None
     out: str
     parent: str | list[str] | None
+    sources: dict[str, str | list[str]] | None
     callbacks: dict[str, Any] | None
     run: dict[str, Any] | None
     study: dict[str, Any] | None

@@ -5,6 +5,7 @@ two                                        a name: of settings in `let`, or of a
 {rate: {start: 0, end: 1, steps: 9}}       a number that depends on the step is one value
 [two, optimizer: lion, ~scheduler]         several of these; ~ leaves a choice out
 {from: [two, method: theseus]}             the run to start from: this arm, changed so
+{sources: {teacher: [two]}}                another run that the arm needs, likewise
 """
 
 import re
@@ -89,6 +90,12 @@ def _set(
         if not value:
             raise Mistake(keys, f"{_dotted(keys)}: says nothing; name what the parent changes")
         yield f"parent=[{','.join(map(quoted, overrides(value, names, keys, trail)))}]"
+    elif key == "sources":
+        if not isinstance(value, Mapping):
+            raise Mistake(keys, f"{_dotted(keys)}: expected name: settings, found {shown(value)}")
+        for name, item in value.items():
+            found = overrides(item or [], names, (*keys, str(name)), trail)
+            yield f"++sources.{name}=[{','.join(map(quoted, found))}]"
     elif key == "parent":
         raise Mistake(keys, f"{_dotted(keys)}: the run that an arm starts from is `from`")
     elif _LEFT_OUT.fullmatch(key) and value is None:

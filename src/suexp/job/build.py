@@ -2,15 +2,16 @@
 
 import functools
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
 
 from suexp.alter._altered import Altered
 from suexp.code.instantiate import guarded, instantiate, partial
 from suexp.data.base import Data
 from suexp.errors import UserError
+from suexp.origins import PARENT
 from suexp.store.folder import Run
 from suexp.task.base import Task
 from suexp.task.recorded import Recorded
@@ -87,13 +88,13 @@ def trained(run: Run) -> Task:
     return task
 
 
-def begin(task: Task, config: dict[str, Any], origin: Task | None) -> None:
+def begin(task: Task, config: dict[str, Any], origins: Mapping[str, Task]) -> None:
     """Give a task the weights that it starts from; without parent and transform, its own.
 
     A loss that has the same parameters as the parent's goes on from them, another begins anew.
     """
     node = config.get("transform")
-    parent: nn.Module | None = None if origin is None else origin.model
+    origin = origins.get(PARENT)
     if origin is not None and origin.loss is not None and task.loss is not None:
         weights = origin.loss.state_dict()
         if mismatch(weights, task.loss.state_dict()) is None:
@@ -101,12 +102,12 @@ def begin(task: Task, config: dict[str, Any], origin: Task | None) -> None:
     transform: Transform | None = None
     if node is not None:
         transform = instantiate(node, config["allow_targets"])
-    elif parent is not None:
+    elif origin is not None:
         transform = Copy()
     try:
         if transform is not None:
-            task.final |= transform(parent, task.model) or {}
+            task.final |= transform.start(task, origin) or {}
         for method in task.methods:
-            method.adopt(task, parent)  # type: ignore[operator]
+            method.adopt(task, origins)  # type: ignore[operator]
     except ValueError as error:
         raise UserError(str(error)) from error

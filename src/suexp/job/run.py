@@ -74,10 +74,10 @@ def execute(
             return summary
         if spec.rerun:
             run.clear()
-        if spec.parent:
-            summary = execute(spec.parent, note, bar, weights=True)
+        for name, origin in spec.origins.items():
+            summary = execute(origin, note, bar, weights=True)
             if not summary.finished:
-                raise UserError(f"the parent run {summary.id} failed: {summary.error}")
+                raise UserError(f"the {name} run {summary.id} failed: {summary.error}")
         run.forget_end()
         threads = run.threads() or spec.config["threads"] or torch.get_num_threads()
         run.start(threads)
@@ -122,7 +122,7 @@ def _last_good(run: Run, note: Note) -> Path | None:
 def _run(run: Run, threads: int | None, note: Note, bar: Bar | None) -> Summary:
     """Train, or estimate, and write the summary; the lock is held."""
     prepare()
-    parent = trained(Run(run.spec.parent)) if run.spec.parent else None
+    origins = {name: trained(Run(origin)) for name, origin in run.spec.origins.items()}
     config = run.config
     began, started = time.perf_counter(), datetime.now(UTC)
     threads_before = torch.get_num_threads()
@@ -149,7 +149,7 @@ def _run(run: Run, threads: int | None, note: Note, bar: Bar | None) -> Summary:
         summary.rows = {split: len(rows) for split, rows in loading.splits.items()}
         loading.sampler.whole = task.reads_all_rows
         if isinstance(task, Task):
-            begin(task, config, parent)
+            begin(task, config, origins)
         with writing(run.folder, reads=True):  # by loggers of others
             views += _views(run)
             trainer = _train(run, task, loading, views, note, bar)
@@ -322,9 +322,10 @@ def _outcome(
         if trainer.optimizers:
             metrics["optimizer/state_bytes"] = sum(map(cost.state_bytes, trainer.optimizers))
         costs |= cost.of_model(task, loading, trainer)
-        before = Run(run.spec.parent).summary() if run.spec.parent else None
         costs["flops"] = costs["steps"] * costs["flops_per_step"]
-        costs["flops"] += before.cost["flops"] if before else 0
+        for origin in run.spec.ancestors().values():
+            if before := Run(origin).summary():
+                costs["flops"] += before.cost["steps"] * before.cost["flops_per_step"]
         if not task.final.get(DIVERGED):
             summary.sample = task.finish()
     rows = [

@@ -190,8 +190,8 @@ def _in_processes(
             return None
         if not spec.rerun and (found := _found(run)) is not None:
             return found
-        if spec.devices and spec.parent:
-            one(spec.parent)  # in processes of its own: a run's processes join one training
+        for origin in spec.origins.values() if spec.devices else ():
+            one(origin)  # in processes of its own: a run's processes join one training
         began = time.perf_counter()
         summary = attempt(run)
         for _ in range(retries):
@@ -233,7 +233,7 @@ def _end(running: Collection[Process], pool: ThreadPoolExecutor) -> None:
 
 
 def _as_child(spec: RunSpec, threads: int) -> RunSpec:
-    """Return the run for a process beside others: its share of the cores, for parents too."""
+    """Return the run for a process beside others: its share of the cores, for its origins too."""
 
     def share(config: dict[str, Any]) -> dict[str, Any]:
         trainer = {**config["trainer"], "enable_progress_bar": False}
@@ -245,17 +245,15 @@ def _as_child(spec: RunSpec, threads: int) -> RunSpec:
 def _order(specs: Sequence[RunSpec]) -> list[int]:
     """Return the places of the runs in the order in which they start.
 
-    A parent that several share is trained by the first of them. The others would only wait for its
-    lock, so they start last.
+    An origin that several share is trained by the first of them. The others would only wait for
+    its lock, so they start last.
     """
-    turns, seen = [], set()
+    turns: list[int] = []
+    seen: set[str] = set()
     for spec in specs:
-        parent = Run(spec.parent) if spec.parent else None
-        if parent is None or parent.finished:
-            turns.append(1)
-        else:
-            turns.append(2 if parent.id in seen else 0)
-            seen.add(parent.id)
+        missing = {origin.id for origin in spec.origins.values() if not Run(origin).finished}
+        turns.append((2 if missing & seen else 0) if missing else 1)
+        seen |= missing
     return sorted(range(len(specs)), key=turns.__getitem__)
 
 

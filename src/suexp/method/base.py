@@ -1,6 +1,6 @@
 """The contract of every method."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
@@ -50,11 +50,15 @@ class Method(nn.Module, Component):
             ValueError: the networks do not allow it; one line.
         """
 
-    def adopt(self, task: "Task", parent: nn.Module | None) -> None:
-        """Look at the parent's network, which belongs to nobody else; None: there is no parent.
+    def adopt(self, task: "Task", origins: "Mapping[str, Task]") -> None:
+        """Look at the runs that this one needs, which belong to nobody else.
+
+        Args:
+            task: what is trained.
+            origins: their tasks, trained; that of the parent is ``parent`` (see `suexp.origins`).
 
         Raises:
-            ValueError: it is missing, or does not fit.
+            ValueError: one is missing, or does not fit.
         """
 
     def fold(self, task: "Task") -> None:

@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import torch
@@ -155,9 +155,9 @@ class LoRA(Method):
         return layer.register_forward_hook(add).remove
 
     @torch.no_grad()
-    def adopt(self, task: "Task", parent: nn.Module | None) -> None:
+    def adopt(self, task: "Task", origins: "Mapping[str, Task]") -> None:
         """Take what the factors begin with off the weights, where it is not 0."""
-        del task, parent
+        del task, origins
         if self.begins_apart:
             self._add(-1)
 

@@ -1,6 +1,6 @@
 """Compression by replacing a trained model's modules, one by one and at random."""
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from suexp.method._chunked import rows_of
 from suexp.method._frozen import Frozen
 from suexp.method.base import Batch, Method, Objective, Skip
+from suexp.origins import PARENT
 from suexp.transform.base import mismatch
 
 if TYPE_CHECKING:
@@ -109,15 +110,16 @@ class Theseus(Method):
         self.freeze_classifier, self.predecessor_dropout = freeze_classifier, predecessor_dropout
         self._frozen: Frozen | None = None
 
-    def adopt(self, task: "Task", parent: nn.Module | None) -> None:
+    def adopt(self, task: "Task", origins: "Mapping[str, Task]") -> None:
         """Take the predecessor, share with it what is shared, and freeze that.
 
         Raises:
             ValueError: there is none, or it cannot be cut into the successor's modules.
         """
         successor = task.model
-        if parent is None:
+        if PARENT not in origins:
             raise ValueError("method=theseus needs a predecessor: name its run with parent=[...]")
+        parent = origins[PARENT].model
         _compare(parent, successor)
         parts = [name for name, _ in successor.named_children() if name != "blocks"]
         embeddings = [name for name in parts if name in EMBEDDINGS]

@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import pickle
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from suexp.code.instantiate import instantiate
@@ -14,6 +14,7 @@ from suexp.code.local_files import local_files
 from suexp.code.reach import digest_of, reach
 from suexp.code.trust import targets, within
 from suexp.contents import content_hash
+from suexp.origins import alone, origins
 
 # What changes where or how loudly a run runs, but not what it computes.
 VOLATILE = (
@@ -37,14 +38,14 @@ class Identity:
         data: the data set's fingerprint.
         files: path -> hash, of the other local files that it reads.
         torch: version of torch, major and minor.
-        parent: the same of the run whose weights it starts from.
+        origins: the same of the runs that it needs, by name (see `suexp.origins`).
     """
 
     code: Mapping[str, str]
     data: str
     files: Mapping[str, str]
     torch: str
-    parent: "Identity | None" = None
+    origins: Mapping[str, "Identity"] = field(default_factory=dict)
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "Identity":
@@ -54,23 +55,22 @@ class Identity:
             UserError: the data set refuses its arguments, or lacks a file.
         """
         allow = config["allow_targets"]
-        core = lasting(config)
-        names = {str(target) for _, target in targets({**core, "parent": None})}
+        core = alone(lasting(config))
+        names = {str(target) for _, target in targets(core)}
         foreign = [name for name in allow if any(within(target, [name]) for target in names)]
-        above = config.get("parent")
         return cls(
             code=reach([RUNS, *names], foreign),
             data=_data(pickle.dumps(core["data"]), tuple(allow)).fingerprint(),
             files=dict(_files(core)),
             torch=_torch(),
-            parent=cls.of(above) if above else None,
+            origins={name: cls.of(above) for name, above in origins(config).items()},
         )
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> "Identity":
         """Return what `as_json` has written down."""
-        above = facts.get("parent")
-        return cls(**{**facts, "parent": cls.from_json(above) if above else None})
+        above = {name: cls.from_json(found) for name, found in facts["origins"].items()}
+        return cls(**{**facts, "origins": above})
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain containers."""
@@ -78,10 +78,16 @@ class Identity:
 
     def name(self, config: Mapping[str, Any]) -> str:
         """Return ten hexadecimal digits: the id of the run of a config that depends on this."""
-        core = lasting(config)
-        if self.parent is not None:
-            core["parent"] = self.parent.name(config["parent"])
-        facts = [core, digest_of(self.code), self.data, dict(self.files), self.torch]
+        above = origins(config)
+        names = {name: known.name(above[name]) for name, known in self.origins.items()}
+        facts = [
+            alone(lasting(config)),
+            names,
+            digest_of(self.code),
+            self.data,
+            dict(self.files),
+            self.torch,
+        ]
         text = json.dumps(facts, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
@@ -95,8 +101,9 @@ class Identity:
             lines.append(f"the data were {self.data[:12]}, are {now.data[:12]}")
         if self.torch != now.torch:
             lines.append(f"torch was {self.torch}, is {now.torch}")
-        if self.parent is not None and now.parent is not None:
-            lines += [f"parent: {line}" for line in self.parent.changes(now.parent)]
+        for name in self.origins.keys() & now.origins.keys():
+            changes = self.origins[name].changes(now.origins[name])
+            lines += [f"{name}: {line}" for line in changes]
         return lines
 
 
@@ -128,5 +135,5 @@ def _torch() -> str:
 
 def _files(core: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Give the local files that components say they read; data sets have fingerprints."""
-    for path in local_files({**core, "data": None, "parent": None}):
+    for path in local_files({**core, "data": None}):
         yield str(path), content_hash(path)

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from suexp.code.trust import trusting
+from suexp.origins import alone, changed, origins
 from suexp.store.identity import Identity, lasting
 
 Config = dict[str, Any]
@@ -23,7 +24,8 @@ class RunSpec:
     sweep.
 
     Attributes:
-        config: resolved, as plain containers; that of the parent stands under ``parent``.
+        config: resolved, as plain containers, with those of the runs that it needs
+            (see `suexp.origins`).
         identity: what the result depends on beside the config.
         choices: the option chosen in each group, where it is known.
     """
@@ -52,11 +54,19 @@ class RunSpec:
         return Path(self.config["out"]).absolute() / "runs" / self.id
 
     @functools.cached_property
-    def parent(self) -> "RunSpec | None":
-        """The run whose weights this one starts from."""
-        if self.identity.parent is None:
-            return None
-        return RunSpec(self.config["parent"], self.identity.parent)
+    def origins(self) -> "dict[str, RunSpec]":
+        """The runs that this one needs, by name; the one it starts from is ``parent``."""
+        return {
+            name: RunSpec(config, self.identity.origins[name])
+            for name, config in origins(self.config).items()
+        }
+
+    def ancestors(self) -> "dict[str, RunSpec]":
+        """Return all runs that must have been made before this one, by id."""
+        found: dict[str, RunSpec] = {}
+        for origin in self.origins.values():
+            found |= origin.ancestors() | {origin.id: origin}
+        return found
 
     @property
     def allow(self) -> Sequence[str]:
@@ -95,14 +105,14 @@ class RunSpec:
         return f"{arm} seed {self.seed}" if arm else self.id
 
     def changed(self, change: Callable[[Config], Config], above: bool = False) -> "RunSpec":
-        """Return the same run with other settings of how it runs, its parents too if asked.
+        """Return the same run with other settings of how it runs, its origins too if asked.
 
         Args:
             change: returns a changed copy of a config; only keys that change no result.
-            above: whether the parents' configs are changed likewise.
+            above: whether the configs of the runs that it needs are changed likewise.
         """
         config = _everywhere(self.config, change) if above else change(self.config)
-        assert lasting({**config, "parent": None}) == lasting({**self.config, "parent": None})
+        assert alone(lasting(config)) == alone(lasting(self.config))
         return replace(self, config=config)
 
     def save(self, path: Path) -> None:
@@ -124,10 +134,7 @@ class RunSpec:
 
 
 def _everywhere(config: Config, change: Callable[[Config], Config]) -> Config:
-    changed = change(config)
-    if config.get("parent"):
-        changed["parent"] = _everywhere(config["parent"], change)
-    return changed
+    return changed(change(config), lambda above: _everywhere(above, change))
 
 
 def as_yaml(config: Config) -> str:

@@ -1,12 +1,15 @@
 """The contract of every transform."""
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from suexp.component import Component
 from suexp.transform._settings import unseen
+
+if TYPE_CHECKING:
+    from suexp.task.base import Task
 
 
 class Transform(Component):
@@ -18,6 +21,18 @@ class Transform(Component):
     """
 
     keeps: ClassVar[bool] = True
+
+    def start(self, task: "Task", origin: "Task | None") -> dict[str, float] | None:
+        """Change a task's model in place; by default from its origin's network alone.
+
+        Args:
+            task: what is to be trained.
+            origin: the parent's task, trained, with its data; None where the run names none.
+
+        Raises:
+            ValueError: there is no parent, or the two do not fit; one line.
+        """
+        return self(None if origin is None else origin.model, task.model)
 
     def __call__(self, parent: nn.Module | None, child: nn.Module) -> dict[str, float] | None:
         """Change the child in place; ``parent`` is None where the run names none.
