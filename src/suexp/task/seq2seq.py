@@ -179,7 +179,7 @@ class Seq2Seq(Task):
         tokenizer: Any = self.data.tokenizer_  # type: ignore[attr-defined]
         width = int(batch["prefix_length"].max())
         prompt, keep = batch["tokens"][:, :width], batch["keep"] & (batch["segments"] == 0)
-        never = {tokenizer.pad_id, tokenizer.mask_id, *tokenizer.begin}
+        never = tokenizer.special - {tokenizer.eot_id}
         new = self.decoding(
             self.model,
             prompt,
