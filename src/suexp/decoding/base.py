@@ -184,8 +184,6 @@ class Decoding(Component):
     ) -> tuple[Tensor, list[Any]]:
         r"""Return logits, whose softmax is p, in float32 under every constraint, and the states."""
         logits = logits.float()
-        if ask.normalizer is not None:
-            logits = ask.normalizer.log_weights(logits)
         if ask.constraints:
             logits = logits.clone()
             after = []
@@ -196,6 +194,11 @@ class Decoding(Component):
         if ask.end is not None and tokens.shape[1] < self.min_new_tokens:
             logits = logits.clone()
             logits[:, ask.end] = -torch.inf
+        if ask.normalizer is not None:  # which may leave tokens out: of those that are allowed
+            allowed = ~logits.isneginf()
+            least = torch.finfo(logits.dtype).min
+            logits = ask.normalizer.log_weights(logits.where(allowed, least))
+            logits = logits.where(allowed, -torch.inf)
         if ask.constraints and not bool(logits.isfinite().any(-1).all()):
             raise ValueError(f"the constraints allow no token at step {tokens.shape[1] + 1}")
         return logits, states
