@@ -97,6 +97,10 @@ def test_a_run_reports_overlaps_and_an_example(in_tmp) -> None:
     table = [json.loads(line) for line in lines]
     seen = {(row["query"], row["key"]) for row in table if row["visible"]}
     assert seen == {(i, j) for i in range(12) for j in range(12) if j <= max(i, 5)}
+    lines = (summary.folder / "metrics.jsonl").read_text().splitlines()
+    history = [json.loads(line) for line in lines]
+    assert [row["step"] for row in history if "val/loss" in row] == [1, 2]
+    assert [row["step"] for row in history if "val/bleu" in row] == [2]  # once training is over
 
 
 @pytest.mark.slow

@@ -171,7 +171,8 @@ class Seq2Seq(Task):
         if self.decoding is None or self.generate_rows == 0:
             return False
         last = self.trainer.max_steps
-        return not self.trainer.training or last == -1 or self.global_step >= last
+        over = self.trainer.state.fn != "fit"  # Lightning validates, and does not train, in both
+        return over or last == -1 or self.global_step >= last
 
     def write(self, batch: dict[str, Tensor]) -> list[list[int]]:
         """Return the tokens of the target that is generated for each source."""
