@@ -24,7 +24,8 @@ QUIET = ("trainer=cpu", "trainer.enable_progress_bar=false", "threads=1")
 STEPS = ("trainer.max_steps=5", "trainer.val_check_interval=2", "trainer.log_every_n_steps=2")
 TEXT = (
     "callback=[update_size,weight_noise,gradient_sign,attention_stats,gradient_norm,step_cost,"
-    "lengths,places,position_cosine]",
+    "lengths,places,position_cosine,ema]",
+    "callbacks.ema.decay=0.5",
     "callbacks.update_size.every=2",
     "callbacks.step_cost.every=2",
     "callbacks.attention_stats.at_start=true",
