@@ -206,3 +206,18 @@ def test_oppo_xiaobu(shared_data: Path) -> None:
         Files(train=without_labels, columns={"text": 0, "label": 2}, **settings).splits()
     plain = Files(train=without_labels, columns={"text": 1}, format="tsv", header=False)
     assert sum(1 for split in ("train", "validation") for _ in plain.documents(split)) == 50_000
+
+
+def test_a_text_may_begin_with_a_token_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\nab,x\ncd,y\nef,x\n")
+    data = Files(
+        train=str(tmp_path / "a.csv"),
+        validation=str(tmp_path / "a.csv"),
+        kind="classification",
+        tokenizer="bytes",
+        reserved=2,
+        begin=True,
+    )
+    row = data.collate([data.splits()["train"][0]])["tokens"][0]
+    assert row.tolist() == [261, *b"ab"]
+    assert data.sizes["vocab_size"] == 262

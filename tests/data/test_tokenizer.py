@@ -1,3 +1,4 @@
+import copy
 import os
 import subprocess
 import sys
@@ -103,3 +104,15 @@ def test_training_is_deterministic(tmp_path: Path) -> None:
         subprocess.run([sys.executable, "-c", script, str(path)], check=True, env=environment)
         saved.append(path.read_bytes())
     assert saved[0] == saved[1]
+
+
+def test_reserved_tokens_come_last_and_no_text_has_them(bpe: BPETokenizer) -> None:
+    for tokenizer in (copy.copy(bpe), ByteTokenizer()):
+        plain = tokenizer.vocab_size
+        tokenizer.reserve(2, begin=True)
+        assert tokenizer.reserved == (plain, plain + 1)
+        assert tokenizer.begin == (plain + 2,)
+        assert tokenizer.vocab_size == plain + 3 == len(tokenizer.token_bytes)
+        assert tokenizer.decode([plain, plain + 2, *tokenizer.encode("two words")]) == "two words"
+        others = {tokenizer.pad_id, tokenizer.eot_id, tokenizer.mask_id}
+        assert tokenizer.special == others | {plain, plain + 1, plain + 2}

@@ -44,8 +44,3 @@ class CharacterTokenizer(Tokenizer):
         """Return each text's characters."""
         ids, unknown = self._ids, self.unknown_id
         return [np.array([ids.get(c, unknown) for c in text], dtype=np.int32) for text in texts]
-
-    @property
-    def token_bytes(self) -> list[bytes]:
-        """The character in UTF-8; U+FFFD for the unknown."""
-        return self._bytes

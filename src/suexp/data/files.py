@@ -58,6 +58,8 @@ class Files(Text):
         max_bytes: the most training text, in bytes; null: all.
         truncate: cut single texts that are longer than block_size; false: refuse them.
         vocab: of wordpiece: a checkpoint's vocab.txt, or its folder.
+        reserved: further special tokens, to which a task gives a meaning; they come last.
+        begin: a single text begins with a token of its own, where its tokenizer gives it none.
 
     Raises:
         ValueError: a value out of range.
@@ -93,6 +95,8 @@ class Files(Text):
         max_bytes: int | None = None,
         truncate: bool = True,
         vocab: str | None = None,
+        reserved: int = 0,
+        begin: bool = False,
     ) -> None:
         self.kind = one_of("kind", kind, tuple(KINDS))
         super().__init__(
@@ -105,6 +109,8 @@ class Files(Text):
             max_bytes=max_bytes,
             truncate=truncate,
             vocab=vocab,
+            reserved=reserved,
+            begin=begin,
         )
         self.train, self.validation, self.test = train, validation, test
         self.document = one_of("document", document, ("paragraph", "line", "file"))

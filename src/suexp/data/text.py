@@ -40,6 +40,8 @@ class Text(Data):
             whole, so that losses compare.
         truncate: cut single texts that are longer than block_size; false: refuse them.
         vocab: the vocab.txt of wordpiece, or the folder of its checkpoint.
+        reserved: further special tokens, to which a task gives a meaning; they come last.
+        begin: a single text begins with a token of its own, where its tokenizer gives it none.
 
     Raises:
         ValueError: a value out of range.
@@ -60,6 +62,8 @@ class Text(Data):
         max_bytes: int | None,
         truncate: bool = True,
         vocab: str | None = None,
+        reserved: int = 0,
+        begin: bool = False,
     ) -> None:
         if tokenizer == "wordpiece" and vocab is None:
             raise ValueError("data.tokenizer=wordpiece needs data.vocab, a checkpoint's vocab.txt")
@@ -69,6 +73,7 @@ class Text(Data):
             raise ValueError(f"data.vocab_size {vocab_size}: characters need at least 5 tokens")
         at_least(1, "data", block_size=block_size, batch_size=batch_size)
         at_least(1, "data", eval_batch_size=eval_batch_size)
+        at_least(0, "data", reserved=reserved)
         at_least(1, "data", most=2**63, max_bytes=max_bytes)  # a file may be larger than 2 GiB
         if not 0 < val_fraction < 1:
             raise ValueError(f"data.val_fraction must be between 0 and 1, not {val_fraction}")
@@ -76,7 +81,7 @@ class Text(Data):
         self.vocab_size, self.block_size = vocab_size, block_size
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.val_fraction, self.max_bytes, self.truncate = val_fraction, max_bytes, truncate
-        self.vocab = vocab
+        self.vocab, self.reserved, self.begin = vocab, reserved, begin
 
     def documents(self, split: str) -> Iterable[Document]:
         """Return the split's documents, the same in the same order every time."""
@@ -110,6 +115,8 @@ class Text(Data):
         }
         if self.kind != "lm":  # of packed text nothing is cut
             facts["truncate"] = self.truncate
+        if self.reserved or self.begin:
+            facts["special"] = [self.reserved, self.begin]
         if self.tokenizer in ("bpe", "chars"):
             facts["vocab_size"] = self.vocab_size
         if self.tokenizer == "bpe":
@@ -155,14 +162,15 @@ class Text(Data):
         from suexp.data.tokenizer import BPETokenizer, ByteTokenizer
         from suexp.data.wordpiece import WordPieceTokenizer
 
-        if folder is None:
-            return ByteTokenizer()
         kinds: dict[str, Callable[[Path], Tokenizer]] = {
             "bpe": BPETokenizer,
             "chars": CharacterTokenizer,
             "wordpiece": WordPieceTokenizer,
         }
-        return kinds[self.tokenizer](folder / "tokenizer.json")
+        path = None if folder is None else folder / "tokenizer.json"
+        found = ByteTokenizer() if path is None else kinds[self.tokenizer](path)
+        found.reserve(self.reserved, self.begin)
+        return found
 
     def _make_tokenizer(self, path: Path) -> None:
         from suexp.data.characters import CharacterTokenizer

@@ -20,18 +20,43 @@ class Tokenizer:
         pad_id: fills short texts up.
         eot_id: ends each document of a packed stream.
         mask_id: stands for a hidden token.
-        vocab_size: number of all tokens, ``size + 3``.
+        vocab_size: number of all tokens, ``size + 3`` and those that are reserved.
+        reserved: further tokens that no text contains, to which a task gives a meaning.
         begin: tokens that stand before a single text, one that is not packed with others.
         end: tokens that stand after it.
     """
 
     begin: tuple[int, ...] = ()
     end: tuple[int, ...] = ()
+    reserved: tuple[int, ...] = ()
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.pad_id, self.eot_id, self.mask_id = size, size + 1, size + 2
         self.vocab_size = size + 3
+        self._bytes: list[bytes] = []
+
+    def reserve(self, count: int, begin: bool) -> None:
+        """Add tokens that no text contains, once, after all others.
+
+        Args:
+            count: how many ``reserved`` has.
+            begin: whether a text begins with one more, as BERT's with ``[CLS]``, where it begins
+                with none.
+        """
+        first = self.vocab_size
+        self.reserved = tuple(range(first, first + count))
+        if begin and not self.begin:
+            self.begin = (first + count,)
+            count += 1
+        self.vocab_size += count
+        self._bytes = [*self.token_bytes, *([b""] * count)]
+
+    @property
+    def special(self) -> frozenset[int]:
+        """All tokens that no text contains."""
+        framing = {self.pad_id, self.eot_id, self.mask_id, *self.begin, *self.end}
+        return frozenset(framing.union(self.reserved))
 
     def encode(self, text: str) -> list[int]:
         """Return the text's tokens."""
@@ -48,7 +73,7 @@ class Tokenizer:
     @property
     def token_bytes(self) -> list[bytes]:
         """The bytes that each token stands for; none for the special ones."""
-        raise NotImplementedError
+        return self._bytes
 
 
 class ByteTokenizer(Tokenizer):
@@ -61,11 +86,6 @@ class ByteTokenizer(Tokenizer):
     def encode_batch(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         """Return each text's bytes."""
         return [np.frombuffer(text.encode(), np.uint8).astype(np.int32) for text in texts]
-
-    @property
-    def token_bytes(self) -> list[bytes]:
-        """The byte itself."""
-        return self._bytes
 
 
 class BPETokenizer(Tokenizer):
@@ -104,11 +124,6 @@ class BPETokenizer(Tokenizer):
         """Return each text's tokens."""
         encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
-
-    @property
-    def token_bytes(self) -> list[bytes]:
-        """The merged bytes."""
-        return self._bytes
 
 
 def library() -> Any:

@@ -73,14 +73,8 @@ class WordPieceTokenizer(Tokenizer):
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the words, with blanks between and without the special tokens."""
-        special = {self.pad_id, *self.begin, *self.end, self.mask_id}
-        text: str = self._tokenizer.decode([i for i in ids if i not in special])
+        text: str = self._tokenizer.decode([i for i in ids if i not in self.special])
         return text
-
-    @property
-    def token_bytes(self) -> list[bytes]:
-        """The pieces, without the mark of those inside a word."""
-        return self._bytes
 
 
 def vocab_file(vocab: str) -> Path:

@@ -76,7 +76,7 @@ def _drawn(allowed: Bool[Tensor, "b n"], picks: Float[Tensor, "b n"]) -> Int[Ten
 
 def _ordinary(task: Any, tokens: Int[Tensor, "b n"]) -> Bool[Tensor, "b n"]:
     tokenizer = task.data.tokenizer_
-    special = {tokenizer.pad_id, tokenizer.eot_id, tokenizer.mask_id, *tokenizer.begin}
+    special = tokenizer.special
     return ~torch.isin(tokens, torch.tensor(sorted(special), device=tokens.device))
 
 

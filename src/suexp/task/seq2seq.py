@@ -179,7 +179,8 @@ class Seq2Seq(Task):
         tokenizer: Any = self.data.tokenizer_  # type: ignore[attr-defined]
         width = int(batch["prefix_length"].max())
         prompt, keep = batch["tokens"][:, :width], batch["keep"] & (batch["segments"] == 0)
-        never = {tokenizer.pad_id, tokenizer.mask_id, *tokenizer.begin}
+        never = Forbid(sorted(tokenizer.special - {tokenizer.eot_id}))
+        added = [method.constraints(self, batch) for method in self._methods()]
         new = self.decoding(
             self.model,
             prompt,
@@ -188,7 +189,7 @@ class Seq2Seq(Task):
             keep=keep[:, :width],
             segments=torch.zeros_like(prompt),
             new_segment=1,
-            constraints=[Forbid(sorted(never))],
+            constraints=[never, *(one for some in added for one in some)],
             normalizer=self.normalizer,
             prefix_length=batch["prefix_length"],
         )
