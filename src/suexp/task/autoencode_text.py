@@ -9,6 +9,8 @@ from torch import Tensor
 from suexp.data.base import Data
 from suexp.decoding.base import Decoding, Forbid
 from suexp.errors import at_least
+from suexp.mask.independent import Independent
+from suexp.mask.uniae import UniAE
 from suexp.nn.ramp import Number, ramp
 from suexp.task._draws import generator_of
 from suexp.task._mean import weighted_mean
@@ -28,8 +30,9 @@ class AutoencodeText(Task):
 
     Batches hold ``tokens`` and ``keep`` (B, n), see `suexp.data.sentences`. Logged, with the codes'
     means: ``val/loss``, nats per token, ``val/accuracy``, the share of tokens predicted right after
-    the true ones, and ``val/kl``, nats a text over all layers, where it is finite. Shapes: codes
-    (B, layers, d).
+    the true ones, and ``val/kl``, nats a text over all layers, where it is finite. The table
+    ``mask`` has what the first and the last layers' masks allow in a row of six and six tokens.
+    Shapes: codes (B, layers, d).
 
     References: https://kexue.fm/archives/8475; free nats: Kingma et al., Improving Variational
     Inference with Inverse Autoregressive Flow, arXiv:1606.04934; beta: Bowman et al., Generating
@@ -63,7 +66,7 @@ class AutoencodeText(Task):
         super().__init__(**parts)
         at_least(0, free_bits=free_bits)
         self.decoding, self.free_bits, self.seed = decoding, free_bits, seed
-        self.beta = ramp(beta, "beta", low=0)
+        self.beta = ramp(beta, "task.beta", low=0)
         self.val_loss, self.val_accuracy, self.val_kl = (weighted_mean() for _ in range(3))
 
     @staticmethod
@@ -179,3 +182,17 @@ class AutoencodeText(Task):
         told = [tokenizer.decode(x) for x in self.write(torch.cat((codes, drawn)), None, generator)]
         text = tokenizer.decode(batch["tokens"][0][batch["keep"][0]].tolist())
         return f"{text}\n-> {told[0]}\n   (from a random code: {told[1]})"
+
+    def finish(self) -> str | None:
+        """Record the two masks; return a text, and what is written from its code and from a draw."""
+        masks = (("first", Independent(6)), ("last", UniAE(6)))
+        self.record_rows(
+            "mask",
+            [
+                {"layers": layers, "query": query, "key": key, "visible": float(value)}
+                for layers, mask in masks
+                for query, row in enumerate(mask.dense(12, 12).tolist())
+                for key, value in enumerate(row)
+            ],
+        )
+        return self.generated
