@@ -184,7 +184,7 @@ class AutoencodeText(Task):
         return f"{text}\n-> {told[0]}\n   (from a random code: {told[1]})"
 
     def finish(self) -> str | None:
-        """Record the two masks; return a text, and what is written from its code and from a draw."""
+        """Record the two masks; return a text, what its code gives, and what a draw does."""
         masks = (("first", Independent(6)), ("last", UniAE(6)))
         self.record_rows(
             "mask",
