@@ -16,6 +16,7 @@ CASES: dict[str, tuple[list[str], list[str], str]] = {
     "attention_stats": ([], IRIS, "needs attention: it measures what attention does"),
     "calibration": (IRIS, [], "needs classes: it looks at one class a row"),
     "chunk_scan": (["task=matching"], [], "needs loss on vectors: it differentiates losses"),
+    "code_swap": (["task=autoencode_text"], [], "needs text codes: it swaps codes of texts"),
     "decision_grid": ([*IRIS, "data.columns=[2,3]"], IRIS, "needs plane: it draws the plane"),
     "density_grid": (["task=score_energy"], IRIS, "needs plane: it draws the plane; use data=ring"),
     "ema": ([], FORMULA, "needs optimizer: nothing is trained here"),

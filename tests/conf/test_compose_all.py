@@ -151,6 +151,8 @@ def test_a_pair_trains_a_step_or_is_refused(pair: tuple[str, str], tmp_path: Pat
             extra += [] if "task" in chosen else ["task=matching"]
         elif chosen.get("model") in ("bilstm", "conv_tagger"):
             extra += [] if "task" in chosen else ["task=tagging"]
+        elif chosen.get("model") == "univae":
+            extra += ["model.num_heads=2", *([] if "task" in chosen else ["task=autoencode_text"])]
         else:
             extra += ["model.num_heads=2"]
         if chosen.get("task") == "seq2seq":

@@ -70,6 +70,12 @@ RUNS = {
         *("model.dim=16", "model.num_layers=2", "model.num_heads=2", "data.batch_size=4"),
         *("task.generate_rows=2", "task.max_target=3", "trainer.limit_val_batches=1"),
     ],
+    "written again": [
+        *(*QUIET, *STEPS, "task=autoencode_text", "data.tokenizer=bytes", "data.block_size=16"),
+        *("model.dim=16", "model.num_layers=2", "model.num_latent_layers=1", "data.batch_size=4"),
+        *("model.num_heads=2", "data.eval_batch_size=8", "trainer.limit_val_batches=1"),
+        *("callback=code_swap", "callbacks.code_swap.rows=2"),
+    ],
     "adversarial": [
         *(*QUIET, *STEPS, "task=adversarial", "task.num_samples=50", "task.line_points=64"),
         *("task.ema_decay=0.9", "data.num_train=400", "data.num_validation=60", "model.dim=8"),

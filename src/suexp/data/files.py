@@ -29,7 +29,8 @@ class Files(Text):
     0, where there is one (see `suexp.data.pairing`). ``kind=seq2seq`` joins the source ``text`` and
     the target ``other`` in a row (see `suexp.data.joining`). ``kind=tagging`` gives each token a
     tag: in JSON lines the columns ``tokens`` and ``tags``, in plain text the blanks between words,
-    each line a text (see `suexp.data.tagging`). With no validation file, records are held out by a
+    each line a text (see `suexp.data.tagging`). ``kind=sentences`` has single texts in rows of one
+    width (see `suexp.data.sentences`). With no validation file, records are held out by a
     hash of their text: equal texts stay together.
 
     Reference: https://jsonlines.org, https://www.rfc-editor.org/rfc/rfc4180,
@@ -39,7 +40,7 @@ class Files(Text):
         train: path, glob or list of them, relative to the folder that suexp is started in.
         validation: likewise; null: ``val_fraction`` of the training records.
         test: likewise; null: no test split.
-        kind: ``lm``, ``classification``, ``pairs``, ``seq2seq`` or ``tagging``.
+        kind: ``lm``, ``classification``, ``pairs``, ``seq2seq``, ``tagging`` or ``sentences``.
         columns: ``text``, ``label``, ``other`` (a second text), ``tokens``, ``tags`` -> the file's
             name for them; of a table without a header, the column's number from 0.
         format: text, json, csv, tsv or parquet; null: as each file's name says.
@@ -72,6 +73,7 @@ class Files(Text):
         "pairs if kind=pairs",
         "targets if kind=seq2seq",
         "tags if kind=tagging",
+        "sentences if kind=sentences",
     }
 
     def __init__(
@@ -79,7 +81,7 @@ class Files(Text):
         train: Paths = None,
         validation: Paths = None,
         test: Paths = None,
-        kind: Literal["lm", "classification", "pairs", "seq2seq", "tagging"] = "lm",
+        kind: Literal["lm", "classification", "pairs", "seq2seq", "tagging", "sentences"] = "lm",
         columns: dict[str, str | int] = COLUMNS,
         format: Literal["text", "json", "csv", "tsv", "parquet"] | None = None,
         header: bool = True,

@@ -48,7 +48,7 @@ class Hub(Text):
         train: the hub's name of the training split.
         validation: likewise; null: ``val_fraction`` of the training rows.
         test: likewise; null: no test split.
-        kind: ``lm``, ``classification``, ``pairs``, ``seq2seq`` or ``tagging``.
+        kind: ``lm``, ``classification``, ``pairs``, ``seq2seq``, ``tagging`` or ``sentences``.
         columns: ``text``, ``label``, ``other`` (a second text), ``tokens``, ``tags`` -> the data
             set's names for them. Tags may be numbers whose names the data set knows.
         tokenizer: ``bpe``, trained on the training split, ``bytes``, ``wordpiece``, BERT's, or
@@ -76,6 +76,7 @@ class Hub(Text):
         "pairs if kind=pairs",
         "targets if kind=seq2seq",
         "tags if kind=tagging",
+        "sentences if kind=sentences",
     }
 
     def __init__(
@@ -86,7 +87,7 @@ class Hub(Text):
         train: str = "train",
         validation: str | None = "validation",
         test: str | None = None,
-        kind: Literal["lm", "classification", "pairs", "seq2seq", "tagging"] = "lm",
+        kind: Literal["lm", "classification", "pairs", "seq2seq", "tagging", "sentences"] = "lm",
         columns: dict[str, str] = COLUMNS,
         tokenizer: Literal["bpe", "bytes", "wordpiece", "chars"] = "bpe",
         vocab_size: int = 8192,

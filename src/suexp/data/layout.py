@@ -29,6 +29,7 @@ KINDS = {
     "seq2seq": Kind(("text", "other")),
     "pairs": Kind(("text", "other"), ("label",)),
     "tagging": Kind((), ("text", "tokens", "tags")),
+    "sentences": Kind(("text",)),
 }
 
 # Split -> a function that begins its documents anew.
@@ -72,6 +73,7 @@ def layout_of(kind: str, block_size: int, truncate: bool = True) -> Layout:
     from suexp.data.labelling import Labelled
     from suexp.data.packing import Packed
     from suexp.data.pairing import Paired
+    from suexp.data.sentences import Sentences
     from suexp.data.tagging import Tagged
 
     layouts: dict[str, type[Layout]] = {
@@ -80,6 +82,7 @@ def layout_of(kind: str, block_size: int, truncate: bool = True) -> Layout:
         "seq2seq": Joined,
         "pairs": Paired,
         "tagging": Tagged,
+        "sentences": Sentences,
     }
     return layouts[kind](block_size, truncate)
 

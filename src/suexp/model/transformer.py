@@ -249,7 +249,7 @@ class Transformer(Shell):
             self.mask.check_decoding()
             state = DecodingState([None] * len(self.blocks), 0, self.mask.bind(**facts))
         length = state.length + tokens.shape[1]
-        real, mask = _joined(state, tokens, keep), state.mask
+        real, mask = joined(state, tokens, keep), state.mask
         all_places = self._number(length, tokens.device)
         if real is not None:
             mask = mask & Padding(real)
@@ -291,9 +291,7 @@ class Transformer(Shell):
         return hidden[torch.arange(len(hidden), device=hidden.device), chosen]
 
 
-def _joined(
-    state: DecodingState, tokens: Tensor, keep: Tensor | None
-) -> Bool[Tensor, "b m"] | None:
+def joined(state: DecodingState, tokens: Tensor, keep: Tensor | None) -> Bool[Tensor, "b m"] | None:
     """Return which tokens are real, those so far and the new ones; None: all of them."""
     if keep is None and state.keep is None:
         return None

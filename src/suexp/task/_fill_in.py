@@ -34,6 +34,8 @@ class FillIn(Task):
         "pairs": "it reads running text, not pairs of texts; use data.kind=lm, or task=matching",
         "targets": "its rows are sources with targets, not running text; use data.kind=lm, or "
         "task=seq2seq",
+        "sentences": "its rows are single sentences, not running text; use data.kind=lm, or "
+        "task=autoencode_text",
     }
 
     def __init__(self, **parts: Any) -> None:
