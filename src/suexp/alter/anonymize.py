@@ -75,12 +75,14 @@ class Anonymize(Alter):
         Raises:
             UserError: rows without tokens, or rare ones where the tokenizer has no unknown token.
         """
+        import numpy as np
+
         from suexp.data.frequencies import counted
 
         tokenizer = getattr(data, "tokenizer_", None)
         if tokenizer is None:
             raise UserError("alter=anonymize: the rows hold no tokens; use data=pairs_prose, say")
-        counts = sum(counted(table, tokenizer.vocab_size) for table in tables.values())
+        counts = np.sum([counted(t, tokenizer.vocab_size) for t in tables.values()], axis=0)
         tokens = tokenizer.ordinary
         self._numbers = renumbered(counts, tokens, generators("words"))
         if self.min_count > 1:

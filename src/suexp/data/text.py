@@ -187,8 +187,12 @@ class Text(Data):
         if self.tokenizer in TRAINED:
             documents = capped(self.tokenizer_documents(), self.max_bytes)
             texts = (text for doc in documents for text in doc.texts)
-            kinds = {"bpe": BPETokenizer, "chars": CharacterTokenizer, "words": WordTokenizer}
-            kinds[self.tokenizer].train(texts, self.vocab_size, path)
+            train: dict[str, Callable[[Iterable[str], int, Path], None]] = {
+                "bpe": BPETokenizer.train,
+                "chars": CharacterTokenizer.train,
+                "words": WordTokenizer.train,
+            }
+            train[self.tokenizer](texts, self.vocab_size, path)
         elif self.tokenizer == "wordpiece":
             assert self.vocab is not None
             WordPieceTokenizer.build(self.vocab, path)

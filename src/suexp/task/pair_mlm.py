@@ -64,6 +64,8 @@ class PairMLM(Evaluated, MaskedLM):
         "autoregressive": "it predicts a token from both sides; use mask=bidirectional",
     }
 
+    words: Tensor
+
     def __init__(
         self,
         mask_ratio: float = 0.15,
@@ -192,7 +194,7 @@ class PairMLM(Evaluated, MaskedLM):
             for count, at in zip(counts, (~labels, labels), strict=True)
             if at.any()
         ]
-        return sum(parts[1:], parts[0]) / sum(counts).clamp(min=1e-9)
+        return sum(parts[1:], parts[0]) / (counts[0] + counts[1]).clamp(min=1e-9)
 
     def _answered(
         self, batch: dict[str, Tensor]
