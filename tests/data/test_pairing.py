@@ -101,3 +101,47 @@ def test_real_pairs(shared_data: Path) -> None:
     assert sum(sizes.values()) == 10000
     match = batch(data, "validation")["match"]
     assert 0.3 < match.float().mean() < 0.7
+
+
+def test_unlabelled_pairs_join_the_training_split(in_tmp: Path) -> None:
+    Path("known.tsv").write_text("a\tb\t1\nc\td\t0\n")
+    Path("more.tsv").write_text("e\tf\ng\th\ni\tj\n")
+    columns: dict[str, str | int] = {"text": 0, "other": 1, "label": 2}
+    files = {"train": "known.tsv", "validation": "known.tsv", "unlabelled": "more.tsv"}
+    data = pairs(header=False, columns=columns, **files)
+    found = batch(data, "train")
+    assert found["labelled"].tolist() == [True, True, False, False, False]
+    assert found["match"].tolist() == [True, False, False, False, False]
+    assert found["tokens_a"][:, 0].tolist() == [*b"acegi"]
+    assert batch(data, "validation")["labelled"].tolist() == [True, True]
+    assert [path.name for path in data.reads()] == ["known.tsv", "known.tsv", "more.tsv"]
+    alone = pairs(header=False, columns=columns, train="known.tsv", validation="known.tsv")
+    assert alone.fingerprint() != data.fingerprint()
+    # A label that is there is not looked at.
+    again = pairs(header=False, columns=columns, **files | {"unlabelled": "known.tsv"})
+    assert batch(again, "train")["labelled"].tolist() == [True, True, False, False]
+    with pytest.raises(ValueError, match=r"data\.unlabelled .*set data\.kind=pairs"):
+        Files(train="known.tsv", unlabelled="more.tsv")
+
+
+@pytest.mark.slow
+def test_real_pairs_with_unlabelled_ones(shared_data: Path) -> None:
+    folder = shared_data / "oppo_xiaobu"
+    data = Files(
+        train=str(folder / "dev.txt"),
+        unlabelled=str(folder / "test.txt"),
+        kind="pairs",
+        tokenizer="chars",
+        vocab_size=3000,
+        columns={"text": 0, "other": 1, "label": 2},
+        format="tsv",
+        header=False,
+        reserved=2,
+        begin=True,
+    )
+    sizes = {name: len(rows) for name, rows in data.splits().items()}
+    assert sum(sizes.values()) == 60_000
+    rows = data.splits()["train"]
+    last = data.collate(rows.__getitems__([0, len(rows) - 1]))
+    assert last["labelled"].tolist() == [True, False]
+    assert not batch(data, "validation")["labelled"].logical_not().any()

@@ -76,6 +76,11 @@ RUNS = {
         *("model.num_heads=2", "data.eval_batch_size=8", "trainer.limit_val_batches=1"),
         *("callback=code_swap", "callbacks.code_swap.rows=2"),
     ],
+    "answered": [
+        *(*QUIET, *STEPS, "task=pair_mlm", "model.dim=16", "model.num_layers=1"),
+        *("model.num_heads=2", "data.num_train=200", "data.num_validation=60"),
+        *("data.num_labeled=100", "data.batch_size=8", "alter=anonymize"),
+    ],
     "adversarial": [
         *(*QUIET, *STEPS, "task=adversarial", "task.num_samples=50", "task.line_points=64"),
         *("task.ema_decay=0.9", "data.num_train=400", "data.num_validation=60", "model.dim=8"),

@@ -24,6 +24,10 @@ TASKS = {
     "hidden tokens": (*TEXT, "task=masked_lm", "data.tokenizer=bytes", "data.block_size=16"),
     "tagged tokens": ("task=tagging", "model=conv_tagger", "model.dim=8", "data.max_bytes=20000"),
     "targets": ("task=seq2seq", *TEXT[:3], "data.tokenizer=bytes", "data.block_size=160"),
+    "answers": (
+        *("task=pair_mlm", "data.num_labeled=4", "data.num_train=40", "data.num_validation=20"),
+        *("task.label_weight=3", *TEXT[:3], "data.tokenizer=bytes"),
+    ),
     "pairs of texts": (
         *("task=matching", "model=bag_encoder", "model.dim=16", "model.dropout=0"),
         *("data.tokenizer=bytes", "data.block_size=16"),
@@ -59,7 +63,7 @@ def test_loss_and_gradient_are_those_of_one_batch(name: str) -> None:
         torch.testing.assert_close(summed, gradient, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["hidden tokens", "tagged tokens", "targets"])
+@pytest.mark.parametrize("name", ["hidden tokens", "tagged tokens", "targets", "answers"])
 def test_batches_count_by_their_tokens(name: str) -> None:
     """The mean of the batches' means is another number."""
     task, batch = task_and_batch(name)
@@ -67,7 +71,7 @@ def test_batches_count_by_their_tokens(name: str) -> None:
     task.batches_per_step = 4
     parts = task.parts(task.asked(batch))
     means = [task.objective(part).item() for part in parts]
-    counts = [int(task.terms(part)) for part in parts]
+    counts = [float(task.terms(part)) for part in parts]
     assert len({*counts}) > 1
     found, _ = step(task, batch, 4)
     expected = sum(n * mean for n, mean in zip(counts, means, strict=True)) / sum(counts)

@@ -21,6 +21,7 @@ TASKS = {
     "classification": ("data=digits", "model=mlp"),
     "regression": ("data.name=diabetes",),
     "tagging": ("model=conv_tagger", "data.max_bytes=20000"),
+    "pair_mlm": ("data.tokenizer=bytes", "data.num_train=50", "data.num_validation=20"),
     "seq2seq": ("data.tokenizer=bytes", "data.block_size=160"),
 }
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from suexp.code.reach import digest
 from suexp.data.base import Data
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 
@@ -37,23 +39,36 @@ class Altered(Data):
     def splits(self) -> dict[str, Any]:
         """Return the altered splits."""
         if self._splits is None:
-            found = self._data.splits()
-            self._splits = {split: self._altered(split, rows) for split, rows in found.items()}
+            self._splits = self._altered()
         return self._splits
 
-    def _altered(self, split: str, rows: Any) -> Any:
-        import numpy as np
+    def _altered(self) -> dict[str, Any]:
         from datasets.table import InMemoryTable
 
         from suexp.data.rows import Rows
 
-        table = (rows if rows._indices is None else rows.flatten_indices()).data.table
+        tables = {
+            split: (rows if rows._indices is None else rows.flatten_indices()).data.table
+            for split, rows in self._data.splits().items()
+        }
         for alter in self._alters:
-            names = (type(alter).__name__, split)
-            seeds = [alter.seed, *(zlib.crc32(name.encode()) for name in names)]
-            table = alter.apply(split, table, np.random.default_rng(seeds), self._data.sizes)
-        fingerprint = f"{self.fingerprint()[:20]}-{split}"
-        return Rows(arrow_table=InMemoryTable(table), fingerprint=fingerprint).with_format("numpy")
+            tables = alter.apply_all(tables, partial(_generator, alter), self._data)
+        mark = self.fingerprint()[:20]
+        return {
+            split: Rows(
+                arrow_table=InMemoryTable(table), fingerprint=f"{mark}-{split}"
+            ).with_format("numpy")
+            for split, table in tables.items()
+        }
+
+    @property
+    def tokenizer_(self) -> Any:
+        """What makes tokens of texts, as the alterations leave it."""
+        found = self._data.tokenizer_  # type: ignore[attr-defined]
+        self.splits()
+        for alter in self._alters:
+            found = alter.tokenizer(found)
+        return found
 
     def collate(self, rows: list[dict[str, Any]]) -> "dict[str, Tensor]":
         """Return the batch of these rows, with the columns that were added."""
@@ -76,14 +91,26 @@ class Altered(Data):
 
     def depends_on(self) -> Any:
         """Return what decides the rows: the data set's own, and what is done to them."""
-        return [self._data.depends_on(), *([_name(a), vars(a)] for a in self._alters)]
+        return [self._data.depends_on(), *([_name(a), _arguments(a)] for a in self._alters)]
 
     def fingerprint(self) -> str:
         """Return a hash that changes when the rows may."""
-        changes = [[_name(a), vars(a)] for a in self._alters]
+        changes = [[_name(a), _arguments(a)] for a in self._alters]
         code = digest([_name(a) for a in self._alters])
         facts = json.dumps([self._data.fingerprint(), changes, code])
         return hashlib.sha256(facts.encode()).hexdigest()
+
+
+def _generator(alter: Alter, name: str) -> "np.random.Generator":
+    import numpy as np
+
+    seeds = [zlib.crc32(part.encode()) for part in (type(alter).__name__, name)]
+    return np.random.default_rng([alter.seed, *seeds])
+
+
+def _arguments(alter: Alter) -> dict[str, Any]:
+    """Return what it was built with, without what it has found in the rows."""
+    return {name: value for name, value in vars(alter).items() if not name.startswith("_")}
 
 
 def _name(alter: Alter) -> str:

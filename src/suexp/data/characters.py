@@ -31,11 +31,16 @@ class CharacterTokenizer(Tokenizer):
         self._bytes = [*(c.encode() for c in characters), "\ufffd".encode(), b"", b"", b""]
 
     @staticmethod
-    def train(texts: Iterable[str], vocab_size: int, path: Path) -> None:
+    def units(text: str) -> Sequence[str]:
+        """Return what is a token each."""
+        return text
+
+    @classmethod
+    def train(cls, texts: Iterable[str], vocab_size: int, path: Path) -> None:
         """Learn at most ``vocab_size`` tokens, the unknown and the special ones included."""
         counts: Counter[str] = Counter()
         for text in texts:
-            counts.update(text)
+            counts.update(cls.units(text))
         common = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         kept = [character for character, count in common if count > 1][: vocab_size - 4]
         path.write_text(json.dumps(kept), encoding="utf-8")
@@ -43,4 +48,7 @@ class CharacterTokenizer(Tokenizer):
     def encode_batch(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         """Return each text's characters."""
         ids, unknown = self._ids, self.unknown_id
-        return [np.array([ids.get(c, unknown) for c in text], dtype=np.int32) for text in texts]
+        return [
+            np.array([ids.get(unit, unknown) for unit in self.units(text)], dtype=np.int32)
+            for text in texts
+        ]

@@ -10,6 +10,8 @@ from suexp.errors import UserError
 
 # With this salt the embedded corpora's validation text comes close to the share that is asked for.
 SALT = "suexp"
+# The label of a pair of which nobody has said whether it matches; no file can hold it.
+UNKNOWN = ""
 # Shorter paragraphs ("Return None.") repeat without giving anything away.
 LONG_PARAGRAPH = 60
 

@@ -1,11 +1,13 @@
 """Texts of your own, from local files."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from suexp.contents import content_hash
-from suexp.data.document import Document, of_split
+from suexp.data.document import UNKNOWN, Document, of_split
 from suexp.data.layout import KINDS
 from suexp.data.paths import Paths, found_files
 from suexp.data.records import (
@@ -26,7 +28,8 @@ class Files(Text):
     (batch_size, block_size + 1). ``kind=classification`` keeps one a row: ``tokens`` (B, n),
     ``keep`` (B, n) and ``label`` (B,), the place of the label in the sorted labels of the training
     split. ``kind=pairs`` keeps two texts a row, columns ``text`` and ``other``, and ``label``, 1 or
-    0, where there is one (see `suexp.data.pairing`). ``kind=seq2seq`` joins the source ``text`` and
+    0, where there is one (see `suexp.data.pairing`); ``unlabelled`` pairs may join the labelled
+    ones of the training split. ``kind=seq2seq`` joins the source ``text`` and
     the target ``other`` in a row (see `suexp.data.joining`). ``kind=tagging`` gives each token a
     tag: in JSON lines the columns ``tokens`` and ``tags``, in plain text the blanks between words,
     each line a text (see `suexp.data.tagging`). ``kind=sentences`` has single texts in rows of one
@@ -40,6 +43,8 @@ class Files(Text):
         train: path, glob or list of them, relative to the folder that suexp is started in.
         validation: likewise; null: ``val_fraction`` of the training records.
         test: likewise; null: no test split.
+        unlabelled: likewise, of pairs: further training rows, whose labels are not looked at; null:
+            none.
         kind: ``lm``, ``classification``, ``pairs``, ``seq2seq``, ``tagging`` or ``sentences``.
         columns: ``text``, ``label``, ``other`` (a second text), ``tokens``, ``tags`` -> the file's
             name for them; of a table without a header, the column's number from 0.
@@ -48,9 +53,10 @@ class Files(Text):
         document: what is one document of a text file: ``paragraph`` (up to a blank line), ``line``
             or ``file``; of tagged text always ``line``.
         tokenizer: ``bpe``, trained on the training split, ``bytes``, ``wordpiece``, BERT's, or
-            ``chars``, the characters of the training split.
-        vocab_size: tokens of the BPE, the 3 special ones included, or the most characters, one
-            unknown and 3 special ones included; the bytes always have 259.
+            ``chars`` or ``words``, the characters of the training split or what it has between
+            blanks.
+        vocab_size: tokens of the BPE, the 3 special ones included, or the most characters or words,
+            one unknown and 3 special ones included; the bytes always have 259.
         block_size: tokens that a row predicts, or the most tokens of a single text.
         batch_size: rows of a training step.
         eval_batch_size: rows of an evaluation step.
@@ -71,6 +77,7 @@ class Files(Text):
         "text",
         "labels if kind=classification",
         "pairs if kind=pairs",
+        "unlabelled pairs if unlabelled",
         "targets if kind=seq2seq",
         "tags if kind=tagging",
         "sentences if kind=sentences",
@@ -81,12 +88,13 @@ class Files(Text):
         train: Paths = None,
         validation: Paths = None,
         test: Paths = None,
+        unlabelled: Paths = None,
         kind: Literal["lm", "classification", "pairs", "seq2seq", "tagging", "sentences"] = "lm",
         columns: dict[str, str | int] = COLUMNS,
         format: Literal["text", "json", "csv", "tsv", "parquet"] | None = None,
         header: bool = True,
         document: Literal["paragraph", "line", "file"] = "paragraph",
-        tokenizer: Literal["bpe", "bytes", "wordpiece", "chars"] = "bpe",
+        tokenizer: Literal["bpe", "bytes", "wordpiece", "chars", "words"] = "bpe",
         vocab_size: int = 8192,
         block_size: int = 128,
         batch_size: int = 16,
@@ -98,6 +106,11 @@ class Files(Text):
         reserved: int = 0,
         begin: bool = False,
     ) -> None:
+        if unlabelled is not None and kind != "pairs":
+            raise ValueError(
+                "data.unlabelled names pairs of texts without labels; set data.kind=pairs, or "
+                "leave it out"
+            )
         self.kind = one_of("kind", kind, tuple(KINDS))
         super().__init__(
             tokenizer=tokenizer,
@@ -113,6 +126,7 @@ class Files(Text):
             begin=begin,
         )
         self.train, self.validation, self.test = train, validation, test
+        self.unlabelled = unlabelled
         self.document = one_of("document", document, ("paragraph", "line", "file"))
         if kind == "tagging":
             self.document = "line"
@@ -126,8 +140,16 @@ class Files(Text):
         if split == "test":
             return self._read("test", self.test)
         if self.validation is None:
-            return of_split(self._read("train", self.train), split, self.val_fraction)
-        return self._read(split, self.train if split == "train" else self.validation)
+            found = of_split(self._read("train", self.train), split, self.val_fraction)
+        else:
+            found = self._read(split, self.train if split == "train" else self.validation)
+        if split == "train" and self.unlabelled is not None:
+            return itertools.chain(found, self._without_labels())
+        return found
+
+    def _without_labels(self) -> Iterator[Document]:
+        for doc in self._read("unlabelled", self.unlabelled, ("text", "other")):
+            yield replace(doc, label=UNKNOWN)
 
     def reads(self) -> list[Path]:
         """Return the files of all splits."""
@@ -151,15 +173,19 @@ class Files(Text):
         }
 
     def _paths(self) -> dict[str, Paths]:
-        paths = {"train": self.train, "validation": self.validation, "test": self.test}
+        names = ("train", "validation", "test", "unlabelled")
+        paths = {name: getattr(self, name) for name in names}
         return {
             name: value for name, value in paths.items() if value is not None or name == "train"
         }
 
-    def _read(self, split: str, paths: Paths) -> Iterator[Document]:
+    def _read(
+        self, split: str, paths: Paths, only: Collection[str] | None = None
+    ) -> Iterator[Document]:
+        columns = {
+            name: column for name, column in self.columns.items() if only is None or name in only
+        }
         for path in found_files(f"data.{split}", paths):
-            rows = records(
-                path, self.format, self.columns, self.header, self.document, self.optional
-            )
+            rows = records(path, self.format, columns, self.header, self.document, self.optional)
             for where, row in rows:
-                yield as_document(where, row, self.columns)
+                yield as_document(where, row, columns)

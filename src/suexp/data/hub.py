@@ -52,9 +52,10 @@ class Hub(Text):
         columns: ``text``, ``label``, ``other`` (a second text), ``tokens``, ``tags`` -> the data
             set's names for them. Tags may be numbers whose names the data set knows.
         tokenizer: ``bpe``, trained on the training split, ``bytes``, ``wordpiece``, BERT's, or
-            ``chars``, the characters of the training split.
-        vocab_size: tokens of the BPE, the 3 special ones included, or the most characters, one
-            unknown and 3 special ones included; the bytes always have 259.
+            ``chars`` or ``words``, the characters of the training split or what it has between
+            blanks.
+        vocab_size: tokens of the BPE, the 3 special ones included, or the most characters or words,
+            one unknown and 3 special ones included; the bytes always have 259.
         block_size: tokens that a row predicts, or the most tokens of a single text.
         batch_size: rows of a training step.
         eval_batch_size: rows of an evaluation step.
@@ -89,7 +90,7 @@ class Hub(Text):
         test: str | None = None,
         kind: Literal["lm", "classification", "pairs", "seq2seq", "tagging", "sentences"] = "lm",
         columns: dict[str, str] = COLUMNS,
-        tokenizer: Literal["bpe", "bytes", "wordpiece", "chars"] = "bpe",
+        tokenizer: Literal["bpe", "bytes", "wordpiece", "chars", "words"] = "bpe",
         vocab_size: int = 8192,
         block_size: int = 128,
         batch_size: int = 16,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from suexp.data.document import Document
+from suexp.data.document import UNKNOWN, Document
 from suexp.data.layout import Layout, Splits, framed, padded
 from suexp.data.tokenizer import Tokenizer
 from suexp.errors import UserError
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ROWS = 2**12  # pairs that are handed on at a time
-MATCHES = {0: False, 1: True, "0": False, "1": True}
+MATCHES = {0: False, 1: True, "0": False, "1": True, UNKNOWN: False}
 
 
 class Paired(Layout):
     """Rows of ``tokens_a`` (B, n), ``keep_a`` (B, n), ``tokens_b`` (B, m), ``keep_b`` (B, m).
 
     The texts a are the documents' own, the texts b their others. Where the source has labels a row
-    also holds ``match`` (B,), False where the pair's texts do not belong together; without labels
-    all of them do.
+    also holds ``match`` (B,), False where the pair's texts do not belong together, and ``labelled``
+    (B,), False where it is not known, ``match`` being False there; without labels all of them do.
     """
 
     def prepare(self, folder: Path, documents: Splits, tokenizer: Tokenizer) -> dict[str, Any]:
@@ -46,7 +46,7 @@ class Paired(Layout):
         return {"splits": splits}
 
     def collate(self, rows: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> "dict[str, Tensor]":
-        """Return the tokens, int64, ``keep``, True at real tokens, and ``match`` where known."""
+        """Return the tokens, int64, ``keep``, True at real tokens, and what labels say."""
         import torch
 
         batch = {}
@@ -54,15 +54,16 @@ class Paired(Layout):
             tokens, keep = padded([row[f"tokens_{side}"] for row in rows], tokenizer.pad_id)
             batch[f"tokens_{side}"] = torch.from_numpy(tokens)
             batch[f"keep_{side}"] = torch.from_numpy(keep)
-        if "match" in rows[0]:
-            batch["match"] = torch.from_numpy(np.array([row["match"] for row in rows], dtype=bool))
+        for name in ("match", "labelled"):
+            if name in rows[0]:
+                batch[name] = torch.from_numpy(np.array([row[name] for row in rows], dtype=bool))
         return batch
 
 
 def tables(
     documents: Iterable[Document], tokenizer: Tokenizer, block_size: int, truncate: bool
 ) -> Iterator[dict[str, Any]]:
-    """Yield columns ``tokens_a``, ``tokens_b`` (arrays of 1 to block_size tokens), ``match``.
+    """Yield columns ``tokens_a``, ``tokens_b`` (arrays of 1 to block_size tokens) and of labels.
 
     Raises:
         UserError: a label that is neither 0 nor 1, or a text that is too long.
@@ -90,4 +91,5 @@ def tables(
         if labelled:  # as bytes: NumPy cannot look at Arrow's bits in place
             flags = [MATCHES[doc.label] for doc in batch]
             table["match"] = np.array(flags, dtype=np.uint8)
+            table["labelled"] = np.array([doc.label != UNKNOWN for doc in batch], dtype=np.uint8)
         yield table

@@ -17,6 +17,9 @@ from suexp.errors import UserError, at_least
 if TYPE_CHECKING:
     from suexp.data.tokenizer import Tokenizer
 
+TRAINED = ("bpe", "chars", "words")  # on the training split
+TOKENIZERS = ("bpe", "bytes", "wordpiece", "chars", "words")
+
 
 class Text(Data):
     r"""Documents as rows of token numbers, in the layout that their ``kind`` asks for.
@@ -28,10 +31,10 @@ class Text(Data):
     An option gives the documents of each split and says what they depend on.
 
     Args:
-        tokenizer: ``bpe``, trained on the training split, ``bytes``, ``wordpiece``, or ``chars``,
-            the characters of the training split.
-        vocab_size: tokens of the BPE, the 3 special ones included, the most characters, one unknown
-            and 3 special ones included; the bytes always have 259.
+        tokenizer: ``bpe``, trained on the training split, ``bytes``, ``wordpiece``, or ``chars``
+            or ``words``, the characters of the training split or what it has between blanks.
+        vocab_size: tokens of the BPE, the 3 special ones included, the most characters or words,
+            one unknown and 3 special ones included; the bytes always have 259.
         block_size: tokens a row predicts, or the most tokens of a single text.
         batch_size: rows of a training step.
         eval_batch_size: rows of an evaluation step.
@@ -53,7 +56,7 @@ class Text(Data):
     def __init__(
         self,
         *,
-        tokenizer: Literal["bpe", "bytes", "wordpiece", "chars"],
+        tokenizer: Literal["bpe", "bytes", "wordpiece", "chars", "words"],
         vocab_size: int,
         block_size: int,
         batch_size: int,
@@ -69,15 +72,16 @@ class Text(Data):
             raise ValueError("data.tokenizer=wordpiece needs data.vocab, a checkpoint's vocab.txt")
         if tokenizer == "bpe" and vocab_size < 259:
             raise ValueError(f"data.vocab_size {vocab_size}: the BPE needs at least 259 tokens")
-        if tokenizer == "chars" and vocab_size < 5:
-            raise ValueError(f"data.vocab_size {vocab_size}: characters need at least 5 tokens")
+        if tokenizer in ("chars", "words") and vocab_size < 5:
+            units = "characters" if tokenizer == "chars" else "words"
+            raise ValueError(f"data.vocab_size {vocab_size}: {units} need at least 5 tokens")
         at_least(1, "data", block_size=block_size, batch_size=batch_size)
         at_least(1, "data", eval_batch_size=eval_batch_size)
         at_least(0, "data", reserved=reserved)
         at_least(1, "data", most=2**63, max_bytes=max_bytes)  # a file may be larger than 2 GiB
         if not 0 < val_fraction < 1:
             raise ValueError(f"data.val_fraction must be between 0 and 1, not {val_fraction}")
-        self.tokenizer = one_of("tokenizer", tokenizer, ("bpe", "bytes", "wordpiece", "chars"))
+        self.tokenizer = one_of("tokenizer", tokenizer, TOKENIZERS)
         self.vocab_size, self.block_size = vocab_size, block_size
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.val_fraction, self.max_bytes, self.truncate = val_fraction, max_bytes, truncate
@@ -117,7 +121,7 @@ class Text(Data):
             facts["truncate"] = self.truncate
         if self.reserved or self.begin:
             facts["special"] = [self.reserved, self.begin]
-        if self.tokenizer in ("bpe", "chars"):
+        if self.tokenizer in TRAINED:
             facts["vocab_size"] = self.vocab_size
         if self.tokenizer == "bpe":
             facts["library"] = version("tokenizers")
@@ -161,10 +165,12 @@ class Text(Data):
         from suexp.data.characters import CharacterTokenizer
         from suexp.data.tokenizer import BPETokenizer, ByteTokenizer
         from suexp.data.wordpiece import WordPieceTokenizer
+        from suexp.data.words import WordTokenizer
 
         kinds: dict[str, Callable[[Path], Tokenizer]] = {
             "bpe": BPETokenizer,
             "chars": CharacterTokenizer,
+            "words": WordTokenizer,
             "wordpiece": WordPieceTokenizer,
         }
         path = None if folder is None else folder / "tokenizer.json"
@@ -176,12 +182,17 @@ class Text(Data):
         from suexp.data.characters import CharacterTokenizer
         from suexp.data.tokenizer import BPETokenizer
         from suexp.data.wordpiece import WordPieceTokenizer
+        from suexp.data.words import WordTokenizer
 
-        if self.tokenizer in ("bpe", "chars"):
+        if self.tokenizer in TRAINED:
             documents = capped(self.tokenizer_documents(), self.max_bytes)
             texts = (text for doc in documents for text in doc.texts)
-            kind = BPETokenizer if self.tokenizer == "bpe" else CharacterTokenizer
-            kind.train(texts, self.vocab_size, path)
+            train: dict[str, Callable[[Iterable[str], int, Path], None]] = {
+                "bpe": BPETokenizer.train,
+                "chars": CharacterTokenizer.train,
+                "words": WordTokenizer.train,
+            }
+            train[self.tokenizer](texts, self.vocab_size, path)
         elif self.tokenizer == "wordpiece":
             assert self.vocab is not None
             WordPieceTokenizer.build(self.vocab, path)

@@ -22,6 +22,7 @@ class Tokenizer:
         mask_id: stands for a hidden token.
         vocab_size: number of all tokens, ``size + 3`` and those that are reserved.
         reserved: further tokens that no text contains, to which a task gives a meaning.
+        unknown_id: the token of all that has none of its own; None: everything has.
         begin: tokens that stand before a single text, one that is not packed with others.
         end: tokens that stand after it.
     """
@@ -29,6 +30,7 @@ class Tokenizer:
     begin: tuple[int, ...] = ()
     end: tuple[int, ...] = ()
     reserved: tuple[int, ...] = ()
+    unknown_id: int | None = None
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -57,6 +59,12 @@ class Tokenizer:
         """All tokens that no text contains."""
         framing = {self.pad_id, self.eot_id, self.mask_id, *self.begin, *self.end}
         return frozenset(framing.union(self.reserved))
+
+    @property
+    def ordinary(self) -> NDArray[np.int64]:
+        """All tokens of which texts are made, sorted, but for the unknown one."""
+        others = {*self.special, *(() if self.unknown_id is None else (self.unknown_id,))}
+        return np.setdiff1d(np.arange(self.vocab_size), sorted(others))
 
     def encode(self, text: str) -> list[int]:
         """Return the text's tokens."""

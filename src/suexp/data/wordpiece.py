@@ -33,6 +33,7 @@ class WordPieceTokenizer(Tokenizer):
         ids = {name: self._tokenizer.token_to_id(name) for name in SPECIAL}
         self.pad_id, self.eot_id, self.mask_id = ids["[PAD]"], ids["[SEP]"], ids["[MASK]"]
         self.begin, self.end = (ids["[CLS]"],), (ids["[SEP]"],)
+        self.unknown_id = ids["[UNK]"]
         names = [self._tokenizer.id_to_token(i) for i in range(self.size)]
         self._bytes = [
             b"" if name in SPECIAL else name.removeprefix("##").encode() for name in names

@@ -41,6 +41,10 @@ class MaskedLM(FillIn):
             raise ValueError(f"keep_ratio {keep_ratio} and random_ratio {random_ratio} exceed 1")
         self.mask_ratio, self.keep_ratio, self.random_ratio = mask_ratio, keep_ratio, random_ratio
 
+    def other(self, draws: Float[Tensor, "b n"]) -> Int[Tensor, "b n"]:
+        """Return a token for each number from 0 to 1, to stand in another's place."""
+        return (draws * self.data.sizes["vocab_size"]).long()
+
     def hide(
         self, tokens: Int[Tensor, "b n"], rows: Int[Tensor, " b"] | None = None
     ) -> tuple[Int[Tensor, "b n"], Int[Tensor, "b n"]]:
@@ -51,7 +55,7 @@ class MaskedLM(FillIn):
             draws = _of_rows(rows, tokens.shape[1]).to(tokens.device)
         choice, fate, other = draws
         chosen = (choice < self.mask_ratio) & self.ordinary(tokens)
-        other = (other * self.data.sizes["vocab_size"]).long()
+        other = self.other(other)
         hidden = chosen & (fate >= self.keep_ratio + self.random_ratio)
         swapped = chosen & (fate >= self.keep_ratio) & ~hidden
         inputs = tokens.masked_fill(hidden, self.mask_id).where(~swapped, other)

@@ -48,6 +48,10 @@ class Matching(Evaluated):
         "contrast": "its loss compares vectors; use loss=info_nce",
         "model": "use model=transformer or model=bag_encoder",
     }
+    refuses: ClassVar[dict[str, str]] = {
+        "unlabelled pairs": "it must know which texts belong together; use task=pair_mlm, or leave "
+        "data.unlabelled out"
+    }
 
     def __init__(self, similarity: Literal["cosine", "dot"] = "cosine", **parts: Any) -> None:
         super().__init__(**parts)

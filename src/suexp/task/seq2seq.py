@@ -180,8 +180,7 @@ class Seq2Seq(Task):
         tokenizer: Any = self.data.tokenizer_  # type: ignore[attr-defined]
         width = int(batch["prefix_length"].max())
         prompt, keep = batch["tokens"][:, :width], batch["keep"] & (batch["segments"] == 0)
-        never = Forbid(sorted(tokenizer.special - {tokenizer.eot_id}))
-        added = [method.constraints(self, batch) for method in self._methods()]
+        never = tokenizer.special - {tokenizer.eot_id}
         new = self.decoding(
             self.model,
             prompt,
@@ -190,7 +189,7 @@ class Seq2Seq(Task):
             keep=keep[:, :width],
             segments=torch.zeros_like(prompt),
             new_segment=1,
-            constraints=[never, *(one for some in added for one in some)],
+            constraints=[Forbid(sorted(never))],
             normalizer=self.normalizer,
             prefix_length=batch["prefix_length"],
         )
