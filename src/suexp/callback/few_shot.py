@@ -36,7 +36,7 @@ def prompt(shown: Sequence[Example], query: str, separator: str) -> str:
 
 
 class FewShot(Callback, Component):
-    r"""Once training is over: how often $y = \mathrm{answer}(x_1, y_1, \dots, x_k, y_k, x)$ is right.
+    r"""Once training is over: how often $y = \mathrm{answer}(x_1, y_1, \dots, x_k, y_k, x)$ holds.
 
     A prompt has k lines ``x{separator}y`` and one that ends at its separator; each text begins as
     running text does, behind an end of text. With ``scoring=generate`` the answer is what the

@@ -17,6 +17,10 @@ from suexp.errors import UserError, at_least
 if TYPE_CHECKING:
     from suexp.data.tokenizer import Tokenizer
 
+TOKENIZERS = ("bpe", "bytes", "wordpiece", "chars", "sentencepiece", "cpm")
+# Those that come with a checkpoint.
+OF_A_FILE = ("wordpiece", "sentencepiece", "cpm")
+
 
 class Text(Data):
     r"""Documents as rows of token numbers, in the layout that their ``kind`` asks for.
@@ -28,8 +32,9 @@ class Text(Data):
     An option gives the documents of each split and says what they depend on.
 
     Args:
-        tokenizer: ``bpe``, trained on the training split, ``bytes``, ``wordpiece``, or ``chars``,
-            the characters of the training split.
+        tokenizer: ``bpe``, trained on the training split, ``bytes``, ``wordpiece``, ``chars``, the
+            characters of the training split, ``sentencepiece``, or ``cpm``, those pieces with the
+            blanks and line ends of CPM (`suexp.data.pieces`).
         vocab_size: tokens of the BPE, the 3 special ones included, the most characters, one unknown
             and 3 special ones included; the bytes always have 259.
         block_size: tokens a row predicts, or the most tokens of a single text.
@@ -39,7 +44,7 @@ class Text(Data):
         max_bytes: the most training text, in bytes of UTF-8; null: all. The validation split stays
             whole, so that losses compare.
         truncate: cut single texts that are longer than block_size; false: refuse them.
-        vocab: the vocab.txt of wordpiece, or the folder of its checkpoint.
+        vocab: the vocab.txt of wordpiece, the model of sentencepiece, or a checkpoint's folder.
         reserved: further special tokens, to which a task gives a meaning; they come last.
         begin: a single text begins with a token of its own, where its tokenizer gives it none.
 
@@ -53,7 +58,7 @@ class Text(Data):
     def __init__(
         self,
         *,
-        tokenizer: Literal["bpe", "bytes", "wordpiece", "chars"],
+        tokenizer: Literal["bpe", "bytes", "wordpiece", "chars", "sentencepiece", "cpm"],
         vocab_size: int,
         block_size: int,
         batch_size: int,
@@ -67,6 +72,8 @@ class Text(Data):
     ) -> None:
         if tokenizer == "wordpiece" and vocab is None:
             raise ValueError("data.tokenizer=wordpiece needs data.vocab, a checkpoint's vocab.txt")
+        if tokenizer in ("sentencepiece", "cpm") and vocab is None:
+            raise ValueError(f"data.tokenizer={tokenizer} needs data.vocab, a checkpoint's model")
         if tokenizer == "bpe" and vocab_size < 259:
             raise ValueError(f"data.vocab_size {vocab_size}: the BPE needs at least 259 tokens")
         if tokenizer == "chars" and vocab_size < 5:
@@ -77,7 +84,7 @@ class Text(Data):
         at_least(1, "data", most=2**63, max_bytes=max_bytes)  # a file may be larger than 2 GiB
         if not 0 < val_fraction < 1:
             raise ValueError(f"data.val_fraction must be between 0 and 1, not {val_fraction}")
-        self.tokenizer = one_of("tokenizer", tokenizer, ("bpe", "bytes", "wordpiece", "chars"))
+        self.tokenizer = one_of("tokenizer", tokenizer, TOKENIZERS)
         self.vocab_size, self.block_size = vocab_size, block_size
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.val_fraction, self.max_bytes, self.truncate = val_fraction, max_bytes, truncate
@@ -97,11 +104,12 @@ class Text(Data):
 
     def reads(self) -> list[Path]:
         """Return the vocabulary of a checkpoint; options add the files of their documents."""
-        if self.tokenizer != "wordpiece" or self.vocab is None:
+        if self.tokenizer not in OF_A_FILE or self.vocab is None:
             return []
+        from suexp.data.pieces import piece_file
         from suexp.data.wordpiece import vocab_file
 
-        return [vocab_file(self.vocab)]
+        return [(vocab_file if self.tokenizer == "wordpiece" else piece_file)(self.vocab)]
 
     def depends_on(self) -> Any:
         """Return the source, and the settings that shape the rows."""
@@ -126,6 +134,8 @@ class Text(Data):
 
             file = vocab_file(self.vocab)
             facts["vocab"] = [content_hash(file), ignores_case(file)]
+        if self.tokenizer in ("sentencepiece", "cpm"):
+            facts["vocab"] = [content_hash(file) for file in Text.reads(self)]
         return facts
 
     def splits(self) -> dict[str, Any]:
@@ -159,6 +169,7 @@ class Text(Data):
 
     def _open_tokenizer(self, folder: Path | None) -> "Tokenizer":
         from suexp.data.characters import CharacterTokenizer
+        from suexp.data.pieces import CPMTokenizer, SentencePieceTokenizer
         from suexp.data.tokenizer import BPETokenizer, ByteTokenizer
         from suexp.data.wordpiece import WordPieceTokenizer
 
@@ -166,6 +177,8 @@ class Text(Data):
             "bpe": BPETokenizer,
             "chars": CharacterTokenizer,
             "wordpiece": WordPieceTokenizer,
+            "sentencepiece": SentencePieceTokenizer,
+            "cpm": CPMTokenizer,
         }
         path = None if folder is None else folder / "tokenizer.json"
         found = ByteTokenizer() if path is None else kinds[self.tokenizer](path)
@@ -174,6 +187,7 @@ class Text(Data):
 
     def _make_tokenizer(self, path: Path) -> None:
         from suexp.data.characters import CharacterTokenizer
+        from suexp.data.pieces import SentencePieceTokenizer
         from suexp.data.tokenizer import BPETokenizer
         from suexp.data.wordpiece import WordPieceTokenizer
 
@@ -185,6 +199,9 @@ class Text(Data):
         elif self.tokenizer == "wordpiece":
             assert self.vocab is not None
             WordPieceTokenizer.build(self.vocab, path)
+        elif self.tokenizer in OF_A_FILE:
+            assert self.vocab is not None
+            SentencePieceTokenizer.build(self.vocab, path)
 
     @functools.cached_property
     def facts(self) -> dict[str, Any]:
