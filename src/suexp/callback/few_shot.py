@@ -254,7 +254,7 @@ class FewShot(Callback, Component):
         fitted = [self._fitted(task, tokens) for tokens, _ in rows]
         scores = []
         # All logits of a batch exist at once: as many as there is room for.
-        size = max(2**24 // (task.data.sizes["vocab_size"] * max(map(len, fitted))), 1)
+        size = max(2**27 // (task.data.sizes["vocab_size"] * max(map(len, fitted))), 1)
         for start in range(0, len(rows), size):
             part = fitted[start : start + size]
             # log_likelihoods puts the end of a text before each itself; padding stands behind.
@@ -275,15 +275,14 @@ class FewShot(Callback, Component):
         """
         tokenizer = task.data.tokenizer_
         text = prompt(question.shown[:shots], question.query.text, self.separator)
-        begin = [tokenizer.eot_id, *tokenizer.encode(text)]
         if self.scoring == "generate":
-            return [(begin, 0)]
+            return [([tokenizer.eot_id, *tokenizer.encode(text)], 0)]
         whole = [
             [tokenizer.eot_id, *tokenizer.encode(f"{text}{candidate}\n")]
             for candidate in question.query.candidates
         ]
-        # A candidate's first letters may have joined the prompt's last ones in one token.
-        columns = zip(begin, *whole, strict=False)
+        # Not those of the prompt alone: its last letters may have joined a candidate's first ones.
+        columns = zip(*whole, strict=False)
         common = len(list(takewhile(lambda column: len({*column}) == 1, columns)))
         return [(tokens, len(tokens) - common) for tokens in whole]
 

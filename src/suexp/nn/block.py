@@ -66,7 +66,9 @@ class Block(nn.Module):
     def thought(self, x: Tensor) -> Tensor:
         """Return the sum of x and what becomes of each token by itself."""
         if self.norm_order == "gpt2_ml":
-            return self.feed_forward_norm(x + self.feed_forward(self.attention_norm(x)))
+            return self.add(
+                x, lambda y: self.feed_forward(self.attention_norm(y)), self.feed_forward_norm
+            )
         return self.add(x, self.feed_forward, self.feed_forward_norm)
 
     def forward(

@@ -36,8 +36,8 @@ class Reload(Transform):
     keeps = False
 
     needs: ClassVar[dict[str, str]] = {
-        "parent": "it starts from another run; name it with parent=[...], or read a checkpoint by "
-        "transform=pretrained"
+        "parent": "it starts from another run, a GPT-2; name it with "
+        "parent=['position=learned','model.ffn=gelu_tanh','model.bias=true']"
     }
 
     def __init__(self, layout: Literal["gpt2", "gpt2_ml"] = "gpt2") -> None:
