@@ -20,6 +20,11 @@ CASES: dict[str, tuple[list[str], list[str], str]] = {
     "decision_grid": ([*IRIS, "data.columns=[2,3]"], IRIS, "needs plane: it draws the plane"),
     "density_grid": (["task=score_energy"], IRIS, "needs plane: it draws the plane; use data=ring"),
     "ema": ([], FORMULA, "needs optimizer: nothing is trained here"),
+    "few_shot": (
+        ["data=word_functions"],
+        [],
+        "needs prompts: it needs examples to show; use data=word_functions, or name a file",
+    ),
     "gradient_error": (["task=matching"], [], "needs loss on vectors: it compares gradients"),
     "gradient_norm": ([], IRIS, "needs layers: it compares the layers' gradients"),
     "gradient_sign": (IRIS, FORMULA, "needs optimizer: it compares gradients"),

@@ -32,7 +32,14 @@ def test_post_norm_equals_the_formula() -> None:
     torch.testing.assert_close(block(x, mask), block.feed_forward_norm(y + block.feed_forward(y)))
 
 
-@pytest.mark.parametrize("norm_order", ["pre", "post"])
+def test_the_norms_of_gpt2_ml_stand_around_the_feed_forward_layer() -> None:
+    block, x, mask = build("gpt2_ml"), torch.randn(2, 5, 8), Causal()
+    y = x + block.attention(x, mask)
+    expected = block.feed_forward_norm(y + block.feed_forward(block.attention_norm(y)))
+    torch.testing.assert_close(block(x, mask), expected)
+
+
+@pytest.mark.parametrize("norm_order", ["pre", "post", "gpt2_ml"])
 def test_decoding_in_pieces_equals_the_whole(norm_order: str) -> None:
     block, x, mask = build(norm_order), torch.randn(2, 5, 8), Causal()
     first, state = block.decode(x[:, :3], mask)
@@ -48,5 +55,5 @@ def test_norms_are_clones() -> None:
 
 def test_refuses_another_order() -> None:
     parts = (MultiHeadAttention(8, 2, 4, Softmax()), FeedForward(8, 32), Layer(8))
-    with pytest.raises(ValueError, match="norm_order must be pre or post, not mid"):
+    with pytest.raises(ValueError, match="norm_order must be pre, post or gpt2_ml, not mid"):
         inspect.unwrap(Block.__init__)(Block.__new__(Block), *parts, "mid")

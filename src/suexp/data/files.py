@@ -52,9 +52,10 @@ class Files(Text):
         header: whether the first line of CSV and TSV names the columns.
         document: what is one document of a text file: ``paragraph`` (up to a blank line), ``line``
             or ``file``; of tagged text always ``line``.
-        tokenizer: ``bpe``, trained on the training split, ``bytes``, ``wordpiece``, BERT's, or
+        tokenizer: ``bpe``, trained on the training split, ``bytes``, ``wordpiece``, BERT's,
             ``chars`` or ``words``, the characters of the training split or what it has between
-            blanks.
+            blanks, ``sentencepiece``, or ``cpm``, those pieces with CPM's blanks and line ends
+            (`suexp.data.pieces`).
         vocab_size: tokens of the BPE, the 3 special ones included, or the most characters or words,
             one unknown and 3 special ones included; the bytes always have 259.
         block_size: tokens that a row predicts, or the most tokens of a single text.
@@ -63,7 +64,8 @@ class Files(Text):
         val_fraction: share of the records held out where no validation file is given.
         max_bytes: the most training text, in bytes; null: all.
         truncate: cut single texts that are longer than block_size; false: refuse them.
-        vocab: of wordpiece: a checkpoint's vocab.txt, or its folder.
+        vocab: of wordpiece, a checkpoint's vocab.txt, of sentencepiece and cpm its model; or its
+            folder.
         reserved: further special tokens, to which a task gives a meaning; they come last.
         begin: a single text begins with a token of its own, where its tokenizer gives it none.
 
@@ -94,7 +96,9 @@ class Files(Text):
         format: Literal["text", "json", "csv", "tsv", "parquet"] | None = None,
         header: bool = True,
         document: Literal["paragraph", "line", "file"] = "paragraph",
-        tokenizer: Literal["bpe", "bytes", "wordpiece", "chars", "words"] = "bpe",
+        tokenizer: Literal[
+            "bpe", "bytes", "wordpiece", "chars", "words", "sentencepiece", "cpm"
+        ] = "bpe",
         vocab_size: int = 8192,
         block_size: int = 128,
         batch_size: int = 16,

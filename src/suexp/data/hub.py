@@ -51,9 +51,10 @@ class Hub(Text):
         kind: ``lm``, ``classification``, ``pairs``, ``seq2seq``, ``tagging`` or ``sentences``.
         columns: ``text``, ``label``, ``other`` (a second text), ``tokens``, ``tags`` -> the data
             set's names for them. Tags may be numbers whose names the data set knows.
-        tokenizer: ``bpe``, trained on the training split, ``bytes``, ``wordpiece``, BERT's, or
+        tokenizer: ``bpe``, trained on the training split, ``bytes``, ``wordpiece``, BERT's,
             ``chars`` or ``words``, the characters of the training split or what it has between
-            blanks.
+            blanks, ``sentencepiece``, or ``cpm``, those pieces with CPM's blanks and line ends
+            (`suexp.data.pieces`).
         vocab_size: tokens of the BPE, the 3 special ones included, or the most characters or words,
             one unknown and 3 special ones included; the bytes always have 259.
         block_size: tokens that a row predicts, or the most tokens of a single text.
@@ -62,7 +63,8 @@ class Hub(Text):
         val_fraction: share of the rows held out where no validation split is named.
         max_bytes: the most training text, in bytes; null: all.
         truncate: cut single texts that are longer than block_size; false: refuse them.
-        vocab: of wordpiece: a checkpoint's vocab.txt, or its folder.
+        vocab: of wordpiece, a checkpoint's vocab.txt, of sentencepiece and cpm its model; or its
+            folder.
         reserved: further special tokens, to which a task gives a meaning; they come last.
         begin: a single text begins with a token of its own, where its tokenizer gives it none.
 
@@ -90,7 +92,9 @@ class Hub(Text):
         test: str | None = None,
         kind: Literal["lm", "classification", "pairs", "seq2seq", "tagging", "sentences"] = "lm",
         columns: dict[str, str] = COLUMNS,
-        tokenizer: Literal["bpe", "bytes", "wordpiece", "chars", "words"] = "bpe",
+        tokenizer: Literal[
+            "bpe", "bytes", "wordpiece", "chars", "words", "sentencepiece", "cpm"
+        ] = "bpe",
         vocab_size: int = 8192,
         block_size: int = 128,
         batch_size: int = 16,

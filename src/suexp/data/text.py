@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from suexp.data.tokenizer import Tokenizer
 
 TRAINED = ("bpe", "chars", "words")  # on the training split
-TOKENIZERS = ("bpe", "bytes", "wordpiece", "chars", "words")
+OF_A_FILE = ("wordpiece", "sentencepiece", "cpm")  # those that come with a checkpoint
+TOKENIZERS = ("bytes", *TRAINED, *OF_A_FILE)
 
 
 class Text(Data):
@@ -31,8 +32,10 @@ class Text(Data):
     An option gives the documents of each split and says what they depend on.
 
     Args:
-        tokenizer: ``bpe``, trained on the training split, ``bytes``, ``wordpiece``, or ``chars``
-            or ``words``, the characters of the training split or what it has between blanks.
+        tokenizer: ``bpe``, trained on the training split, ``bytes``, ``wordpiece``, BERT's,
+            ``chars`` or ``words``, the characters of the training split or what it has between
+            blanks, ``sentencepiece``, or ``cpm``, those pieces with CPM's blanks and line ends
+            (`suexp.data.pieces`).
         vocab_size: tokens of the BPE, the 3 special ones included, the most characters or words,
             one unknown and 3 special ones included; the bytes always have 259.
         block_size: tokens a row predicts, or the most tokens of a single text.
@@ -42,7 +45,7 @@ class Text(Data):
         max_bytes: the most training text, in bytes of UTF-8; null: all. The validation split stays
             whole, so that losses compare.
         truncate: cut single texts that are longer than block_size; false: refuse them.
-        vocab: the vocab.txt of wordpiece, or the folder of its checkpoint.
+        vocab: the vocab.txt of wordpiece, the model of sentencepiece, or a checkpoint's folder.
         reserved: further special tokens, to which a task gives a meaning; they come last.
         begin: a single text begins with a token of its own, where its tokenizer gives it none.
 
@@ -56,7 +59,7 @@ class Text(Data):
     def __init__(
         self,
         *,
-        tokenizer: Literal["bpe", "bytes", "wordpiece", "chars", "words"],
+        tokenizer: Literal["bpe", "bytes", "wordpiece", "chars", "words", "sentencepiece", "cpm"],
         vocab_size: int,
         block_size: int,
         batch_size: int,
@@ -70,6 +73,8 @@ class Text(Data):
     ) -> None:
         if tokenizer == "wordpiece" and vocab is None:
             raise ValueError("data.tokenizer=wordpiece needs data.vocab, a checkpoint's vocab.txt")
+        if tokenizer in ("sentencepiece", "cpm") and vocab is None:
+            raise ValueError(f"data.tokenizer={tokenizer} needs data.vocab, a checkpoint's model")
         if tokenizer == "bpe" and vocab_size < 259:
             raise ValueError(f"data.vocab_size {vocab_size}: the BPE needs at least 259 tokens")
         if tokenizer in ("chars", "words") and vocab_size < 5:
@@ -101,11 +106,12 @@ class Text(Data):
 
     def reads(self) -> list[Path]:
         """Return the vocabulary of a checkpoint; options add the files of their documents."""
-        if self.tokenizer != "wordpiece" or self.vocab is None:
+        if self.tokenizer not in OF_A_FILE or self.vocab is None:
             return []
+        from suexp.data.pieces import piece_file
         from suexp.data.wordpiece import vocab_file
 
-        return [vocab_file(self.vocab)]
+        return [(vocab_file if self.tokenizer == "wordpiece" else piece_file)(self.vocab)]
 
     def depends_on(self) -> Any:
         """Return the source, and the settings that shape the rows."""
@@ -130,6 +136,8 @@ class Text(Data):
 
             file = vocab_file(self.vocab)
             facts["vocab"] = [content_hash(file), ignores_case(file)]
+        if self.tokenizer in ("sentencepiece", "cpm"):
+            facts["vocab"] = [content_hash(file) for file in Text.reads(self)]
         return facts
 
     def splits(self) -> dict[str, Any]:
@@ -163,6 +171,7 @@ class Text(Data):
 
     def _open_tokenizer(self, folder: Path | None) -> "Tokenizer":
         from suexp.data.characters import CharacterTokenizer
+        from suexp.data.pieces import CPMTokenizer, SentencePieceTokenizer
         from suexp.data.tokenizer import BPETokenizer, ByteTokenizer
         from suexp.data.wordpiece import WordPieceTokenizer
         from suexp.data.words import WordTokenizer
@@ -172,6 +181,8 @@ class Text(Data):
             "chars": CharacterTokenizer,
             "words": WordTokenizer,
             "wordpiece": WordPieceTokenizer,
+            "sentencepiece": SentencePieceTokenizer,
+            "cpm": CPMTokenizer,
         }
         path = None if folder is None else folder / "tokenizer.json"
         found = ByteTokenizer() if path is None else kinds[self.tokenizer](path)
@@ -180,6 +191,7 @@ class Text(Data):
 
     def _make_tokenizer(self, path: Path) -> None:
         from suexp.data.characters import CharacterTokenizer
+        from suexp.data.pieces import SentencePieceTokenizer
         from suexp.data.tokenizer import BPETokenizer
         from suexp.data.wordpiece import WordPieceTokenizer
         from suexp.data.words import WordTokenizer
@@ -196,6 +208,9 @@ class Text(Data):
         elif self.tokenizer == "wordpiece":
             assert self.vocab is not None
             WordPieceTokenizer.build(self.vocab, path)
+        elif self.tokenizer in OF_A_FILE:
+            assert self.vocab is not None
+            SentencePieceTokenizer.build(self.vocab, path)
 
     @functools.cached_property
     def facts(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from suexp.attention.base import Attention, Carried
 from suexp.component import Component
 from suexp.errors import MOST_LAYERS, at_least, between, one_of
 from suexp.mask.base import Mask
-from suexp.nn.block import Block
+from suexp.nn.block import Block, NormOrder
 from suexp.nn.clone import clone
 from suexp.nn.feed_forward import FeedForward
 from suexp.nn.linear import Linear, Multiplies
@@ -44,7 +44,7 @@ class Layer:
     key_dim: int | None
     ffn: Literal["gelu", "gelu_tanh", "relu", "swiglu"]
     ffn_multiplier: int
-    norm_order: Literal["pre", "post"]
+    norm_order: NormOrder
     bias: bool
     dropout: float
 
@@ -112,7 +112,7 @@ class Layer:
         return nn.ModuleList(found)
 
     def last_norm(self) -> nn.Module:
-        """Return the norm after the last layer; with norm_order=post that ends in one itself."""
+        """Return the norm after the last layer, where that does not end in one itself."""
         return clone(self.norm) if self.norm_order == "pre" else nn.Identity()
 
 

@@ -87,6 +87,7 @@ class EncoderDecoder(Shell):
         head: Literal["plain", "mlm"] = "plain",
     ) -> None:
         super().__init__()
+        one_of(("pre", "post"), norm_order=norm_order)
         layer = Layer(
             attention=attention,
             position=position,

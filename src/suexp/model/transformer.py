@@ -46,7 +46,7 @@ class Transformer(Shell):
     the pooled hidden states, or (b, n, num_labels) to tag each token. Rows of vectors (b, n,
     input_dim), an image's patches say, take the place of tokens where vocab_size is 0; a linear
     layer embeds them (arXiv:2010.11929). With
-    norm_order=pre a last norm stands before the output; with post each block already ends in one.
+    norm_order=pre a last norm stands before the output; else each block already ends in one.
     Attention and norm are prototypes, cloned for each layer.
 
     References: Vaswani et al., Attention Is All You Need, arXiv:1706.03762; Radford et al.,
@@ -68,7 +68,8 @@ class Transformer(Shell):
             higher rank (https://kexue.fm/archives/7325).
         ffn: kind of feed-forward layer, see `suexp.nn.feed_forward`.
         ffn_multiplier: size of its hidden layer over dim; 4 in Vaswani et al.
-        norm_order: norms before the branches (pre, GPT-2) or after the sums (post, BERT).
+        norm_order: norms before the branches (pre, GPT-2), after the sums (post, BERT), or one on
+            each side of the feed-forward layer (gpt2_ml, Grover; see `suexp.nn.block`).
         tie_embeddings: the output layer is the embedding (arXiv:1608.05859).
         bias: biases in linear layers (GPT-2 and BERT have them, LLaMA not).
         dropout: share set to 0 after the embedding and after each branch.
@@ -113,7 +114,7 @@ class Transformer(Shell):
         key_dim: int | None = None,
         ffn: Literal["gelu", "gelu_tanh", "relu", "swiglu"] = "gelu",
         ffn_multiplier: int = 4,
-        norm_order: Literal["pre", "post"] = "pre",
+        norm_order: Literal["pre", "post", "gpt2_ml"] = "pre",
         tie_embeddings: bool = True,
         bias: bool = False,
         dropout: float = 0.0,

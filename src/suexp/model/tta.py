@@ -117,6 +117,7 @@ class TTA(Shell):
         num_labels: int | None = None,
     ) -> None:
         super().__init__()
+        one_of(("pre", "post"), norm_order=norm_order)
         layer = Layer(
             attention=attention,
             position=position,

@@ -29,6 +29,8 @@ HARMLESS = re.compile(
     r"|(encoder_)?no_repeat_ngram_size|top_[kp]|typical_p|temperature|\w*_penalty|bad_words_ids"
     r"|\w*suppress_tokens|remove_invalid_values"
 )
+# Scores over the layer's number, from 1; see `suexp.transform._names.layers_scaled`.
+LAYER_SCALE = "scale_attn_by_inverse_layer_idx"
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,13 @@ class Field:
         default: its value where it is not there.
         key: our setting that it decides; none: only the default can be computed.
         right: makes the setting's values of the field's, and of all fields.
+        taken: further values, that go into the weights as they are read.
     """
 
     default: Any
     key: str = ""
     right: Callable[[Any, Config], Right] = lambda value, _: (value,)
+    taken: Right = ()
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ FIELDS = {
         "scale_attn_weights": Field(
             True, "attention.scale", _one_of({None: (True,), 1.0: (False,)})
         ),
-        "scale_attn_by_inverse_layer_idx": Field(False),
+        LAYER_SCALE: Field(False, taken=(True,)),
         "add_cross_attention": Field(False),
         "pruned_heads": Field({}),
     },
@@ -139,6 +143,12 @@ KINDS: dict[str, dict[str, Right]] = {
         "attention": ("softmax",),
     },
 }
+# A checkpoint of GPT-2 that is taken for one of GPT2-ML: every tensor has a place there, too.
+FIELDS["gpt2_ml"] = FIELDS["gpt2"]
+KINDS["gpt2_ml"] = KINDS["gpt2"] | {
+    "model.norm_order": ("gpt2_ml",),
+    "model.embedding_norm": (True,),
+}
 
 
 def asked(kind: str, config: Config) -> Iterator[Asked]:
@@ -150,7 +160,7 @@ def asked(kind: str, config: Config) -> Iterator[Asked]:
     for name, field in known.items():
         if field.key:
             yield Asked(name, full[name], field.key, field.right(full[name], full))
-        elif full[name] not in (field.default, None):
+        elif full[name] not in (field.default, *field.taken, None):
             yield Asked(name, full[name], "", ())
     for name, value in config.items():
         if name not in known and not HARMLESS.fullmatch(name) and value is not None:

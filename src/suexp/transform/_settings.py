@@ -51,7 +51,7 @@ def of_block(block: Block) -> dict[str, Any]:
     found = {
         "model.num_heads": block.attention.num_heads,
         "model.ffn": block.feed_forward.kind,
-        "model.norm_order": "pre" if block.pre else "post",
+        "model.norm_order": block.norm_order,
         "model.bias": block.attention.qkv.bias is not None,
         "norm": option(norm),
         "norm.eps": getattr(norm, "given_eps", getattr(norm, "eps", None)),

@@ -265,8 +265,8 @@ def _pattern(position: nn.Module, window: int | None) -> Callable[[int, int], Te
 
 
 def _block(do: Widening, old: Any, new: Any, source: Space, target: Space) -> None:
-    if old.pre != new.pre:
-        raise ValueError("norms stand before the branches in one model only (model.norm_order)")
+    if old.norm_order != new.norm_order:
+        raise ValueError("norms stand elsewhere in one of the models (model.norm_order)")
     for name in ("attention_norm", "attention", "feed_forward_norm", "feed_forward"):
         do(getattr(old, name), getattr(new, name), source, target)
 

@@ -2,19 +2,19 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
 
-from suexp.errors import UserError
+from suexp.errors import UserError, one_of
 from suexp.model.transformer import Transformer
 from suexp.position.learned import Learned
 from suexp.tensors import first_with
 from suexp.transform._differences import differences, refusal, short
-from suexp.transform._hub_config import Asked, Config, asked
+from suexp.transform._hub_config import LAYER_SCALE, Asked, Config, asked
 from suexp.transform._hub_folder import locate, read_json, read_weights
-from suexp.transform._names import NAMES, State
+from suexp.transform._names import LAYOUTS, NAMES, State, layers_scaled
 from suexp.transform._settings import settings
 from suexp.transform.base import Transform
 
@@ -32,8 +32,13 @@ class Pretrained(Transform):
     ``max_length`` are taken. An output layer that the checkpoint lacks stays as it was drawn; a
     classifier of another task does, too.
 
+    ``layout=gpt2_ml`` takes a checkpoint of GPT-2 for one of GPT2-ML, the mistake of
+    https://kexue.fm/archives/7912: all tensors find a place in a model with norm_order=gpt2_ml and
+    embedding_norm=true, which then computes something else.
+
     References: Devlin et al., BERT, arXiv:1810.04805; Radford et al., Language Models are
-    Unsupervised Multitask Learners; https://huggingface.co/docs/safetensors.
+    Unsupervised Multitask Learners; GPT2-ML, https://github.com/imcaspar/gpt2-ml;
+    https://huggingface.co/docs/safetensors.
 
     Args:
         source: a folder, or the hub's name of a checkpoint, which is downloaded if there is no such
@@ -41,9 +46,11 @@ class Pretrained(Transform):
         revision: a commit or tag of the hub; null: the newest.
         differs: settings (``attention``, ``mask``) and fields of config.json that are meant to be
             other than the checkpoint's.
+        layout: null, as config.json says; ``gpt2`` or ``gpt2_ml``: what a checkpoint of GPT-2 is
+            taken for.
 
     Raises:
-        ValueError: no source, or a run that has a parent, too.
+        ValueError: no source, another layout, or a run that has a parent, too.
         UserError: a file that is missing or damaged, or another architecture.
     """
 
@@ -62,11 +69,18 @@ class Pretrained(Transform):
     }
 
     def __init__(
-        self, source: str | None = None, revision: str | None = None, differs: Sequence[str] = ()
+        self,
+        source: str | None = None,
+        revision: str | None = None,
+        differs: Sequence[str] = (),
+        layout: Literal["gpt2", "gpt2_ml"] | None = None,
     ) -> None:
         if not source:
             raise ValueError("transform.source is not set; name a checkpoint's folder")
+        if layout is not None:
+            one_of(("gpt2", "gpt2_ml"), layout=layout)
         self.source, self.revision, self.differs = source, revision, list(differs)
+        self.layout = layout
 
     def __call__(self, parent: nn.Module | None, child: nn.Module) -> None:
         """Load the checkpoint.
@@ -96,15 +110,25 @@ class Pretrained(Transform):
                 f"{folder}: a checkpoint of {short(kind) if kind else 'an unknown kind'}; what can "
                 f"be read is {', '.join(NAMES)} (as model_type in its config.json)"
             )
+        names = NAMES[kind]
+        if self.layout is not None:
+            if kind != "gpt2":
+                raise UserError(
+                    f"{folder}: a checkpoint of {kind}; transform.layout={self.layout} reads those "
+                    "of gpt2"
+                )
+            kind, names = self.layout, LAYOUTS[self.layout]
         theirs = read_weights(folder)
         if not isinstance(model, Transformer):
             raise UserError(f"{folder} holds {kind}, which only model=transformer reads")
         # Shapes first: of a tensor that does not fit no page is read.
         outline = {name: value.to("meta") for name, value in theirs.items()}
-        outline = _part(NAMES[kind](outline), kind, config, model)
+        outline = _part(names(outline), kind, config, model)
         misfit = _misfit(outline, model.state_dict())
         self._refuse(folder, kind, _wanted(kind, outline, config, model), model, misfit)
-        state = _part(NAMES[kind](theirs), kind, config, model)
+        state = _part(names(theirs), kind, config, model)
+        if kind in LAYOUTS and config.get(LAYER_SCALE):
+            state = layers_scaled(state)
         table = state.get("output.weight")
         tied = config.get("tie_word_embeddings", True)
         if table is not None:
