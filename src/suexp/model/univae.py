@@ -312,7 +312,7 @@ class UniVAE(Shell):
 
     def prior(self, rows: int, generator: Generator | None = None) -> Float[Tensor, "b l d"]:
         """Return codes of no text, drawn from the prior."""
-        weight = self.embedding.weight
+        weight: Tensor = self.embedding.weight  # type: ignore[assignment]
         drawn = [part.latent.prior(rows, weight.device, generator) for part in self._codes()]
         return self._stack(drawn, weight.new_zeros(rows, 1))
 

@@ -185,13 +185,14 @@ class AutoencodeText(Task):
 
     def finish(self) -> str | None:
         """Record the two masks; return a text, what its code gives, and what a draw does."""
+        places = torch.arange(12)
         masks = (("first", Independent(6)), ("last", UniAE(6)))
         self.record_rows(
             "mask",
             [
                 {"layers": layers, "query": query, "key": key, "visible": float(value)}
                 for layers, mask in masks
-                for query, row in enumerate(mask.dense(12, 12).tolist())
+                for query, row in enumerate(mask.allowed(places[:, None], places[None]).tolist())
                 for key, value in enumerate(row)
             ],
         )
