@@ -26,11 +26,12 @@ class Files(Text):
     (batch_size, block_size + 1). ``kind=classification`` keeps one a row: ``tokens`` (B, n),
     ``keep`` (B, n) and ``label`` (B,), the place of the label in the sorted labels of the training
     split. ``kind=pairs`` keeps two texts a row, columns ``text`` and ``other``, and ``label``, 1 or
-    0, where there is one (see `suexp.data.pairing`). ``kind=seq2seq`` joins the source ``text`` and
-    the target ``other`` in a row (see `suexp.data.joining`). ``kind=tagging`` gives each token a
-    tag: in JSON lines the columns ``tokens`` and ``tags``, in plain text the blanks between words,
-    each line a text (see `suexp.data.tagging`). With no validation file, records are held out by a
-    hash of their text: equal texts stay together.
+    0, where there is one (see `suexp.data.pairing`); ``kind=similar`` reads the same columns and
+    gives each pair in both directions (see `suexp.data.both_ways`). ``kind=seq2seq`` joins the
+    source ``text`` and the target ``other`` in a row (see `suexp.data.joining`). ``kind=tagging``
+    gives each token a tag: in JSON lines the columns ``tokens`` and ``tags``, in plain text the
+    blanks between words, each line a text (see `suexp.data.tagging`). With no validation file,
+    records are held out by a hash of their text: equal texts stay together.
 
     Reference: https://jsonlines.org, https://www.rfc-editor.org/rfc/rfc4180,
     https://parquet.apache.org.
@@ -39,7 +40,7 @@ class Files(Text):
         train: path, glob or list of them, relative to the folder that suexp is started in.
         validation: likewise; null: ``val_fraction`` of the training records.
         test: likewise; null: no test split.
-        kind: ``lm``, ``classification``, ``pairs``, ``seq2seq`` or ``tagging``.
+        kind: ``lm``, ``classification``, ``pairs``, ``similar``, ``seq2seq`` or ``tagging``.
         columns: ``text``, ``label``, ``other`` (a second text), ``tokens``, ``tags`` -> the file's
             name for them; of a table without a header, the column's number from 0.
         format: text, json, csv, tsv or parquet; null: as each file's name says.
@@ -70,6 +71,7 @@ class Files(Text):
         "text",
         "labels if kind=classification",
         "pairs if kind=pairs",
+        "similar_pairs if kind=similar",
         "targets if kind=seq2seq",
         "tags if kind=tagging",
     }
@@ -79,7 +81,7 @@ class Files(Text):
         train: Paths = None,
         validation: Paths = None,
         test: Paths = None,
-        kind: Literal["lm", "classification", "pairs", "seq2seq", "tagging"] = "lm",
+        kind: Literal["lm", "classification", "pairs", "similar", "seq2seq", "tagging"] = "lm",
         columns: dict[str, str | int] = COLUMNS,
         format: Literal["text", "json", "csv", "tsv", "parquet"] | None = None,
         header: bool = True,
