@@ -22,6 +22,7 @@ TASKS = {
     "regression": ("data.name=diabetes",),
     "tagging": ("model=conv_tagger", "data.max_bytes=20000"),
     "seq2seq": ("data.tokenizer=bytes", "data.block_size=160"),
+    "similar_sentence": ("data.tokenizer=bytes", "model.pooler=linear"),
 }
 
 
