@@ -1,7 +1,7 @@
 """A teacher's similarities of sentences, all pairs of a batch, as what a student learns."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -79,7 +79,7 @@ class SimilarityDistill(Method):
         Raises:
             ValueError: there is none, it gives no vectors, or it reads other tokens.
         """
-        teacher = origins.get(self.source)
+        teacher: Any = origins.get(self.source)
         if teacher is None:
             raise ValueError(
                 f"method=similarity_distill needs a teacher: no run is named {self.source}"

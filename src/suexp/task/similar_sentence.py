@@ -203,7 +203,7 @@ class SimilarSentence(Seq2Seq):
 
 def firsts(numbers: Int[Tensor, " r"]) -> Int[Tensor, " k"]:
     """Return the place where each different number occurs first, by growing number."""
-    known, which = numbers.unique(return_inverse=True)
+    known, which = numbers.unique(return_inverse=True)  # type: ignore[no-untyped-call]
     places = torch.arange(len(numbers), device=numbers.device)
     last = torch.full_like(known, len(numbers))
     return last.scatter_reduce(0, which, places, "amin")
