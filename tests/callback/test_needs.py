@@ -66,8 +66,23 @@ CASES: dict[str, tuple[list[str], list[str], str]] = {
     "retrieval": ([], ["task=seq2seq", "model=encoder_decoder", "mask=causal"], "hidden states"),
     "sample_quality": (["task=score_energy"], IRIS, "needs samples: it compares drawn points"),
     "shadow": ([], FORMULA, "needs optimizer: it steps a second optimizer"),
+    "similar_samples": (
+        ["task=similar_sentence"],
+        ["task=seq2seq"],
+        "needs similar sentences: it writes similar sentences; use task=similar_sentence",
+    ),
+    "source_gap": (["task=similar_sentence"], [], "needs prefix length: it hides words of sources"),
     "smoothness": (IRIS, FORMULA, "needs optimizer: it follows the gradient"),
     "step_cost": (["task=matching"], COUNTS, "needs optimizer: it measures training steps"),
+    "teacher_cosines": (
+        [
+            "task=similar_sentence",
+            "method=similarity_distill",
+            "sources={teacher:['callback=none']}",
+        ],
+        ["task=similar_sentence"],
+        "needs teacher vectors: it compares with a teacher; use method=similarity_distill",
+    ),
     "untied_distance": ([], IRIS, "needs feed forward or counter: it looks at units of"),
     "update_size": (IRIS, FORMULA, "needs optimizer: it measures the optimizer's steps"),
     "weight_noise": (IRIS, COUNTS, "needs optimizer: it measures the training loss around"),

@@ -81,6 +81,12 @@ RUNS = {
         *("model.num_heads=2", "data.num_train=200", "data.num_validation=60"),
         *("data.num_labeled=100", "data.batch_size=8", "alter=anonymize"),
     ],
+    "similar sentences": [
+        *(*QUIET, *STEPS, "task=similar_sentence", "model.pooler=linear", "model.dropout=0.1"),
+        *("data.tokenizer=bytes", "model.dim=16", "model.num_heads=2", "data.batch_size=4"),
+        *("method=source_noise", "task.max_target=3", "trainer.limit_val_batches=1"),
+        "callback=[similar_samples,source_gap]",
+    ],
     "adversarial": [
         *(*QUIET, *STEPS, "task=adversarial", "task.num_samples=50", "task.line_points=64"),
         *("task.ema_decay=0.9", "data.num_train=400", "data.num_validation=60", "model.dim=8"),

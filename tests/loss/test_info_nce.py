@@ -144,3 +144,57 @@ def test_refuses_vectors_without_partners() -> None:
         InfoNCE(layout="interleaved")(vectors(3))
     with pytest.raises(ValueError, match="nothing competes"):
         InfoNCE(flat=True)(vectors(1), vectors(1))
+
+
+@pytest.mark.parametrize("size", [2, 6, 10])
+def test_orthonormal_vectors_cost_the_logarithm_of_their_rivals(size: int) -> None:
+    """All cosines but the diagonal, which is left out, are 0."""
+    loss = InfoNCE(1 / 20, layout="interleaved")(torch.eye(size, dtype=torch.float64))
+    assert float(loss) == pytest.approx(math.log(size - 1), abs=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1.0, 20.0, 30.0])
+def test_perfect_pairs_that_are_orthogonal_to_all_others(scale: float) -> None:
+    vectors = torch.eye(4, dtype=torch.float64).repeat_interleave(2, 0)
+    loss = InfoNCE(1 / scale, layout="interleaved")(vectors)
+    assert float(loss) == pytest.approx(math.log(1 + 6 * math.exp(-scale)), rel=1e-6, abs=1e-12)
+
+
+def test_a_fixed_tensor_has_the_stored_loss() -> None:
+    """By bert4keras' formula: (S - 1e12 I) scale, labels i xor 1, mean cross entropy."""
+    vectors = torch.tensor([[1, 0], [0.8, 0.6], [0, 1], [-0.6, 0.8]], dtype=torch.float64)
+    # Cosines 0.8, 0, -0.6 / 0.8, 0.6, 0 / 0, 0.6, 0.8 / -0.6, 0, 0.8 at scale 10.
+    rows = [(8, 0, -6), (8, 6, 0), (8, 0, 6), (8, -6, 0)]
+    expected = sum(math.log(sum(map(math.exp, row))) - row[0] for row in rows) / 4
+    assert expected == pytest.approx(0.06380, abs=5e-5)
+    loss = InfoNCE(0.1, layout="interleaved")(vectors)
+    assert float(loss) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("layout", ["two_tower", "interleaved"])
+@pytest.mark.parametrize("flat", [False, True])
+def test_pairs_of_a_group_do_not_compete(
+    layout: Any, flat: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = vectors(6), vectors(6, seed=1)
+    group = torch.tensor([0, 1, 0, 2, 1, 3])
+    loss = InfoNCE(0.3, layout=layout, flat=flat)
+    found = loss(a, b, group=group)
+    x, y = F.normalize(a, dim=1), F.normalize(b, dim=1)
+    if layout == "two_tower":
+        scores = x @ y.T / 0.3
+        same, own = group[:, None] == group, torch.eye(6, dtype=torch.bool)
+        tables = [(scores, same, own), (scores.T, same, own)]
+    else:
+        h = torch.stack((x, y), 1).flatten(0, 1)
+        both = group.repeat_interleave(2)
+        partner = torch.arange(12)[:, None] ^ 1 == torch.arange(12)
+        tables = [(h @ h.T / 0.3, both[:, None] == both, partner)]
+    costs = []
+    for scores, same, partner in tables:
+        rivals = ~same if flat else ~same | partner
+        costs.append(scores.masked_fill(~rivals, -torch.inf).logsumexp(1) - scores[partner])
+    torch.testing.assert_close(found, torch.cat(costs).mean())
+    monkeypatch.setattr(module, "BLOCK", 5)
+    torch.testing.assert_close(loss(a, b, group=group), found)
+    torch.testing.assert_close(loss(a, b, group=torch.arange(6)), loss(a, b))

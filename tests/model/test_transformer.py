@@ -322,3 +322,12 @@ def test_labels_of_tokens() -> None:
     assert model.head is None
     with pytest.raises(ValueError, match="num_labels each token: give one"):
         build(num_labels=3, num_outputs=2)
+
+
+def test_a_linear_pooler_is_there_for_whoever_reads_a_state() -> None:
+    model, x = build(pooler="linear"), tokens()
+    assert torch.equal(model(x), model.logits(model.hidden(x)))
+    assert model.pooler.weight.shape == (model.dim, model.dim)
+    judge = shaken(build(pooler="linear", pool="first", num_outputs=3))
+    pooled = judge.hidden(x)[:, 0] @ judge.pooler.weight.T + judge.pooler.bias
+    torch.testing.assert_close(judge(x), judge.classifier(pooled))

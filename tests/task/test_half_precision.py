@@ -23,6 +23,7 @@ TASKS = {
     "tagging": ("model=conv_tagger", "data.max_bytes=20000"),
     "pair_mlm": ("data.tokenizer=bytes", "data.num_train=50", "data.num_validation=20"),
     "seq2seq": ("data.tokenizer=bytes", "data.block_size=160"),
+    "similar_sentence": ("data.tokenizer=bytes", "model.pooler=linear"),
 }
 
 

@@ -29,12 +29,13 @@ class Files(Text):
     ``keep`` (B, n) and ``label`` (B,), the place of the label in the sorted labels of the training
     split. ``kind=pairs`` keeps two texts a row, columns ``text`` and ``other``, and ``label``, 1 or
     0, where there is one (see `suexp.data.pairing`); ``unlabelled`` pairs may join the labelled
-    ones of the training split. ``kind=seq2seq`` joins the source ``text`` and
-    the target ``other`` in a row (see `suexp.data.joining`). ``kind=tagging`` gives each token a
-    tag: in JSON lines the columns ``tokens`` and ``tags``, in plain text the blanks between words,
-    each line a text (see `suexp.data.tagging`). ``kind=sentences`` has single texts in rows of one
-    width (see `suexp.data.sentences`). With no validation file, records are held out by a
-    hash of their text: equal texts stay together.
+    ones of the training split. ``kind=similar`` reads the same columns and gives each pair in both
+    directions (see `suexp.data.both_ways`). ``kind=seq2seq`` joins the source ``text`` and the
+    target ``other`` in a row (see `suexp.data.joining`). ``kind=tagging`` gives each token a tag:
+    in JSON lines the columns ``tokens`` and ``tags``, in plain text the blanks between words, each
+    line a text (see `suexp.data.tagging`). ``kind=sentences`` has single texts in rows of one width
+    (see `suexp.data.sentences`). With no validation file, records are held out by a hash of their
+    text: equal texts stay together.
 
     Reference: https://jsonlines.org, https://www.rfc-editor.org/rfc/rfc4180,
     https://parquet.apache.org.
@@ -45,7 +46,8 @@ class Files(Text):
         test: likewise; null: no test split.
         unlabelled: likewise, of pairs: further training rows, whose labels are not looked at; null:
             none.
-        kind: ``lm``, ``classification``, ``pairs``, ``seq2seq``, ``tagging`` or ``sentences``.
+        kind: ``lm``, ``classification``, ``pairs``, ``similar``, ``seq2seq``, ``tagging`` or
+            ``sentences``.
         columns: ``text``, ``label``, ``other`` (a second text), ``tokens``, ``tags`` -> the file's
             name for them; of a table without a header, the column's number from 0.
         format: text, json, csv, tsv or parquet; null: as each file's name says.
@@ -80,6 +82,7 @@ class Files(Text):
         "labels if kind=classification",
         "pairs if kind=pairs",
         "unlabelled pairs if unlabelled",
+        "similar_pairs if kind=similar",
         "targets if kind=seq2seq",
         "tags if kind=tagging",
         "sentences if kind=sentences",
@@ -91,7 +94,9 @@ class Files(Text):
         validation: Paths = None,
         test: Paths = None,
         unlabelled: Paths = None,
-        kind: Literal["lm", "classification", "pairs", "seq2seq", "tagging", "sentences"] = "lm",
+        kind: Literal[
+            "lm", "classification", "pairs", "similar", "seq2seq", "tagging", "sentences"
+        ] = "lm",
         columns: dict[str, str | int] = COLUMNS,
         format: Literal["text", "json", "csv", "tsv", "parquet"] | None = None,
         header: bool = True,

@@ -28,6 +28,7 @@ KINDS = {
     "classification": Kind(("text", "label")),
     "seq2seq": Kind(("text", "other")),
     "pairs": Kind(("text", "other"), ("label",)),
+    "similar": Kind(("text", "other"), ("label",)),
     "tagging": Kind((), ("text", "tokens", "tags")),
     "sentences": Kind(("text",)),
 }
@@ -69,6 +70,7 @@ class Layout:
 
 def layout_of(kind: str, block_size: int, truncate: bool = True) -> Layout:
     """Return the layout of a kind of rows."""
+    from suexp.data.both_ways import BothWays
     from suexp.data.joining import Joined
     from suexp.data.labelling import Labelled
     from suexp.data.packing import Packed
@@ -81,6 +83,7 @@ def layout_of(kind: str, block_size: int, truncate: bool = True) -> Layout:
         "classification": Labelled,
         "seq2seq": Joined,
         "pairs": Paired,
+        "similar": BothWays,
         "tagging": Tagged,
         "sentences": Sentences,
     }

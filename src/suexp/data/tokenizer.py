@@ -1,5 +1,6 @@
 """From text to token numbers and back, without loss: bytes, or byte-level BPE."""
 
+import functools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+Flags = NDArray[np.bool_]
 # More text than this hardly changes the merges.
 TRAINING_BYTES = 64 * 2**20
 
@@ -53,6 +55,7 @@ class Tokenizer:
             count += 1
         self.vocab_size += count
         self._bytes = [*self.token_bytes, *([b""] * count)]
+        self.__dict__.pop("joints", None)
 
     @property
     def special(self) -> frozenset[int]:
@@ -82,6 +85,24 @@ class Tokenizer:
     def token_bytes(self) -> list[bytes]:
         """The bytes that each token stands for; none for the special ones."""
         return self._bytes
+
+    @functools.cached_property
+    def joints(self) -> tuple[Flags, Flags, Flags]:
+        """How tokens make words, for each token: it begins so, it ends so, it never begins a word.
+
+        A token that begins with a letter or digit of ASCII goes on with the word of one that ends
+        with such; one that begins inside a character does so whatever stands before it. Any other
+        character is a word of its own, with the blanks before it.
+        """
+        letters = [
+            [part.isalnum() or part == b"_" for part in parts]
+            for parts in (
+                [one[:1] for one in self.token_bytes],
+                [one[-1:] for one in self.token_bytes],
+            )
+        ]
+        inside = [bool(one) and 0x80 <= one[0] < 0xC0 for one in self.token_bytes]
+        return np.array(letters[0]), np.array(letters[1]), np.array(inside)
 
 
 class ByteTokenizer(Tokenizer):

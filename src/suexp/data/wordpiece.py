@@ -1,5 +1,6 @@
 """BERT's tokens, from the vocab.txt of a checkpoint."""
 
+import functools
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from suexp.code.local_files import local_path
 from suexp.data import bounds
 from suexp.data.records import lines_of, too_long
-from suexp.data.tokenizer import Tokenizer, library
+from suexp.data.tokenizer import Flags, Tokenizer, library
 from suexp.errors import UserError
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -38,6 +39,7 @@ class WordPieceTokenizer(Tokenizer):
         self._bytes = [
             b"" if name in SPECIAL else name.removeprefix("##").encode() for name in names
         ]
+        self._inside = [name.startswith("##") for name in names]
 
     @staticmethod
     def build(vocab: str, path: Path) -> None:
@@ -71,6 +73,14 @@ class WordPieceTokenizer(Tokenizer):
         """Return each text's pieces."""
         encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+
+    @functools.cached_property
+    def joints(self) -> tuple[Flags, Flags, Flags]:
+        """As of `Tokenizer`: a piece with the mark goes on with a word, any other begins one."""
+        inside = np.zeros(self.vocab_size, dtype=np.bool_)
+        inside[: len(self._inside)] = self._inside
+        nothing = np.zeros_like(inside)
+        return nothing, nothing, inside
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the words, with blanks between and without the special tokens."""

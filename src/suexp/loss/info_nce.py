@@ -19,6 +19,7 @@ def candidate_loss(
     partner: Int[Tensor, " n"],
     exclude: Int[Tensor, " n"] | None = None,
     flat: bool = False,
+    groups: tuple[Int[Tensor, " n"], Int[Tensor, " m"]] | None = None,
 ) -> Float[Tensor, " n"]:
     r"""Return $\ell_i = \log \sum_j e^{s_{ij}} - s_{i,p_i}$, where $s_{ij}$ is an inner product.
 
@@ -30,6 +31,8 @@ def candidate_loss(
         partner: $p_i$, the place of each query's partner.
         exclude: a candidate that does not compete: the query itself; None: all compete.
         flat: leave the partner out of the sum.
+        groups: of the queries and of the candidates: those of the query's own group, its partner
+            excepted, do not compete.
     """
     losses = []
     for start in range(0, len(queries), BLOCK):
@@ -37,8 +40,11 @@ def candidate_loss(
         rows = torch.arange(len(scores), device=scores.device)
         column = partner[start : start + BLOCK]
         positive = scores[rows, column]
-        if exclude is not None or flat:
+        if exclude is not None or flat or groups is not None:
             out = torch.zeros_like(scores, dtype=torch.bool)
+            if groups is not None:
+                out = groups[0][start : start + BLOCK, None] == groups[1]
+                out[rows, column] = False
             if exclude is not None:
                 out[rows, exclude[start : start + BLOCK]] = True
             if flat:
@@ -119,6 +125,7 @@ class InfoNCE(nn.Module, Component):
         a: Float[Tensor, "n d"],
         b: Float[Tensor, "n d"] | None = None,
         positive: Bool[Tensor, " pairs"] | None = None,
+        group: Int[Tensor, " pairs"] | None = None,
     ) -> Float[Tensor, ""]:
         """Return the mean loss.
 
@@ -126,6 +133,8 @@ class InfoNCE(nn.Module, Component):
             a: the vectors of the first tower, or all of them, interleaved.
             b: the vectors of the second tower.
             positive: which pairs are true ones; None: all.
+            group: pairs of one group do not compete with each other: they would be false
+                negatives; None: all compete.
         """
         if b is None and (self.layout == "two_tower" or len(a) % 2):
             raise ValueError(
@@ -136,9 +145,10 @@ class InfoNCE(nn.Module, Component):
             a = self._prepared(a)
             b = None if b is None else self._prepared(b)
             if self.layout == "two_tower" and b is not None:
-                losses = self._two_tower(a, b)
+                losses = self._two_tower(a, b, group)
             else:
-                losses = self._interleaved(a if b is None else torch.stack((a, b), 1).flatten(0, 1))
+                together = a if b is None else torch.stack((a, b), 1).flatten(0, 1)
+                losses = self._interleaved(together, group)
         if positive is None:
             return losses.mean()
         return losses.where(positive, 0).sum() / positive.sum().clamp(min=1)
@@ -151,22 +161,27 @@ class InfoNCE(nn.Module, Component):
         scale = self.scale if self.log_scale is None else self.log_scale.exp()
         return vectors * scale
 
-    def _two_tower(self, a: Tensor, b: Tensor) -> Tensor:
+    def _two_tower(self, a: Tensor, b: Tensor, group: Tensor | None) -> Tensor:
         """Return each pair's loss."""
         if self.flat and len(a) < 2:
             raise ValueError("flat=true needs at least 2 pairs: nothing competes with the partner")
         rows = torch.arange(len(a), device=a.device)
-        if len(a) <= BLOCK and not self.flat:  # one table of scores serves both ways
+        if (
+            len(a) <= BLOCK and not self.flat and group is None
+        ):  # one table of scores serves both ways
             scores = self._scaled(a) @ b.T
             return (scores.logsumexp(0) + scores.logsumexp(1)) / 2 - scores.diagonal()
-        there = candidate_loss(self._scaled(a), b, rows, flat=self.flat)
-        back = candidate_loss(self._scaled(b), a, rows, flat=self.flat)
+        groups = None if group is None else (group, group)
+        there = candidate_loss(self._scaled(a), b, rows, flat=self.flat, groups=groups)
+        back = candidate_loss(self._scaled(b), a, rows, flat=self.flat, groups=groups)
         return (there + back) / 2
 
-    def _interleaved(self, vectors: Tensor) -> Tensor:
+    def _interleaved(self, vectors: Tensor, group: Tensor | None) -> Tensor:
         """Return each pair's loss."""
         if self.flat and len(vectors) < 4:
             raise ValueError("flat=true needs at least 2 pairs: nothing competes with the partner")
         rows = torch.arange(len(vectors), device=vectors.device)
-        losses = candidate_loss(self._scaled(vectors), vectors, rows ^ 1, rows, self.flat)
+        both = None if group is None else group.repeat_interleave(2)
+        groups = None if both is None else (both, both)
+        losses = candidate_loss(self._scaled(vectors), vectors, rows ^ 1, rows, self.flat, groups)
         return losses.view(-1, 2).mean(-1)

@@ -79,7 +79,9 @@ class Transformer(Shell):
         embedding_norm: a norm after the embeddings, as in BERT.
         head: ``plain``, logits straight from the hidden states, or ``mlm``, BERT's layer between
             (see `suexp.nn.mlm_head`).
-        pooler: a tanh layer between the pooled state and the classifier, as in BERT.
+        pooler: a layer between the pooled state and the classifier: true, with a tanh, as in BERT;
+            ``linear``, without one, which a language model may have too, for whoever reads the
+            state of its first token (`suexp.task.similar_sentence`).
         sharing: what layers have in common: ``all`` of their weights (ALBERT, arXiv:1909.11942),
             those of ``attention`` or ``ffn`` with the norm of that branch, or ``none``. It saves
             parameters, not time (https://kexue.fm/archives/7187).
@@ -122,7 +124,7 @@ class Transformer(Shell):
         num_segments: int = 0,
         embedding_norm: bool = False,
         head: Literal["plain", "mlm"] = "plain",
-        pooler: bool = False,
+        pooler: bool | Literal["linear"] = False,
         sharing: Sharing = "none",
         sharing_groups: int = 1,
         num_outputs: int | None = None,
@@ -147,6 +149,7 @@ class Transformer(Shell):
         one_of(("mean", "first", "last"), pool=pool)
         at_least(1, most=MOST_LAYERS, num_layers=num_layers)
         one_of(("plain", "mlm"), head=head)
+        one_of((False, True, "linear"), pooler=pooler)
         at_least(0, num_segments=num_segments)
         outputs = judged(num_outputs, num_labels)
         if vocab_size == 0 and (input_dim is None or outputs is None):
@@ -167,11 +170,11 @@ class Transformer(Shell):
         self.sharing = sharing
         self.blocks = layer.blocks(Block, num_layers, sharing, sharing_groups)
         self.norm = layer.last_norm()
-        self.pooler = (
-            nn.Sequential(Linear(dim, dim), nn.Tanh())
-            if pooler and num_outputs is not None
-            else nn.Identity()
-        )
+        self.pooler: nn.Module = nn.Identity()
+        if pooler == "linear":
+            self.pooler = Linear(dim, dim)
+        elif pooler and num_outputs is not None:
+            self.pooler = nn.Sequential(Linear(dim, dim), nn.Tanh())
         self.classifier = classifier(dim, outputs)
         self.head = mlm_head(head, layer, vocab_size, outputs)
         self.output = (

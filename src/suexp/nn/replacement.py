@@ -34,7 +34,8 @@ def replaced(
 
     With the probability ``p_sample`` a row has errors: each token of its target, and the one that
     closes it, is replaced with the probability ``p_token`` by a draw from the pool, which may be
-    that very token. The draws are the generator's; sources and padding stay.
+    that very token. The draws are the generator's; sources and padding stay, also as others changed
+    them before (``inputs``).
 
     Args:
         task: gives the vocabulary, and for the pool ``model`` the predictions.
@@ -64,7 +65,7 @@ def replaced(
     else:
         allowed = (target if pool == "target" else batch["keep"]) & ordinary
         other = tokens.gather(1, _drawn(allowed, picks))
-    return other.where(hit, tokens)
+    return other.where(hit, batch.get("inputs", tokens))
 
 
 def _drawn(allowed: Bool[Tensor, "b n"], picks: Float[Tensor, "b n"]) -> Int[Tensor, "b n"]:

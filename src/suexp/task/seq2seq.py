@@ -174,8 +174,15 @@ class Seq2Seq(Task):
         over = self.trainer.state.fn != "fit"  # Lightning validates, and does not train, in both
         return over or last == -1 or self.global_step >= last
 
-    def write(self, batch: dict[str, Tensor]) -> list[list[int]]:
-        """Return the tokens of the target that is generated for each source."""
+    def write(
+        self, batch: dict[str, Tensor], generator: torch.Generator | None = None
+    ) -> list[list[int]]:
+        """Return the tokens of the target that is generated for each source.
+
+        Args:
+            batch: the sources; targets are not looked at.
+            generator: of the draws, where there are any; None: torch's own.
+        """
         assert self.decoding is not None
         tokenizer: Any = self.data.tokenizer_  # type: ignore[attr-defined]
         width = int(batch["prefix_length"].max())
@@ -190,6 +197,7 @@ class Seq2Seq(Task):
             segments=torch.zeros_like(prompt),
             new_segment=1,
             constraints=[Forbid(sorted(never))],
+            generator=generator,
             normalizer=self.normalizer,
             prefix_length=batch["prefix_length"],
         )

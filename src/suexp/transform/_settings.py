@@ -41,7 +41,8 @@ def settings(model: Transformer) -> dict[str, Any]:
         found["model.tie_embeddings"] = model.output is None
     elif not model.tags:
         found["model.pool"] = model.pool
-        found["model.pooler"] = not isinstance(model.pooler, nn.Identity)
+        linear = isinstance(model.pooler, Linear)
+        found["model.pooler"] = "linear" if linear else not isinstance(model.pooler, nn.Identity)
     return found
 
 

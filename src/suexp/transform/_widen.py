@@ -324,6 +324,8 @@ def _transformer(do: Widening, old: Any, new: Any, source: Any, target: Any) -> 
     pooled = stream
     if type(old.pooler) is not type(new.pooler):
         raise ValueError("parent and child differ in their pooler (model.pooler)")
+    if isinstance(new.pooler, Linear):
+        raise ValueError("a linear pooler is not widened; use model.pooler=false or true")
     if isinstance(new.pooler, nn.Sequential):
         pooled = Space(stream.index, torch.ones_like(stream.scale))  # tanh passes no factor on
         do(old.pooler[0], new.pooler[0], stream, pooled)
