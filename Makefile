@@ -22,7 +22,7 @@ $(VENV)/run.stamp: pyproject.toml constraints.txt
 
 $(VENV)/test.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) -e '.[peers,launch,tune,dashboards,dev]'
+	$(PIP) -e '.[peers,chinese,launch,tune,dashboards,dev]'
 	$(COMPILE)
 	@touch $(VENV)/run.stamp $@
 

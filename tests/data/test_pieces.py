@@ -137,6 +137,7 @@ def test_a_model_of_the_package_sentencepiece(tmp_path: Path) -> None:
         vocab_size=300,
         user_defined_symbols=["<cls>", BLANK, NEWLINE],
         hard_vocab_limit=False,
+        character_coverage=1.0,
     )
     path = tmp_path / "copy"
     SentencePieceTokenizer.build(str(tmp_path), path)
