@@ -44,8 +44,6 @@ class Files(Text):
         train: path, glob or list of them, relative to the folder that suexp is started in.
         validation: likewise; null: ``val_fraction`` of the training records.
         test: likewise; null: no test split.
-        unlabelled: likewise, of pairs: further training rows, whose labels are not looked at; null:
-            none.
         kind: ``lm``, ``classification``, ``pairs``, ``similar``, ``seq2seq``, ``tagging`` or
             ``sentences``.
         columns: ``text``, ``label``, ``other`` (a second text), ``tokens``, ``tags`` -> the file's
@@ -70,6 +68,8 @@ class Files(Text):
             folder.
         reserved: further special tokens, to which a task gives a meaning; they come last.
         begin: a single text begins with a token of its own, where its tokenizer gives it none.
+        unlabelled: files likewise, of pairs: further training rows, whose labels are not looked at;
+            null: none.
 
     Raises:
         ValueError: a value out of range.
@@ -93,7 +93,6 @@ class Files(Text):
         train: Paths = None,
         validation: Paths = None,
         test: Paths = None,
-        unlabelled: Paths = None,
         kind: Literal[
             "lm", "classification", "pairs", "similar", "seq2seq", "tagging", "sentences"
         ] = "lm",
@@ -114,6 +113,7 @@ class Files(Text):
         vocab: str | None = None,
         reserved: int = 0,
         begin: bool = False,
+        unlabelled: Paths = None,
     ) -> None:
         if unlabelled is not None and kind != "pairs":
             raise ValueError(
