@@ -393,7 +393,8 @@ MISFITS = {
     r"model\.dim is 16 and the parent's 16": ("model.dim=16",),
     "the child has 3 blocks and its parent 2": ("model.dim=32", "model.num_layers=3"),
     r"different activations \(model.ffn\)": ("model.dim=32", "model.ffn=relu"),
-    r"elsewhere in one of the models \(model.norm_order\)": ("model.dim=32", "model.norm_order=post"),
+    r"elsewhere in one of the models \(model.norm_order\)": (
+        "model.dim=32", "model.norm_order=post"),
     r"Layer of the parent is RMS in the child": ("model.dim=32", "norm=rms"),
     "a table of 24 rows cannot become one of 30": ("model.dim=32", "position.max_length=30"),
     "different position codes": ("model.dim=32", "position=alibi"),
