@@ -34,6 +34,7 @@ class Component:
             ``"data.block_size"``; positions that end earlier are refused.
         neutral: whether to choose it changes nothing where its group plays no part. Other choices
             are refused there: an option whose YAML chooses null in a group takes nothing of it.
+        texts_in_row: of a model: how often it has each text in one row, which positions must reach.
         asks: columns that batches have for those who ask: ``index``, which row of its split each
             row of the batch is.
     """
@@ -45,4 +46,5 @@ class Component:
     paths: ClassVar[dict[str, tuple[str, ...]]] = {}
     longest: ClassVar[str] = ""
     neutral: ClassVar[bool] = False
+    texts_in_row: ClassVar[int] = 1
     asks: ClassVar[set[str]] = set()

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from suexp.attention import Realformer, Softmax
+from suexp.config.compose import resolve
 from suexp.decoding import Beam, Greedy
 from suexp.decoding.base import Decoding
 from suexp.errors import UserError
@@ -330,3 +331,10 @@ def test_what_a_config_refuses(overrides: list[str], line: str) -> None:
         resolve(["task=autoencode_text", "model=univae", *overrides])
     assert line in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_positions_reach_to_the_end_of_the_second_text() -> None:
+    univae = ["task=autoencode_text", "position=learned", "data.block_size=16"]
+    with pytest.raises(UserError, match=r"reads 2 times in a row.*set position\.max_length=32"):
+        resolve([*univae, "position.max_length=31"])
+    assert resolve([*univae, "position.max_length=32"]).config["position"]["max_length"] == 32

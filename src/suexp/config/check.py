@@ -363,6 +363,14 @@ def _check_length(config: Mapping[str, Any]) -> None:
     block = _at(config, "data.block_size")
     if not isinstance(length, int):
         return
+    model = _source(config.get("model"))
+    times = model.literal("texts_in_row", 1) if model else 1
+    if isinstance(block, int) and block <= length < times * block:
+        raise UserError(
+            f"position.max_length={length} is shorter than the text, which this model reads "
+            f"{times} times in a row, data.block_size={block}; set "
+            f"position.max_length={times * block} or data.block_size={length // times}"
+        )
     if isinstance(block, int) and length < block:
         raise UserError(
             f"position.max_length={length} is shorter than the text, data.block_size={block}; "

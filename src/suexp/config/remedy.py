@@ -13,12 +13,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from suexp.config.catalogue import Catalogue, Option
 from suexp.config.compose import resolve
 from suexp.config.overrides import key_of
+from suexp.config.quoting import readable
 from suexp.errors import Misfit, UserError
+from suexp.origins import KEYS
 
 SECONDS = 5.0  # no one waits longer for advice
 MOST = 4  # choices beside the user's own
 _CHOICE = re.compile(r"(?<![\w./=])([a-z_]+(?:/[a-z_]+)*)=(\w+)(?![\w.])")
-_VALUE = re.compile(r"(?<![\w./=])((?:[a-z_]+(?:\.\w+)+|parent)=(?:\[[\w.=', ]*\]|\w+))")
+_RUN = r"\[[\w.=', ]*\]"  # overrides of another run
+_VALUE = re.compile(
+    rf"(?<![\w./=])((?:[a-z_]+(?:\.\w+)+|parent)=(?:{_RUN}|\w+)|sources=\{{\w+:{_RUN}\}})"
+)
 
 
 def advised(error: UserError, overrides: Sequence[str], config_dir: str | None = None) -> str:
@@ -100,8 +105,8 @@ def _candidates(
                 yield 0.1 + 0.01 * place, choice
     for value in _VALUE.findall(line):
         key = key_of(value)
-        if key not in typed and (key == "parent" or any(catalogue.options_with(key))):
-            yield 0.1, value
+        if key not in typed and (key in KEYS or any(catalogue.options_with(key))):
+            yield 0.1, readable(value)
     for group in _concerned(misfit, catalogue):
         options = [
             option

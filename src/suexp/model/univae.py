@@ -86,6 +86,7 @@ class UniVAE(Shell):
             when called, a row that is no text twice, or a text longer than the positions.
     """
 
+    texts_in_row: ClassVar[int] = 2
     provides: ClassVar[set[str]] = {
         "text_autoencoder",
         "text_codes if latent=vmf",
