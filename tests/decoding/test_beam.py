@@ -112,7 +112,7 @@ def test_min_new_tokens() -> None:
 class Path(Constraint):
     """Allows a token once; its state, the tokens used, belongs to the hypothesis."""
 
-    def __call__(self, logits: Tensor, tokens: Tensor, state):
+    def __call__(self, logits: Tensor, tokens: Tensor, state, hidden):
         used = torch.zeros_like(logits, dtype=torch.bool) if state is None else state
         if tokens.shape[1]:
             used = used.scatter(1, tokens[:, -1:], True)

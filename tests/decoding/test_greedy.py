@@ -2,9 +2,10 @@ import pytest
 import torch
 
 from suexp.decoding import Beam, Greedy
-from suexp.decoding.base import Decoding
+from suexp.decoding.base import Decoding, Forbid
 from suexp.mask import Bidirectional, Causal, Permutation, Prefix
-from suexp.normalizer import Softmax, Taylor
+from suexp.normalizer import Softmax, Sparse, Taylor
+from suexp.normalizer.base import Normalizer
 from suexp.position import Alibi, Learned, Rope, Sinusoidal
 from tests.decoding.models import build, prompts, uncached
 
@@ -160,3 +161,16 @@ def test_goes_by_the_probabilities_of_a_normaliser(decoding: Decoding) -> None:
     torch.testing.assert_close(new.score, expected)
     plain = Greedy()(model, prompt, 8)
     assert torch.equal(decoding(model, prompt, 8, normalizer=Softmax()).tokens, plain.tokens)
+
+
+@pytest.mark.parametrize("normalizer", [Sparse(1), Sparse(3), Taylor(2)])
+def test_only_tokens_that_are_allowed_are_normalised(normalizer: Normalizer) -> None:
+    model, prompt = build().eval(), prompts()
+    with torch.no_grad():
+        logits = model(prompt)[:, -1]
+    forbidden = sorted({*normalizer.log_weights(logits).argmax(-1).tolist()})
+    new = Greedy()(model, prompt, 1, constraints=[Forbid(forbidden)], normalizer=normalizer)
+    left = [i for i in range(logits.shape[1]) if i not in forbidden]
+    weights = normalizer.log_weights(logits[:, left])
+    assert torch.equal(new.tokens[:, 0], torch.tensor(left)[weights.argmax(-1)])
+    torch.testing.assert_close(new.score, weights.log_softmax(-1).amax(-1))

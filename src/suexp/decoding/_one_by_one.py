@@ -37,7 +37,8 @@ class OneByOne(Decoding):
                     logits, state = read_prompt(ask._replace(prompt=text[:, -max(limit // 2, 1) :]))
                 else:
                     logits, state = read_token(ask, text[:, -1], state)
-            logits, states = self.constrained(ask, logits, text[:, start:], states)
+            new = text[:, start:]
+            logits, states = self.constrained(ask, logits, new, states, state)
             token, going = self.choose(logits, ask.generator), ends < self.min_ends
             if ask.end is not None:
                 token = token.where(going, ask.end)

@@ -44,7 +44,11 @@ class Constraint:
     """
 
     def __call__(
-        self, logits: Float[Tensor, "r v"], tokens: Int[Tensor, "r t"], state: Any
+        self,
+        logits: Float[Tensor, "r v"],
+        tokens: Int[Tensor, "r t"],
+        state: Any,
+        hidden: Float[Tensor, "r c"] | None,
     ) -> tuple[Float[Tensor, "r v"], Any]:
         """Return the constrained logits and the new state.
 
@@ -52,6 +56,8 @@ class Constraint:
             logits: of the next token, in float32; a tensor that may be changed in place.
             tokens: the new tokens so far.
             state: what the last call returned; None at first.
+            hidden: the last hidden states that the logits were read from, where the model keeps
+                them. Rows are texts, each as often as it has hypotheses, side by side.
         """
         raise NotImplementedError
 
@@ -67,10 +73,14 @@ class Forbid(Constraint):
         self.tokens = list(tokens)
 
     def __call__(
-        self, logits: Float[Tensor, "r v"], tokens: Int[Tensor, "r t"], state: Any
+        self,
+        logits: Float[Tensor, "r v"],
+        tokens: Int[Tensor, "r t"],
+        state: Any,
+        hidden: Float[Tensor, "r c"] | None,
     ) -> tuple[Float[Tensor, "r v"], Any]:
         """Forbid them."""
-        del tokens
+        del tokens, hidden
         logits[:, self.tokens] = -torch.inf
         return logits, state
 
@@ -180,22 +190,33 @@ class Decoding(Component):
         raise NotImplementedError
 
     def constrained(
-        self, ask: Request, logits: Tensor, tokens: Tensor, states: list[Any]
+        self, ask: Request, logits: Tensor, tokens: Tensor, states: list[Any], text: Any
     ) -> tuple[Tensor, list[Any]]:
-        r"""Return logits, whose softmax is p, in float32 under every constraint, and the states."""
+        r"""Return logits, whose softmax is p, in float32 under every constraint, and the states.
+
+        Args:
+            ask: what is asked for.
+            logits: of the next token.
+            tokens: the new ones so far.
+            states: the constraints'.
+            text: the model's state of the text so far, as its ``decode`` returned it.
+        """
         logits = logits.float()
-        if ask.normalizer is not None:
-            logits = ask.normalizer.log_weights(logits)
         if ask.constraints:
             logits = logits.clone()
             after = []
             for constraint, state in zip(ask.constraints, states, strict=True):
-                logits, state = constraint(logits, tokens, state)
+                logits, state = constraint(logits, tokens, state, text.hidden)
                 after.append(state)
             states = after
         if ask.end is not None and tokens.shape[1] < self.min_new_tokens:
             logits = logits.clone()
             logits[:, ask.end] = -torch.inf
+        if ask.normalizer is not None:  # which may leave tokens out: of those that are allowed
+            allowed = ~logits.isneginf()
+            least = torch.finfo(logits.dtype).min
+            logits = ask.normalizer.log_weights(logits.where(allowed, least))
+            logits = logits.where(allowed, -torch.inf)
         if ask.constraints and not bool(logits.isfinite().any(-1).all()):
             raise ValueError(f"the constraints allow no token at step {tokens.shape[1] + 1}")
         return logits, states

@@ -63,7 +63,7 @@ class Beam(Decoding):
         width = torch.full((b, 1), k, device=device)
         best = _Best(ask, self.length_penalty)
         for step in range(1, ask.max_new_tokens + 1):
-            logits, states = self.constrained(ask, logits, tokens, states)
+            logits, states = self.constrained(ask, logits, tokens, states, state)
             sums = (scores.view(-1, 1) + logits.log_softmax(-1)).view(b, -1)
             # Of the 2 K best at least K go on, since each beam ends in one way only.
             count = k if self.drop_ended else min(2 * k, sums.shape[1])

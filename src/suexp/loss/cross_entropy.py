@@ -42,7 +42,7 @@ class CrossEntropy(nn.Module, Component):
         tensor(1.3863)
     """
 
-    provides: ClassVar[set[str]] = {"class_scores"}
+    provides: ClassVar[set[str]] = {"class_scores", "smoothed_labels if label_smoothing"}
 
     def __init__(
         self,

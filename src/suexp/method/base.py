@@ -1,11 +1,12 @@
 """The contract of every method."""
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
 from suexp.component import Component
+from suexp.decoding.base import Constraint
 
 if TYPE_CHECKING:
     from suexp.task.base import Task
@@ -100,6 +101,11 @@ class Method(nn.Module, Component):
         """
         del task, batch, step
         return None
+
+    def constraints(self, task: "Task", batch: Batch) -> Sequence[Constraint]:
+        """Return what constrains the targets that are written for a batch's sources."""
+        del task, batch
+        return ()
 
     def after_step(self, task: "Task") -> None:
         """Act on the networks after a step of any of the task's optimizers."""

@@ -211,7 +211,8 @@ class EncoderDecoder(Shell):
         for block, (past, context) in zip(self.blocks, state.layers, strict=True):
             x, past = block.decode(x, context, state.mask, Padding(state.keep), *relate, past)  # type: ignore[operator]
             layers.append((past, context))
-        return self.norm(x), DecodingState(layers, length, state.mask, state.keep)
+        x = self.norm(x)
+        return x, DecodingState(layers, length, state.mask, state.keep, x[:, -1])
 
     def _embed(self, tokens: Tensor, start: int = 0) -> Tensor:
         self.position.check_length(start + tokens.shape[1])

@@ -25,18 +25,21 @@ class DecodingState:
     """What is kept of the text so far: each layer's own state, the length, the bound mask.
 
     In a batch of texts of different lengths ``keep`` tells which of the tokens so far are real.
+    ``hidden`` are the last hidden states that the next tokens' logits were read from.
     """
 
     layers: list[Any]
     length: int
     mask: Mask
     keep: Bool[Tensor, "b m"] | None = None
+    hidden: Float[Tensor, "b c"] | None = None
 
     def select(self, rows: Int[Tensor, " r"]) -> "DecodingState":
         """Return the state of these texts of the batch, which may repeat (for beams)."""
         layers = tree_map(lambda x: x[rows] if isinstance(x, Tensor) else x, self.layers)
         keep = None if self.keep is None else self.keep[rows]
-        return DecodingState(layers, self.length, self.mask.select(rows), keep)
+        hidden = None if self.hidden is None else self.hidden[rows]
+        return DecodingState(layers, self.length, self.mask.select(rows), keep, hidden)
 
 
 class Transformer(Shell):
@@ -264,7 +267,8 @@ class Transformer(Shell):
             layers.append(present)
         x = self.norm(x)
         logits = self.logits(x, at)
-        return logits, DecodingState(layers, length, state.mask, real)
+        last = x[:, -1] if at is None else x[at]
+        return logits, DecodingState(layers, length, state.mask, real, last)
 
     def embed(self, tokens: Tensor, segments: Tensor | None, places: Tensor) -> Tensor:
         """Return what the first block reads, (b, n, dim)."""

@@ -187,7 +187,8 @@ class Seq2Seq(Task):
         tokenizer: Any = self.data.tokenizer_  # type: ignore[attr-defined]
         width = int(batch["prefix_length"].max())
         prompt, keep = batch["tokens"][:, :width], batch["keep"] & (batch["segments"] == 0)
-        never = tokenizer.special - {tokenizer.eot_id}
+        never = Forbid(sorted(tokenizer.special - {tokenizer.eot_id}))
+        added = [method.constraints(self, batch) for method in self._methods()]
         new = self.decoding(
             self.model,
             prompt,
@@ -196,7 +197,7 @@ class Seq2Seq(Task):
             keep=keep[:, :width],
             segments=torch.zeros_like(prompt),
             new_segment=1,
-            constraints=[Forbid(sorted(never))],
+            constraints=[never, *(one for some in added for one in some)],
             generator=generator,
             normalizer=self.normalizer,
             prefix_length=batch["prefix_length"],
