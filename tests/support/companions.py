@@ -12,9 +12,13 @@ OPTIONS = [
     for path in sorted(conf_dir().glob("*/*.yaml"))
     if path.parent.name != "experiment"
 ]
-# What only a user can say.
+# What only a user can say, or takes more than is advised at once.
 GIVEN = {
     "callback=places": ("callbacks.places.split_at=8",),
+    "callback=teacher_cosines": (
+        *("method=similarity_distill", "task=similar_sentence"),
+        'sources={teacher:["callback=none"]}',
+    ),
     "mask=permutation": ("task=masked_lm", "mask.order=[1,0,2]"),
 }
 

@@ -194,7 +194,7 @@ def _resolve(overrides: tuple[str, ...], config_dir: str | None) -> Resolved:
         config["seed"] = seed
     if config.get(PARENT):
         config[PARENT] = _origin(PARENT, config[PARENT], overrides, config_dir)
-    for name, value in (config["sources"] or {}).items():
+    for name, value in (config.get("sources") or {}).items():
         if not name.isidentifier() or name == PARENT:
             raise UserError(f"sources.{name}: a source's name is a word, not {PARENT}")
         config["sources"][name] = _origin(f"sources.{name}", value, overrides, config_dir)
