@@ -1,22 +1,17 @@
 """How much a wrong prefix costs a model that learned to go on after true ones."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
-import pytorch_lightning as pl
-import torch
-from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
-from suexp.callback._classifier import of_all
-from suexp.callback._when import is_last
-from suexp.component import Component
-from suexp.errors import UserError, one_of
+from suexp.callback._reading_loss import ReadingLoss
+from suexp.errors import one_of
 from suexp.nn.replacement import POOLS, Pool, generator_of, replaced
 from suexp.task.base import Task
 
 
-class PrefixGap(Callback, Component):
+class PrefixGap(ReadingLoss):
     r"""Once training is over: $\mathrm{gap}(r) = L(y | x, \tilde y^r_{<t}) - L(y | x, y_{<t})$.
 
     L is the mean loss in nats of the validation split's target tokens (b, n), at the end of
@@ -45,6 +40,8 @@ class PrefixGap(Callback, Component):
         "prefix_length": "it replaces tokens of targets; use task=seq2seq"
     }
 
+    does: ClassVar[str] = "callback=prefix_gap replaces tokens of targets"
+
     def __init__(
         self,
         rates: Sequence[float | int] = (0.1, 0.2, 0.3, 0.4, 0.5),
@@ -56,60 +53,20 @@ class PrefixGap(Callback, Component):
         for pool in pools:
             one_of(POOLS, pools=pool)
         self.settings: list[tuple[Pool, float]] = [(p, float(r)) for p in pools for r in rates]
-        self._sums = torch.zeros(1 + len(self.settings), 2, dtype=torch.float64)
+        super().__init__(len(self.settings))
 
-    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Set the sums of losses and tokens to 0."""
-        del trainer, pl_module
-        self._sums.zero_()
-
-    def on_validation_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: dict[str, Tensor],
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Add a batch of the last validation."""
-        del outputs, dataloader_idx
-        if is_last(trainer):
-            assert isinstance(pl_module, Task)
-            self._sums += self.measured(pl_module, batch, batch_idx).cpu()
-
-    def measured(self, task: Any, batch: dict[str, Tensor], number: int) -> Tensor:
-        """Return the sums of losses and the numbers of tokens: of true prefixes, and each setting.
-
-        Raises:
-            UserError: the task has no targets.
-        """
-        if "prefix_length" not in batch:
-            raise UserError("callback=prefix_gap replaces tokens of targets; use task=seq2seq")
+    def inputs(self, task: Any, batch: dict[str, Tensor], number: int) -> Iterator[Tensor]:
+        """Give the tokens with wrong targets, by each pool and rate."""
         rank, _ = task.place
-        found = [self._loss(task, batch)]
         for pool, rate in self.settings:
-            generator = generator_of(number, rank)
-            inputs = replaced(task, batch, pool, 1.0, rate, generator)
-            found.append(self._loss(task, {**batch, "inputs": inputs}))
-        return torch.stack(found)
+            yield replaced(task, batch, pool, 1.0, rate, generator_of(number, rank))
 
-    def _loss(self, task: Any, batch: dict[str, Tensor]) -> Tensor:
-        logits, target = task.predict(batch, "target")
-        loss = task.normalizer.cross_entropy(logits, target)
-        return torch.stack([loss.double(), torch.tensor(len(target)).to(loss.double())])
-
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def write(self, task: Task, plain: float, changed: list[float]) -> None:
         """Write down the gaps."""
-        if not is_last(trainer):
-            return
-        assert isinstance(pl_module, Task)
-        sums = of_all(self._sums, trainer, pl_module)
-        true, *wrong = (sums[:, 0] / sums[:, 1].clamp(min=1)).tolist()
-        pl_module.tables.pop("prefix_gap", None)
+        task.tables.pop("prefix_gap", None)
         rows = []
-        for (pool, rate), loss in zip(self.settings, wrong, strict=True):
+        for (pool, rate), loss in zip(self.settings, changed, strict=True):
             name = "prefix_gap" if pool == self.settings[0][0] else f"prefix_gap_{pool}"
-            pl_module.final[f"val/{name}_r{round(100 * rate)}"] = loss - true
-            rows.append({"pool": pool, "rate": rate, "loss": loss, "gap": loss - true})
-        pl_module.record_rows("prefix_gap", rows)
+            task.final[f"val/{name}_r{round(100 * rate)}"] = loss - plain
+            rows.append({"pool": pool, "rate": rate, "loss": loss, "gap": loss - plain})
+        task.record_rows("prefix_gap", rows)
