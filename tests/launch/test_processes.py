@@ -58,11 +58,10 @@ def test_parents_of_a_child_process_share_its_threads() -> None:
     """Else each would train on all cores, beside the other processes' parents."""
     config = spec_of(overrides({"from": {"seed": 2, "from": {"seed": 3}}}, {}))
     own = _as_child(config, 1)
-    assert own.parent is not None
-    assert own.parent.parent is not None
-    family = (own, own.parent, own.parent.parent)
+    parent = own.origins["parent"]
+    family = (own, parent, parent.origins["parent"])
     assert [member.config["threads"] for member in family] == [1, 1, 1]
-    assert not own.parent.parent.config["trainer"]["enable_progress_bar"]
+    assert not family[-1].config["trainer"]["enable_progress_bar"]
     assert own.origins["parent"].id == config.origins["parent"].id
     assert config.config["threads"] is None
 
