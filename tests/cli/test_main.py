@@ -10,6 +10,9 @@ import pytest
 
 from suexp import __version__, cli, folders
 from suexp.errors import UserError
+from suexp.launch.spec import spec_of
+from suexp.store.folder import Run
+from suexp.store.summary import Status, Summary
 from tests.cli.tree import TRUST, write_tree
 
 Call = Callable[..., tuple[int, str, str]]
@@ -110,6 +113,18 @@ def test_the_shipped_defaults_compose_without_torch() -> None:
     code, out, err, imported = process(folders.conf_dir().parent, "check")
     assert (code, err) == (0, "")
     assert out.startswith("1 run")
+    assert "torch" not in imported
+
+
+def test_a_finished_run_is_found_without_torch(tmp_path: Path) -> None:
+    arguments = ("seed=3", f"out={tmp_path}")
+    run = Run(spec_of(arguments))
+    run.folder.mkdir(parents=True)
+    cost = {"wall_seconds": 1.0}
+    run.finish(Summary(run.folder, run.id, Status.FINISHED, metrics={"val/loss": 2.5}, cost=cost))
+    code, out, err, imported = process(folders.conf_dir().parent, *arguments)
+    assert (code, err) == (0, f"{run.already}\n")
+    assert "2.5000" in out
     assert "torch" not in imported
 
 

@@ -68,7 +68,7 @@ def execute(
         return _run(run, run.threads(), lambda _: None, bar)
     with run.lock(note):
         if not spec.rerun and _complete(run, weights, note):
-            note(f"run {run.id} is finished already: {run.folder} (rerun=true runs it again)")
+            note(run.already)
             summary = run.summary()
             assert summary is not None
             return summary

@@ -107,9 +107,15 @@ def run_elsewhere(
 def run_one(spec: RunSpec) -> Summary | None:
     """Make a run in this process, or in processes of its own when it wants several devices.
 
+    A finished run is found without importing torch.
+
     Raises:
         UserError: there are not as many devices.
     """
+    run = Run(spec)
+    if not spec.rerun and (summary := _found(run)) is not None:
+        tell(run.already)
+        return summary
     if spec.devices:
         return _in_children([spec], 1, spec.config["threads"] or 1)[0]
     from suexp.job.checkpoint import Interrupted

@@ -77,6 +77,11 @@ class Run:
         """Tell whether a summary of this run's is that of a finished run with these files."""
         return summary is not None and summary.finished and summary.crc32 == self._checksums()
 
+    @property
+    def already(self) -> str:
+        """What the user is told of a run that is finished."""
+        return f"run {self.id} is finished already: {self.folder} (rerun=true runs it again)"
+
     def start(self, threads: int) -> None:
         """Write down what is being run, and with how many threads."""
         begun = {"threads": threads, "identity": self.spec.identity.as_json()}
