@@ -17,8 +17,8 @@ from suexp.mask.uniae import UniAE
 from suexp.model._shell import Layer, Shell
 from suexp.model.transformer import DecodingState, joined
 from suexp.nn.block import Block
+from suexp.nn.bottleneck import Bottleneck
 from suexp.nn.latent import Codebook, DiagonalGaussian, Direction, Drawn, Latent, VonMisesFisher
-from suexp.nn.linear import Linear
 from suexp.position.base import Position
 
 LATENTS = ("vmf", "gaussian", "vq", "deterministic", "none")
@@ -227,9 +227,10 @@ class UniVAE(Shell):
                 f"univae expects the sentence twice at one length, not {tokens.shape[1]} tokens"
             )
         sample = self.training if sample is None else sample
-        closed, opened = self._masks(tokens.shape[1] // 2, keep)
+        half = tokens.shape[1] // 2
+        closed, opened = self._masks(half, keep)
         places = self._number(tokens.shape[1], tokens.device)
-        x, relation = self._embed(tokens, None), self.relate(places, places)
+        x, relation = self._embed(tokens, half), self.relate(places, places)
         drawn: list[Drawn] = []
         for layer, block in enumerate(self.blocks):
             if layer >= self.first_latent:
@@ -254,7 +255,7 @@ class UniVAE(Shell):
         """Return the codes of texts, which stand here once; arguments as of `read`."""
         mask, _ = self._masks(tokens.shape[1], keep)
         places = self._number(tokens.shape[1], tokens.device)
-        x, relation = self._embed(tokens, None, len(places)), self.relate(places, places)
+        x, relation = self._embed(tokens, len(places)), self.relate(places, places)
         codes: list[Tensor] = []
         for layer, block in enumerate(self.blocks):
             if layer >= self.first_latent:
@@ -301,7 +302,7 @@ class UniVAE(Shell):
         closed, opened = self._masks(half, real)
         every = self._number(length, tokens.device)
         new = every[state.length :]
-        x, relation = self._embed(tokens, state.length, half), self.relate(new, every)
+        x, relation = self._embed(tokens, half, state.length), self.relate(new, every)
         layers: list[Any] = []
         for layer, (block, past) in enumerate(zip(self.blocks, state.layers, strict=True)):
             if begins and layer >= self.first_latent:
@@ -317,7 +318,7 @@ class UniVAE(Shell):
         drawn = [part.latent.prior(rows, weight.device, generator) for part in self._codes()]
         return self._stack(drawn, weight.new_zeros(rows, 1))
 
-    def _codes(self) -> "list[Bottleneck]":
+    def _codes(self) -> list[Bottleneck]:
         return list(self.bottlenecks)  # type: ignore[arg-type]
 
     def _pass(
@@ -339,43 +340,11 @@ class UniVAE(Shell):
         padding = Padding(keep)
         return self._closed & padding, self.mask & padding
 
-    def _embed(self, tokens: Tensor, start: int | None, half: int | None = None) -> Tensor:
+    def _embed(self, tokens: Tensor, half: int, start: int = 0) -> Tensor:
         """Return what the first block reads; ``start``: the first token's place."""
-        first, half = start or 0, tokens.shape[1] // 2 if half is None else half
-        places = self._number(first + tokens.shape[1], tokens.device)[first:]
+        places = self._number(start + tokens.shape[1], tokens.device)[start:]
         x = self.embedding(tokens) + self.segment_embedding((places >= half).long())
         return self.dropout(self.position.embed(x, places))
 
     def _stack(self, codes: list[Tensor], like: Tensor) -> Float[Tensor, "b l d"]:
         return torch.stack(codes, 1) if codes else like.new_zeros(len(like), 0, self.latent_dim)
-
-
-class Bottleneck(nn.Module):
-    r"""$h \leftarrow W^\uparrow z$, $z = \mathrm{draw}(W^\downarrow h)$: a state through a code.
-
-    Shapes: h (b, dim), z (b, latent_dim).
-
-    Args:
-        dim: size of the state.
-        latent: what makes the code.
-        bias: biases in both maps.
-    """
-
-    def __init__(self, dim: int, latent: Latent, bias: bool) -> None:
-        super().__init__()
-        self.down = Linear(dim, latent.size, bias)
-        self.latent = latent
-        self.up = Linear(latent.dim, dim, bias)
-
-    def forward(
-        self, x: Float[Tensor, "b c"], code: Float[Tensor, "b d"] | None, sample: bool
-    ) -> tuple[Float[Tensor, "b c"], Drawn]:
-        """Return the state that the code gives, and the code: a given one, or what x says."""
-        if code is None:
-            said = self.down(x)
-            with torch.autocast(x.device.type, enabled=False):
-                drawn = self.latent(said, sample)
-        else:
-            zero = x.new_zeros(len(x))
-            drawn = Drawn(code, zero, zero)
-        return self.up(drawn.code.to(self.up.weight.dtype)).to(x.dtype), drawn
