@@ -1,6 +1,7 @@
 """Attentions in transformers' models, tiny and random."""
 
 import copy
+import doctest
 import sys
 from pathlib import Path
 from typing import Any
@@ -169,3 +170,9 @@ def test_what_cannot_be_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     said = line(suexp.UserError, lambda: suexp.hf.register("performer"))
     assert said == "suexp.hf needs transformers: pip install 'suexp[hf]'"
+
+
+def test_the_example_runs() -> None:
+    (test,) = doctest.DocTestFinder(recurse=False).find(suexp.hf.register, "it", globs={})
+    assert len(test.examples) >= 5
+    assert doctest.DocTestRunner().run(test).failed == 0

@@ -52,12 +52,13 @@ def register(
             would neither train nor save.
 
     Example:
-        >>> import suexp.hf
-        >>> from transformers import LlamaConfig, LlamaForCausalLM
+        >>> import suexp.hf, torch
+        >>> from transformers import AutoModelForCausalLM, LlamaConfig
         >>> sizes = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
         >>> config = LlamaConfig(vocab_size=9, num_hidden_layers=1, **sizes)
-        >>> config._attn_implementation = suexp.hf.register("performer", num_features=32)
-        >>> LlamaForCausalLM(config)(torch.tensor([[1, 2, 3]])).logits.shape
+        >>> name = suexp.hf.register("performer", num_features=32)
+        >>> model = AutoModelForCausalLM.from_config(config, attn_implementation=name)
+        >>> model(torch.tensor([[1, 2, 3]])).logits.shape
         torch.Size([1, 3, 9])
     """
     try:
@@ -118,7 +119,7 @@ class _Layers:
         _, heads, n, size = query.shape
         attention = self._of(module, heads, size).to(query.device).train(module.training)
         if hasattr(attention, "dropout"):
-            attention.dropout = dropout
+            attention.dropout = dropout  # type: ignore[assignment]
         elif dropout:
             raise ValueError(
                 f"attention={self.name} forms no weights that could be dropped; set the config's "

@@ -1,4 +1,5 @@
 import copy
+import doctest
 import itertools
 from typing import Any
 
@@ -194,3 +195,9 @@ def test_what_cannot_be_computed_is_one_line() -> None:
         layer(x, y, y, attn_mask=TABLE, need_weights=False)
     with pytest.raises(ValueError, match="attention=linear takes no bias"):
         layer(x, y, y, attn_mask=torch.randn(5, 7), need_weights=False)
+
+
+def test_the_example_runs() -> None:
+    (test,) = doctest.DocTestFinder(recurse=False).find(MultiheadAttention, "it", globs={})
+    assert len(test.examples) >= 5
+    assert doctest.DocTestRunner().run(test).failed == 0

@@ -66,9 +66,9 @@ class Attention(nn.Module, Component):
         v: Tensor,
         mask: Mask | None = None,
         bias: Tensor | None = None,
+        carried: Carried | None = None,
         *,
         is_causal: bool = False,
-        **carried: Any,
     ) -> Tensor:
         """Check the shapes, and attend.
 
@@ -78,9 +78,9 @@ class Attention(nn.Module, Component):
             v: values (b, h, m, e).
             mask: what a query may look at; None: at every key.
             bias: added to the scores, (h, n, m) or (b, h, n, m).
+            carried: what the layers before hand on, to one that `carries` scores.
             is_causal: at no later key, as of torch's scaled_dot_product_attention; with a mask both
                 rules hold.
-            carried: what `forward` takes beside these.
 
         Returns:
             (b, h, n, e); zeros for a query that may look at nothing.
@@ -106,7 +106,9 @@ class Attention(nn.Module, Component):
                 )
             mask = Causal() if mask is None else mask & Causal()
         mask = Bidirectional() if mask is None else mask
-        return super().__call__(q, k, v, mask, bias, **carried)
+        given = {} if carried is None else {"carried": carried}
+        out: Tensor = super().__call__(q, k, v, mask, bias, **given)
+        return out
 
     def forward(
         self,

@@ -129,7 +129,8 @@ class MultiheadAttention(nn.MultiheadAttention):
             ValueError: shapes that do not fit, nested tensors, need_weights of an attention that
                 forms none, or a mask that it cannot use.
         """
-        if need_weights and not hasattr(self.attention, "weights"):
+        weigh: Any = getattr(self.attention, "weights", None)
+        if need_weights and weigh is None:
             raise ValueError(
                 f"{type(self.attention).__name__} forms no weights to return; pass "
                 "need_weights=False"
@@ -141,7 +142,7 @@ class MultiheadAttention(nn.MultiheadAttention):
         batched = query.ndim == 3
         x, y, z = (self._batch_first(part, batched) for part in (query, key, value))
         q, k, v = (
-            part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+            part.view(*part.shape[:2], self.num_heads, -1).transpose(1, 2)
             for part in self._project(x, y, z)
         )
         if key_padding_mask is not None and not batched:
@@ -152,7 +153,7 @@ class MultiheadAttention(nn.MultiheadAttention):
         out = self.out_proj(self.attention(q, k, v, mask, bias).transpose(1, 2).flatten(2))
         weights = None
         if need_weights:
-            weights = self.attention.weights(q, k, mask, bias).to(q.dtype)
+            weights = weigh(q, k, mask, bias).to(q.dtype)
             weights = weights.mean(1) if average_attn_weights else weights
         if not batched:
             return out[0], None if weights is None else weights[0]
