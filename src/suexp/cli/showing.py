@@ -14,7 +14,7 @@ from suexp.config.unknown import unknown_option
 from suexp.errors import UserError
 from suexp.judge.looks import Seeding
 from suexp.near import near
-from suexp.report import latest
+from suexp.report import latest, lineage
 
 
 def run(argv: Sequence[str]) -> int:
@@ -224,6 +224,10 @@ def show_experiment(option: Option, catalogue: Catalogue) -> None:
     rows = [(arm, items[len(shared) :]) for arm, items in content["arms"].items()]
     rows = [("(all)", shared), *rows] if shared else rows
     show_rows(("arm", "overrides"), [(arm, shlex.join(items)) for arm, items in rows])
+    origins = lineage.rows(lineage.lineage(content["arms"]))
+    if origins:
+        show_text("\nruns that start from others", "bold")
+        show_rows(("run", "starts from"), origins)
     judged = {claim["id"]: claim for claim in (results or {}).get("claims", [])}
     if content["claims"]:
         show_text("\nclaims", "bold")
