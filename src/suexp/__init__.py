@@ -1,12 +1,22 @@
 """suexp: forty posts of the blog Scientific Spaces (kexue.fm) as runnable experiments.
 
-The notebook interface is three functions, imported on first use so that ``import suexp`` stays
-cheap: `compose` (overrides -> config), `build` (config -> LightningModule) and `run`
-(overrides -> summary of the finished run).
+What the command line does is there in Python, imported on first use so that ``import suexp`` stays
+cheap; see `suexp.api`. Components stand in packages of their own: ``suexp.attention.Performer``.
 """
 
 from suexp.lazy import deferred
 
-__all__ = ["build", "compose", "run"]
+__all__ = [
+    *("Experiment", "Summary", "UserError", "build", "check", "compose", "options", "results"),
+    *("run", "runs", "show", "write_report"),
+]
 
-__getattr__ = deferred(__name__, {**dict.fromkeys(__all__, "api"), "__version__": "_version"})
+_ELSEWHERE = {
+    "Experiment": "experiment.outcome",
+    "Summary": "store.summary",
+    "UserError": "errors",
+    "compose": "config.compose",
+    "__version__": "_version",
+}
+
+__getattr__ = deferred(__name__, dict.fromkeys(__all__, "api") | _ELSEWHERE)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from suexp.cli import verdicts
 from suexp.cli.showing import using
 from suexp.config.catalogue import Catalogue
+from suexp.report import latest
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -76,14 +76,14 @@ def test_the_last_verdicts_are_the_newest_that_decide(in_tmp: Path) -> None:
     record(in_tmp / "experiments" / "lion", "laptop", "2026-01-01", "reproduced")
     record(in_tmp / "outputs/lion/smoke", "smoke", "2026-03-01", "undecided")
     record(in_tmp / "outputs/lion/laptop,optimizer.lr=1", "laptop", "2026-04-01", "inconclusive")
-    assert verdicts.summary(verdicts.latest("lion")) == "1 reproduced (laptop)"
+    assert latest.summary(latest.results_of("lion")) == "1 reproduced (laptop)"
     record(in_tmp / "outputs/lion/laptop", "laptop", "2026-02-01", "not reproduced")
-    latest = verdicts.latest("lion")
-    assert latest is not None
-    assert latest["where"] == "outputs/lion/laptop"
+    found = latest.results_of("lion")
+    assert found is not None
+    assert found["where"] == "outputs/lion/laptop"
     (in_tmp / "outputs/lion/laptop/results.json").write_text("{half a fi")
-    assert verdicts.count(verdicts.latest("lion")) == {"reproduced": 1}
-    assert verdicts.latest("performer") is None
+    assert latest.count(latest.results_of("lion")) == {"reproduced": 1}
+    assert latest.results_of("performer") is None
 
 
 def test_show_an_option_and_the_experiment_of_that_name(call: Call) -> None:

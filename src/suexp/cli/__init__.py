@@ -57,15 +57,9 @@ def _advised(error: UserError, argv: list[str]) -> str:
     """Return an error's line; where options do not fit together, with ones that do."""
     if not isinstance(error, Misfit):
         return str(error)
-    from suexp.cli.argv import SUBCOMMANDS, split
-    from suexp.config.remedy import advised
+    from suexp.cli.argv import SUBCOMMANDS, in_full, split
 
-    line = split(argv[1:] if argv[0] in SUBCOMMANDS else argv)
-    return (
-        str(error)
-        if "--multirun" in line.flags
-        else advised(error, line.overrides, line.config_dir)
-    )
+    return in_full(error, split(argv[1:] if argv[0] in SUBCOMMANDS else argv))
 
 
 @within_memory()

@@ -12,7 +12,7 @@ from suexp.config.catalogue import Catalogue, has_key
 from suexp.config.explain import chosen_experiments, no_choice, sweep_needs_flag, unreadable
 from suexp.config.quoting import readable
 from suexp.config.unknown import unknown_key, unknown_option
-from suexp.errors import UserError
+from suexp.errors import Misfit, UserError
 from suexp.near import near, nearest
 
 SUBCOMMANDS = ("list", "show", "check", "report", "runs", "rerun")
@@ -46,6 +46,11 @@ class CommandLine(NamedTuple):
 
     flags: dict[str, str]
     overrides: list[str]
+
+    @property
+    def sweeps(self) -> bool:
+        """Whether every combination of several values is asked for."""
+        return "--multirun" in self.flags
 
     @property
     def config_dir(self) -> str | None:
@@ -125,6 +130,27 @@ def _flag(item: str) -> tuple[str, str | None]:
     raise UserError(f"{name}: no such flag{near(name, known)}")
 
 
+def plain(command: str, line: CommandLine) -> CommandLine:
+    """Return a line that has no flags but -m and --config-dir.
+
+    Raises:
+        UserError: another flag.
+    """
+    unused = {*line.flags} - {"--multirun", "--config-dir"}
+    if unused:
+        raise UserError(f"{command} {min(unused)}: only -m and --config-dir mean something here")
+    return line
+
+
+def in_full(error: UserError, line: CommandLine) -> str:
+    """Return an error's line; where options do not fit together, with ones that do."""
+    if not isinstance(error, Misfit) or line.sweeps:
+        return str(error)
+    from suexp.config.remedy import advised
+
+    return advised(error, line.overrides, line.config_dir)
+
+
 def precheck(line: CommandLine, catalogue: Catalogue) -> None:
     """Refuse overrides that name no group, option or key, and experiments whose files are wrong.
 
@@ -136,7 +162,7 @@ def precheck(line: CommandLine, catalogue: Catalogue) -> None:
         from suexp.experiment.schema import check
 
         check(catalogue.option("experiment", name))
-    many = "--multirun" in line.flags or bool(experiments) or _sets_mode(line.overrides)
+    many = line.sweeps or bool(experiments) or _sets_mode(line.overrides)
     for override in line.overrides:
         _check(override, catalogue, experiments, many)
 

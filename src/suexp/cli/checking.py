@@ -1,7 +1,8 @@
 """``suexp check OVERRIDES``: compose and check everything that would run, and train nothing."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from suexp.cli import argv as command_line
 from suexp.cli.terminal import counted, show_rows, show_text
@@ -10,6 +11,9 @@ from suexp.code.trust import check_classes, within
 from suexp.config.catalogue import Catalogue
 from suexp.errors import UserError
 from suexp.machine import check_devices
+
+if TYPE_CHECKING:
+    from suexp.experiment.plan import Plan
 
 USAGE = """usage: suexp check [-m] [--config-dir DIR] [OVERRIDES ...]
 
@@ -32,13 +36,26 @@ def run(argv: Sequence[str]) -> int:
     if "--help" in line.flags:
         print(USAGE)
         return 0
-    unused = {*line.flags} - {"--multirun", "--config-dir"}
-    if unused:
-        raise UserError(f"check {min(unused)}: only -m and --config-dir mean something here")
-    command_line.precheck(line, Catalogue(line.config_dir))
+    with checked(line) as plans:
+        for item in plans:
+            show_plan(item)
+    show_text("Everything composes and fits together; nothing was run.", "dim")
+    show_text(UNCHECKED, "dim")
+    return 0
+
+
+@contextmanager
+def checked(line: command_line.CommandLine) -> Iterator[list["Plan"]]:
+    """Compose and check everything that a command line asks for; give it while Hydra is there.
+
+    Raises:
+        UserError: the first mistake found.
+    """
+    command_line.precheck(command_line.plain("check", line), Catalogue(line.config_dir))
     from suexp.config.compose import resolve, whole
     from suexp.config.hydra_internals import loader
     from suexp.config.hydra_node import check_hydra
+    from suexp.config.overrides import put_anew
     from suexp.experiment.plan import plan
 
     with loader(line.config_dir):  # one start of Hydra for all runs
@@ -48,12 +65,9 @@ def run(argv: Sequence[str]) -> int:
         if not any("hydra/launcher" in item for item in line.overrides):
             for config in configs:
                 check_devices(config["trainer"])
-        check_hydra(whole(line.overrides), line.overrides)
-        for item in plans:
-            show_plan(item)
-    show_text("Everything composes and fits together; nothing was run.", "dim")
-    show_text(UNCHECKED, "dim")
-    return 0
+        asked = put_anew(line.overrides)
+        check_hydra(whole(asked), asked)
+        yield plans
 
 
 def look_around(configs: Sequence[Mapping[str, Any]]) -> None:
@@ -100,8 +114,8 @@ def _import(key: str, target: str, allow: Sequence[str]) -> None:
         raise UserError(f"{key}: {target} cannot be imported: {reason}") from error
 
 
-def show_plan(item: Any) -> None:
-    """Print one experiment, or one combination of a plain sweep (`suexp.experiment.plan.Plan`)."""
+def show_plan(item: "Plan") -> None:
+    """Print one experiment, or one combination of a plain sweep."""
     from suexp.config.compose import resolve
 
     runs = item.runs()

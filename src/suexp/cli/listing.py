@@ -4,11 +4,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from suexp.cli import verdicts
 from suexp.cli.terminal import parser, show_rows, show_text
 from suexp.config.catalogue import Catalogue, Option
 from suexp.errors import UserError
 from suexp.near import near
+from suexp.report import latest
 
 
 def run(argv: Sequence[str]) -> int:
@@ -22,12 +22,7 @@ def run(argv: Sequence[str]) -> int:
     arguments.add_argument("--json", action="store_true", help="machine readable")
     given = arguments.parse_args(argv)
     catalogue = Catalogue(given.config_dir)
-    if given.group is None:
-        rows = overview(catalogue)
-    elif given.group in catalogue.groups:
-        rows = options(given.group, catalogue)
-    else:
-        raise UserError(_no_group(given.group, catalogue))
+    rows = listed(given.group, catalogue)
     if given.json:
         print(json.dumps(rows, indent=1, ensure_ascii=False, default=str))
     elif given.group is None:
@@ -35,6 +30,19 @@ def run(argv: Sequence[str]) -> int:
     else:
         show_options(given.group, rows, catalogue)
     return 0
+
+
+def listed(group: str | None, catalogue: Catalogue) -> list[dict[str, Any]]:
+    """Return the groups, or the options of one.
+
+    Raises:
+        UserError: no such group.
+    """
+    if group is None:
+        return overview(catalogue)
+    if group in catalogue.groups:
+        return options(group, catalogue)
+    raise UserError(_no_group(group, catalogue))
 
 
 def overview(catalogue: Catalogue) -> list[dict[str, Any]]:
@@ -80,19 +88,19 @@ def experiment(option: Option) -> dict[str, Any]:
 def _described(option: Option) -> dict[str, Any]:
     content = option.content
     post = content.get("post") or {}
-    results = verdicts.latest(option.name)
+    results = latest.results_of(option.name)
     return {
         "name": option.name,
         "description": post.get("title") or option.description,
         "url": post.get("url"),
         "date": post.get("date"),
-        "cost": verdicts.cost(results),
+        "cost": latest.cost(results),
         "arms": list(content.get("arms") or {}),
         "seeds": content.get("seeds"),
         "claims": {k: v.get("text") for k, v in (content.get("claims") or {}).items()},
-        "verdicts": verdicts.count(results),
+        "verdicts": latest.count(results),
         "scale": results and results.get("scale"),
-        "summary": verdicts.summary(results),
+        "summary": latest.summary(results),
     }
 
 

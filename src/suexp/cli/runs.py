@@ -39,12 +39,7 @@ def run(argv: Sequence[str]) -> int:
     arguments.add_argument("--prune", action="store_true", help="remove them, once you agree")
     arguments.add_argument("--yes", action="store_true", help="agree in advance")
     given = arguments.parse_args(argv)
-    runs = chosen(stored(given.out), given.words)
-    if given.older:
-        runs = [item for item in runs if datetime.now(UTC) - item.when > age(given.older)]
-    runs = ordered(runs, given.sort)
-    if given.metric and runs:
-        _check_metric(runs, given.metric)
+    runs = found(given.out, given.words, given.metric, given.sort, given.older)
     if given.prune:
         if not (given.words or given.older):
             raise UserError("runs --prune: say which runs, for example failed, or --older 30d")
@@ -54,6 +49,23 @@ def run(argv: Sequence[str]) -> int:
         return 0
     show(runs, given.metric)
     return 0
+
+
+def found(
+    out: Path, words: Sequence[str], metric: str | None, sort: str, older: str | None
+) -> list[Stored]:
+    """Return the runs of a store that are asked for, in order; the arguments are the command's.
+
+    Raises:
+        UserError: a word, metric, order or age that means nothing.
+    """
+    runs = chosen(stored(out), words)
+    if older:
+        runs = [item for item in runs if datetime.now(UTC) - item.when > age(older)]
+    runs = ordered(runs, sort)
+    if metric and runs:
+        _check_metric(runs, metric)
+    return runs
 
 
 def record(item: Stored, metric: str | None) -> dict[str, Any]:
@@ -164,11 +176,11 @@ def age(text: str) -> timedelta:
     Raises:
         UserError: it is none of these.
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([mhd])", text)
-    if not found:
+    said = re.fullmatch(r"(\d+(?:\.\d+)?)([mhd])", text)
+    if not said:
         raise UserError(f"runs --older {text}: say 90m, 12h or 30d")
-    unit = {"m": "minutes", "h": "hours", "d": "days"}[found[2]]
-    return timedelta(**{unit: float(found[1])})
+    unit = {"m": "minutes", "h": "hours", "d": "days"}[said[2]]
+    return timedelta(**{unit: float(said[1])})
 
 
 def _order(runs: Sequence[Stored]) -> list[str]:

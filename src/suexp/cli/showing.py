@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from suexp.cli import costing, listing, verdicts
+from suexp.cli import costing, listing
 from suexp.cli.terminal import parser, show_rows, show_text
 from suexp.code.source import Target, meanings, sections
 from suexp.config.catalogue import Catalogue, Option
@@ -14,6 +14,7 @@ from suexp.config.unknown import unknown_option
 from suexp.errors import UserError
 from suexp.judge.looks import Seeding
 from suexp.near import near
+from suexp.report import latest, lineage
 
 
 def run(argv: Sequence[str]) -> int:
@@ -176,7 +177,7 @@ def _uses(option: Option, catalogue: Catalogue) -> Iterator[tuple[str, str]]:
     if catalogue.defaults.get(option.group) == option.name:
         yield "default", f"config.yaml chooses it for {option.group}"
     for experiment in using(option, catalogue):
-        yield "used by", f"experiment={experiment}: {verdicts.summary(verdicts.latest(experiment))}"
+        yield "used by", f"experiment={experiment}: {latest.summary(latest.results_of(experiment))}"
 
 
 def using(option: Option, catalogue: Catalogue) -> list[str]:
@@ -199,7 +200,7 @@ def show_experiment(option: Option, catalogue: Catalogue) -> None:
     scale = catalogue.defaults.get("scale") or "laptop"
     content = expand(option.content, scale)
     post = content["post"]
-    results = verdicts.latest(option.name)
+    results = latest.results_of(option.name)
     show_text(f"experiment={option.name}", "bold")
     titles = " / ".join(str(post[key]) for key in ("title", "title_zh") if post.get(key))
     show_text(titles or option.description)
@@ -210,11 +211,11 @@ def show_experiment(option: Option, catalogue: Catalogue) -> None:
     facts = [
         ("post", " ".join(str(post[key]) for key in ("url", "date") if post.get(key))),
         ("paper", post.get("paper")),
-        ("cost", verdicts.cost(results)),
+        ("cost", latest.cost(results)),
         ("run", f"suexp experiment={option.name}"),
         ("seeds", str(Seeding.of(content["seeds"]))),
         ("scales", ", ".join(dict.fromkeys([scale, *(option.content.get("scales") or {})]))),
-        ("verdicts", f"{verdicts.summary(results)}{where}"),
+        ("verdicts", f"{latest.summary(results)}{where}"),
         *(("limit", limit) for limit in post.get("limits") or []),
     ]
     show_rows(("", ""), [fact for fact in facts if fact[1]])
@@ -223,6 +224,10 @@ def show_experiment(option: Option, catalogue: Catalogue) -> None:
     rows = [(arm, items[len(shared) :]) for arm, items in content["arms"].items()]
     rows = [("(all)", shared), *rows] if shared else rows
     show_rows(("arm", "overrides"), [(arm, shlex.join(items)) for arm, items in rows])
+    origins = lineage.rows(lineage.lineage(content["arms"]))
+    if origins:
+        show_text("\nruns that start from others", "bold")
+        show_rows(("run", "starts from"), origins)
     judged = {claim["id"]: claim for claim in (results or {}).get("claims", [])}
     if content["claims"]:
         show_text("\nclaims", "bold")

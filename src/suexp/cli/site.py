@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from suexp.cli import verdicts
 from suexp.cli.showing import using
 from suexp.cli.terminal import counted, show_text
 from suexp.config.catalogue import Catalogue
 from suexp.errors import UserError
-from suexp.folders import experiments_dir
+from suexp.report.latest import folder_of, results_of
 
 if TYPE_CHECKING:
     from suexp.report.site import Entry
@@ -47,13 +46,13 @@ def entries(catalogue: Catalogue, out: Path) -> Iterator["Entry"]:
                 parts.setdefault(slug, []).append(f"{group}={option.name}")
     for slug in sorted({*known, *(path.parents[1].name for path in out.glob("*/*/results.json"))}):
         content = catalogue.option("experiment", slug).raw if slug in known else {}
-        latest = verdicts.latest(slug, str(out))
+        latest = results_of(slug, str(out))
         if latest is None and slug not in known:
             continue
         results, folder, where = None, Path(), ""
         if latest is not None:
             where = str(latest["where"])
-            folder = experiments_dir() / slug if where == "recorded" else Path(where)
+            folder = folder_of(slug, latest)
             try:
                 results = catalogue.with_limits(load_results(folder))
             except UserError as error:

@@ -252,6 +252,12 @@ def _resolved(
     return pickle.dumps(config), choices
 
 
+def forget() -> None:
+    """Let the next run be composed of files as they are then: a notebook's may have changed."""
+    for remembered in (_composed, _chosen, _resolve, _resolved, _references):
+        remembered.cache_clear()
+
+
 def _refuse_hydra(references: Sequence[str]) -> None:
     """Refuse what a config takes from Hydra's own, which is known only while its application runs.
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import hydra._internal.hydra
 from hydra import initialize_config_dir
+from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository, IConfigRepository
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -23,8 +24,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
-from hydra.types import RunMode
+from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -210,6 +212,19 @@ def refuse_endless(overrides: Sequence[Override]) -> None:
             count *= max(sum(1 for _ in values), 1)
         if count > MOST_RUNS:
             raise UserError(f"{item.input_line}: makes it a sweep of more than {MOST_RUNS} runs")
+
+
+def launcher_of(config: DictConfig) -> Any:
+    """Return the launcher that a whole config chooses, set up.
+
+    Args:
+        config: Hydra's own node in it, and looked at: the launcher is built of it.
+    """
+    with loader() as found:
+        context = HydraContext(config_loader=found, callbacks=Callbacks())
+        return Plugins.instance().instantiate_launcher(
+            hydra_context=context, task_function=lambda _: None, config=config
+        )
 
 
 @contextmanager

@@ -41,6 +41,12 @@ def quoted(value: str) -> str:
     return '"' + re.sub(r'(\\*)("|$)', lambda m: m[1] * 2 + (m[2] and '\\"'), value) + '"'
 
 
+def listed(value: str) -> list[str]:
+    """Return the entries of a list of words that were `quoted`."""
+    words = re.findall(r'"((?:[^"\\]|\\.)*)"', value, re.S)
+    return [re.sub(r'(\\+)("|$)', lambda m: "\\" * (len(m[1]) // 2) + m[2], word) for word in words]
+
+
 def typed(value: Any) -> str:
     """Return a value as one would type it for Hydra to read this very value."""
     if value is None or isinstance(value, bool):

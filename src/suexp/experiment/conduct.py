@@ -1,13 +1,14 @@
 """Make the planned runs, judge the claims and write the report."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from suexp.errors import writing
 from suexp.experiment.earlier import earlier
+from suexp.experiment.outcome import Experiment
 from suexp.experiment.plan import Plan, Planned, choose, plan
 from suexp.experiment.watch import Watch
 from suexp.judge.claims import check_metrics
@@ -15,32 +16,62 @@ from suexp.launch.watching import tell
 from suexp.redaction import without_secrets
 from suexp.store.folder import refuse_links, write_atomic
 from suexp.store.numbers import dumps
+from suexp.store.summary import Summary
+
+Rows = list[tuple[Planned, Summary | None]]
 
 
 def conduct(arguments: Sequence[str], launcher: Any) -> int:
-    """Run everything that a command line asks for; return how many runs did not finish.
-
-    What came out is read from the store, never from a launcher's memory, and is reported also when
-    a run failed or Ctrl-C ended the sweep.
+    """Run everything that a command line asks for, and show what came out.
 
     Args:
         arguments: overrides.
         launcher: a Hydra launcher, set up.
+
+    Returns:
+        How many runs did not finish.
     """
-    plans = plan(arguments)  # all of them first: a mistake is found before anything runs
+    from suexp.experiment.terminal import sweep_table, verdicts
+
     unfinished = 0
-    for item in plans:
-        if item.header is None:
-            continue
-        unfinished += _experiment(item, launcher)
-    plain = [planned for item in plans if item.header is None for planned in item.runs()]
-    if plain:
-        launcher.launch([planned.overrides for planned in plain], 0)
-        unfinished += _close(plain)
+    for made in outcomes(arguments, launcher):
+        if isinstance(made, Experiment):
+            verdicts(made.results, made.folder)
+            unfinished += made.unfinished
+        else:
+            sweep_table(made)
+            unfinished += sum(summary is None or not summary.finished for _, summary in made)
     return unfinished
 
 
-def _experiment(item: Plan, launcher: Any) -> int:
+def outcomes(arguments: Sequence[str], launcher: Any) -> Iterator[Experiment | Rows]:
+    """Run everything that a command line asks for, and give what came out of it.
+
+    It is read from the store, never from a launcher's memory, and is reported also when a run
+    failed or Ctrl-C ended the sweep.
+
+    Args:
+        arguments: overrides.
+        launcher: a Hydra launcher, set up.
+
+    Yields:
+        Each experiment once it is judged; then the runs of a plain sweep, those that never wrote a
+        summary without one.
+    """
+    plans = plan(arguments)  # all of them first: a mistake is found before anything runs
+    for item in plans:
+        if item.header is None:
+            continue
+        made = _experiment(item, launcher)
+        yield made
+        _conclude(item, made)
+    plain = [planned for item in plans if item.header is None for planned in item.runs()]
+    if plain:
+        launcher.launch([planned.overrides for planned in plain], 0)
+        yield [(planned, planned.run.summary()) for planned in plain]
+
+
+def _experiment(item: Plan, launcher: Any) -> Experiment:
     assert item.header is not None
     folder = Path(item.out) / str(item.slug) / item.folder_name
     watch = _watch(item, launcher, folder)
@@ -51,16 +82,18 @@ def _experiment(item: Plan, launcher: Any) -> int:
         stopped = False
     finally:
         results = _write(item, folder, watch.partial(running=False) if stopped else None)
-    from suexp.experiment.terminal import verdicts
+    return Experiment(results, folder)
 
-    verdicts(results, folder)
+
+def _conclude(item: Plan, made: Experiment) -> None:
+    """Record an experiment where its runs are, and refuse claims on what no run has measured."""
+    assert item.header is not None
     logger = (item.runs()[0].config.get("logger") or {}).get("wandb")
     if logger:
         from suexp.report.wandb_run import record
 
-        record(results, folder, logger)
-    check_metrics(item.header.get("claims") or {}, results["runs"], item.scale)
-    return sum(run["status"] != "finished" for run in results["runs"])
+        record(made.results, made.folder, logger)
+    check_metrics(item.header.get("claims") or {}, made.runs, item.scale)
 
 
 def _watch(item: Plan, launcher: Any, folder: Path) -> Watch:
@@ -213,11 +246,3 @@ def _metric(item: Plan, planned: Planned) -> float | None:
         return math.inf if tune.get("mode", "min") == "min" else -math.inf
     value = summary.metrics.get(tune["metric"])
     return value if isinstance(value, (int, float)) else None
-
-
-def _close(runs: Sequence[Planned]) -> int:
-    from suexp.experiment.terminal import sweep_table
-
-    rows = [(planned, planned.run.summary()) for planned in runs]
-    sweep_table(rows)
-    return sum(summary is None or not summary.finished for _, summary in rows)

@@ -1,6 +1,6 @@
 """What the terminal shows at the end."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ def sweep_table(rows: Sequence[tuple[Planned, Summary | None]]) -> None:
     Console().print(table)
 
 
-def verdicts(results: dict[str, Any], folder: Path) -> None:
+def verdicts(results: Mapping[str, Any], folder: Path) -> None:
     """Show an experiment: a row a claim, and where the report lies."""
     table = Table(title=f"{results['experiment']} ({results['scale']})", title_justify="left")
     for column in ("claim", "sentence", "found [95 % interval]", "allowed", "verdict"):

@@ -95,7 +95,7 @@ class MultiHeadAttention(nn.Module):
         q, k, v = self._project(x) if context is None else (self._ask(x), *self.read(context))
         if rotate is not None:
             q, k = rotate(q), rotate(k, is_key=True)
-        return self._join(self.attention(q, k, v, mask, bias, **_given(carried)))
+        return self._join(self.attention(q, k, v, mask, bias, carried))
 
     def read(
         self, context: Float[Tensor, "b m c"]
@@ -113,7 +113,7 @@ class MultiHeadAttention(nn.Module):
         carried: Carried | None = None,
     ) -> Float[Tensor, "b n c"]:
         """Return what each token gathers from a context that was `read`."""
-        return self._join(self.attention(self._ask(x), *context, mask, bias, **_given(carried)))
+        return self._join(self.attention(self._ask(x), *context, mask, bias, carried))
 
     def decode(
         self,

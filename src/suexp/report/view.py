@@ -13,6 +13,7 @@ from suexp.judge.grammar import parse
 from suexp.judge.intervals import mean_interval
 from suexp.report import wording as readable
 from suexp.report.found import Doubt, Found, doubts, found
+from suexp.report.lineage import Graph, graph
 from suexp.report.pictures import pictures
 from suexp.report.scene import EDGE, edge_arms
 from suexp.report.verdicts import Judged, diverged, judged
@@ -78,6 +79,7 @@ class View:
     arms: Table
     metrics: Table
     overrides: dict[str, list[str]]
+    lineage: Graph | None
     levels: Table | None
     tuning: Table | None
     tuning_note: str | None
@@ -132,6 +134,7 @@ def view(results: Mapping[str, Any]) -> View:
         arms=_arms(finished, runs, _named_metrics(results), edge),
         metrics=_metrics(finished),
         overrides={arm: list(items) for arm, items in results["arms"].items()},
+        lineage=graph(results["arms"]),
         levels=_levels(results.get("levels") or []),
         tuning=tuning,
         tuning_note=tuning_note,

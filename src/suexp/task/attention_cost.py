@@ -102,13 +102,13 @@ class AttentionCost(EstimationTask):
         return out
 
     @torch.no_grad()
-    def _forward(self, *inputs: Tensor) -> None:
-        self.attention(*inputs, self.mask)
+    def _forward(self, q: Tensor, k: Tensor, v: Tensor) -> None:
+        self.attention(q, k, v, self.mask)
 
     @torch.enable_grad()
     def _backward(self, *inputs: Tensor) -> None:
-        inputs = tuple(x.detach().requires_grad_() for x in inputs)
-        out = self.attention(*inputs, self.mask)
+        inputs = q, k, v = tuple(x.detach().requires_grad_() for x in inputs)
+        out = self.attention(q, k, v, self.mask)
         torch.autograd.grad(out, inputs, torch.ones_like(out))
 
     def summarise(self, totals: dict[str, Tensor]) -> dict[str, float]:

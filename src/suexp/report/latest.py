@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from suexp.judge.claims import VERDICTS
 from suexp.report.wording import total_time
 
 
-def latest(slug: str, out: str = "outputs") -> dict[str, Any] | None:
+def results_of(slug: str, out: str = "outputs") -> dict[str, Any] | None:
     """Return the last results.json of an experiment, or None.
 
     The user's own come before the recorded ones. Runs at smoke scale decide nothing, so that they
@@ -43,6 +44,12 @@ def latest(slug: str, out: str = "outputs") -> dict[str, Any] | None:
         ),
         default=None,
     )
+
+
+def folder_of(slug: str, results: Mapping[str, Any]) -> Path:
+    """Return where the results that `results_of` has found lie."""
+    where = str(results["where"])
+    return experiments_dir() / slug if where == "recorded" else Path(where)
 
 
 def count(results: dict[str, Any] | None) -> dict[str, int]:
