@@ -11,6 +11,7 @@ import pytest
 
 import suexp
 from suexp.cli import main
+from suexp.code.reach import reach
 from suexp.folders import experiments_dir
 from tests.support.tiny import EXPERIMENT, TINY
 
@@ -27,6 +28,18 @@ arms:
 claims:
   C1: {text: Lion <b>learns</b>., test: "val/loss[lion] < 9"}
 """
+
+
+def test_what_suexp_offers_is_there_and_no_result_depends_on_its_list() -> None:
+    assert {"Experiment", "UserError", "__version__", "run"} <= {*dir(suexp)}
+    for name in dir(suexp):
+        assert getattr(suexp, name) is not None
+    assert {*suexp.__all__} == {name for name in dir(suexp) if not name.startswith("_")}
+    with pytest.raises(AttributeError, match="module 'suexp' has no attribute 'nothing'"):
+        suexp.nothing  # noqa: B018
+    found = reach(["suexp.attention.softmax.Softmax"])
+    assert "suexp" in found
+    assert not {"suexp._names", "suexp.api"} & {*found}
 
 
 def code_of(argv: list[str]) -> Any:

@@ -6,17 +6,4 @@ cheap; see `suexp.api`. Components stand in packages of their own: ``suexp.atten
 
 from suexp.lazy import deferred
 
-__all__ = [
-    *("Experiment", "Summary", "UserError", "build", "check", "compose", "options", "results"),
-    *("run", "runs", "show", "write_report"),
-]
-
-_ELSEWHERE = {
-    "Experiment": "experiment.outcome",
-    "Summary": "store.summary",
-    "UserError": "errors",
-    "compose": "config.compose",
-    "__version__": "_version",
-}
-
-__getattr__ = deferred(__name__, dict.fromkeys(__all__, "api") | _ELSEWHERE)
+__getattr__, __dir__ = deferred(__name__)

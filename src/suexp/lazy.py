@@ -35,17 +35,24 @@ def exports(package: str, init_file: str) -> tuple[Callable[[str], Any], Callabl
     return get, names
 
 
-def deferred(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return the module-level ``__getattr__`` of a package whose names stand in a few modules.
+def deferred(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return the module-level ``__getattr__`` and ``__dir__`` of a package that has ``_names``.
+
+    Its ``HOMES`` says of each public name which module of the package defines it.
 
     Args:
         package: the package's ``__name__``.
-        homes: name -> the module of the package that defines it.
     """
 
+    def homes() -> Mapping[str, str]:
+        found: Mapping[str, str] = importlib.import_module(f"{package}._names").HOMES
+        return found
+
     def get(name: str) -> Any:
-        if name in homes:
-            return getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
+        if name == "__all__":
+            return [name for name in homes() if not name.startswith("_")]
+        if name in homes():
+            return getattr(importlib.import_module(f"{package}.{homes()[name]}"), name)
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
-    return get
+    return get, lambda: sorted(homes())
