@@ -11,8 +11,9 @@ from torchmetrics.text import BLEUScore
 
 from suexp.data.base import Data
 from suexp.decoding.base import Decoding, Forbid
+from suexp.errors import one_of
+from suexp.nn.overlap import UNITS, rouge_l, rouge_n, units
 from suexp.task._mean import weighted_mean
-from suexp.task._overlap import rouge_l, rouge_n, units
 from suexp.task.base import Task
 
 IGNORE = -100
@@ -42,7 +43,8 @@ class Seq2Seq(Task):
             as well, for mask=causal.
         generate_rows: texts of the validation split that are generated.
         max_target: the most tokens of a generated target.
-        unit: what overlaps are counted in: ``word`` or, for Chinese, ``character``.
+        unit: what overlaps are counted in: ``word``, what stands between blanks; ``alphanumeric``,
+            words without punctuation; or, for Chinese, ``character``.
 
     Raises:
         ValueError: a number out of range.
@@ -72,14 +74,13 @@ class Seq2Seq(Task):
         loss_on: Literal["target", "all"] = "target",
         generate_rows: int = 64,
         max_target: int = 32,
-        unit: Literal["word", "character"] = "word",
+        unit: Literal["word", "character", "alphanumeric"] = "word",
         **parts: Any,
     ) -> None:
         super().__init__(**parts)
         if loss_on not in ("target", "all"):
             raise ValueError(f"loss_on must be target or all, not {loss_on}")
-        if unit not in ("word", "character"):
-            raise ValueError(f"unit must be word or character, not {unit}")
+        one_of(UNITS, unit=unit)
         if generate_rows < 0 or max_target < 1:
             raise ValueError(
                 f"generate_rows {generate_rows} must be at least 0, max_target {max_target} "
