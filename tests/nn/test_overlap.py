@@ -6,6 +6,7 @@ import pytest
 from suexp.nn.overlap import (
     longest_common_subsequence,
     main_score,
+    ngram_precision,
     rouge_l,
     rouge_n,
     units,
@@ -47,6 +48,14 @@ def test_main_score() -> None:
     assert main_score([*"abcd"], [*"abxd"]) == pytest.approx(0.2 * 0.75 + 0.4 / 3 + 0.4 * 0.75)
     assert main_score([*"abcd"], [*"abcd"]) == pytest.approx(1)
     assert main_score([], ["a"]) == 0
+
+
+def test_ngram_precision() -> None:
+    """Of four pairs of words a b stands in the source, twice, and c d."""
+    assert ngram_precision([*"abcab"], [*"xabcd"]) == 3 / 4
+    assert ngram_precision([*"abcab"], [*"xabcd"], n=3) == 1 / 3
+    assert ngram_precision([*"ab"], [*"ba"]) == 0
+    assert ngram_precision(["a"], [*"ab"]) == 0
 
 
 @pytest.mark.peer

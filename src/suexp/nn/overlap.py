@@ -61,6 +61,13 @@ def main_score(found: Sequence[str], reference: Sequence[str]) -> float:
     return 0.2 * one + 0.4 * two + 0.4 * rouge_l(found, reference)
 
 
+def ngram_precision(found: Sequence[str], source: Sequence[str], n: int = 2) -> float:
+    """Return which share of a text's runs of n words stand in its source; 0 where it has none."""
+    a, b = ([*zip(*(words[i:] for i in range(n)), strict=False)] for words in (found, source))
+    known = {*b}
+    return sum(run in known for run in a) / len(a) if a else 0.0
+
+
 UNITS = ("word", "character", "alphanumeric")
 
 
