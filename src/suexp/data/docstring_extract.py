@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+from suexp.code.reach import digest
 from suexp.data import corpus
 from suexp.data.base import Data
 from suexp.data.cache import cached
@@ -210,8 +211,8 @@ def sentences_of(text: str) -> list[str]:
 @functools.cache
 def extracts(fewest: int, most: int) -> Sequence[Extract]:
     """Return the documents of at least so many sentences, cut after so many; kept on disk."""
-    rule = [corpus.key(), END.pattern, LETTER.pattern, SHORTEST, LONGEST, fewest, most]
-    name = hashlib.sha256(json.dumps(rule).encode()).hexdigest()[:16]
+    facts = [corpus.key(), digest([__name__]), fewest, most]
+    name = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
     def write(folder: Path) -> None:
         text = json.dumps([*_extracts(fewest, most)])
