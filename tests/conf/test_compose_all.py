@@ -130,6 +130,10 @@ def test_a_pair_trains_a_step_or_is_refused(pair: tuple[str, str], tmp_path: Pat
         extra += ["data=digits", *([] if "task" in chosen else ["task=heat"])]
         small = ["model.dim=8", "model.width=4"]
         extra += [] if chosen.get("model") not in (None, "heat") else small
+    elif chosen.get("model") == "dgcnn_tagger" or chosen.get("task") == "sentence_extraction":
+        extra += [] if "task" in chosen else ["task=sentence_extraction"]
+        extra += ["data=docstring_extract"]
+        extra += [] if chosen.get("model") not in (None, "dgcnn_tagger") else ["model.dim=8"]
     elif chosen.get("model") == "conv_classifier":
         extra += [] if "task" in chosen else ["task=classification"]
         extra += ["data=digits", "model.dim=8", "model.width=4"]

@@ -12,12 +12,17 @@ OPTIONS = [
     for path in sorted(conf_dir().glob("*/*.yaml"))
     if path.parent.name != "experiment"
 ]
+EXTRACTOR = '["task=sentence_extraction","data=docstring_extract","model=dgcnn_tagger"]'
 # What only a user can say, or takes more than is advised at once.
 GIVEN = {
     "callback=places": ("callbacks.places.split_at=8",),
     "callback=teacher_cosines": (
         *("method=similarity_distill", "task=similar_sentence"),
         'sources={teacher:["callback=none"]}',
+    ),
+    "data=extracted": (
+        "task=seq2seq",
+        f"sources={{fold_0:{EXTRACTOR},fold_1:{EXTRACTOR}}}",
     ),
     "mask=permutation": ("task=masked_lm", "mask.order=[1,0,2]"),
 }

@@ -90,6 +90,10 @@ def test_a_run_reports_overlaps_and_an_example(in_tmp) -> None:
     metrics = summary.metrics
     assert 0 <= metrics["val/rouge_l"] <= 1
     assert 0 <= metrics["val/bleu"] <= 1
+    parts = {"rouge_1": 0.2, "rouge_2": 0.4, "rouge_l": 0.4}
+    main = sum(share * metrics[f"val/{name}"] for name, share in parts.items())
+    assert metrics["val/main"] == pytest.approx(main, abs=1e-6)
+    assert 0 <= metrics["val/source_ngram_precision"] <= 1
     assert metrics["val/generated_tokens_per_second"] >= 0
     assert "\n-> " in json.loads((summary.folder / "summary.json").read_text())["sample"]
     assert metrics["val/loss"] > 0
@@ -117,7 +121,7 @@ def test_two_processes_write_the_same_texts(tmp_path, rows: int) -> None:
         assert summary is not None
         assert summary.status == "finished", summary.error
         found.append(summary.metrics)
-    for name in ("val/rouge_l", "val/bleu"):
+    for name in ("val/rouge_l", "val/bleu", "val/source_ngram_precision"):
         assert found[1][name] == pytest.approx(found[0][name], abs=1e-6)
 
 

@@ -14,7 +14,7 @@ from suexp.callback._when import is_last
 from suexp.component import Component
 from suexp.data.examples import Example, Skill, labelled
 from suexp.errors import UserError, at_least, one_of
-from suexp.task._overlap import rouge_n
+from suexp.nn.overlap import rouge_n
 
 DEMONSTRATIONS = ("right", "mixed", "shuffled")
 COLUMNS = {"text": "text", "label": "label"}

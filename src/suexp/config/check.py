@@ -295,7 +295,8 @@ def _check_needs(components: list[_Chosen]) -> None:
         for feature, reason in item.needs.items():
             wanted = frozenset(feature.split(" or "))
             if not wanted & brought.keys():
-                what = feature if "=" in feature else feature.replace("_", " ")
+                named = "=" in feature or feature.startswith("sources.")
+                what = feature if named else feature.replace("_", " ")
                 raise Misfit(f"{item.label} needs {what}: {reason}", (item.label,), wanted)
 
 

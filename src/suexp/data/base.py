@@ -9,8 +9,12 @@ from suexp.code.reach import digest
 from suexp.component import Component
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from datasets import Dataset
     from torch import Tensor
+
+    from suexp.task.base import Task
 
 
 class Data(Component):
@@ -29,6 +33,20 @@ class Data(Component):
     batch_size: int
     eval_batch_size: int
     scale: float | None = None
+
+    def origins(self) -> list[str]:
+        """Return the names of the runs that the rows are made by, in the config's ``sources``."""
+        return []
+
+    def adopt(self, origins: "Mapping[str, Task]") -> None:
+        """Look at these runs, before anything is asked of the rows; the fingerprint may change.
+
+        Args:
+            origins: their tasks, trained, by name; perhaps others, too (see `suexp.origins`).
+
+        Raises:
+            UserError: one does not fit.
+        """
 
     def splits(self) -> "dict[str, Dataset]":
         """Return ``train``, ``validation`` and ``test``, or those that there are; kept on disk."""

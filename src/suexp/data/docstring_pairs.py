@@ -96,7 +96,13 @@ def _pairs() -> Iterator[Document]:
 
 def halves(docstring: str) -> tuple[str, str]:
     """Return the summary and what follows it, each with single blanks between its words."""
+    summary, body = cut(docstring)
+    return " ".join(summary.split()), " ".join(body.split())
+
+
+def cut(docstring: str) -> tuple[str, str]:
+    """Return the summary and what follows it, as they are written."""
     text = docstring.strip()
     end = SUMMARY_ENDS.search(text)
-    cut = len(text) if end is None else end.end()
-    return " ".join(text[:cut].split()), " ".join(text[cut:].split())
+    place = len(text) if end is None else end.end()
+    return text[:place], text[place:]

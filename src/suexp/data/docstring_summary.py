@@ -69,26 +69,18 @@ class DocstringSummary(Text):
         """Return the pairs of the split, or its docstrings."""
         if self.kind == "seq2seq":
             return of_split(_pairs(), split, self.val_fraction)
-        return self._running(split)
+        return running(split, self.val_fraction)
 
     def tokenizer_documents(self) -> Iterator[Document]:
         """Return the docstrings of the training split, whatever the kind."""
-        return self._running("train")
-
-    def _running(self, split: str) -> Iterator[Document]:
-        """Yield the docstrings of the split, for training those that quote no held-out summary."""
-        documents = of_split(_docstrings(), split, self.val_fraction)
-        if split == "validation":
-            return documents
-        held_out = [doc.other or "" for doc in of_split(_pairs(), "validation", self.val_fraction)]
-        return (doc for doc in documents if not _quotes(doc, held_out))
+        return running("train", self.val_fraction)
 
     def source(self) -> Any:
         """Return the standard library's version, names and sizes, hashed."""
         return corpus.key()
 
 
-def _entries() -> Iterator[tuple[str, str, str, str]]:
+def entries() -> Iterator[tuple[str, str, str, str]]:
     """Yield heading, whole docstring, summary and body; of equal docstrings the first."""
     seen: set[str] = set()
     for file, name, text in corpus.documented():
@@ -101,9 +93,18 @@ def _entries() -> Iterator[tuple[str, str, str, str]]:
 
 
 def _pairs() -> Iterator[Document]:
-    for heading, _, summary, body in _entries():
+    for heading, _, summary, body in entries():
         if body and SHORTEST <= len(summary) <= LONGEST:
             yield Document(summary, f"{heading}\n{body}", where=heading, other=summary)
+
+
+def running(split: str, val_fraction: float) -> Iterator[Document]:
+    """Yield the docstrings of the split, for training those that quote no held-out summary."""
+    documents = of_split(_docstrings(), split, val_fraction)
+    if split == "validation":
+        return documents
+    held_out = [doc.other or "" for doc in of_split(_pairs(), "validation", val_fraction)]
+    return (doc for doc in documents if not _quotes(doc, held_out))
 
 
 def _quotes(doc: Document, summaries: list[str]) -> bool:
@@ -112,5 +113,5 @@ def _quotes(doc: Document, summaries: list[str]) -> bool:
 
 
 def _docstrings() -> Iterator[Document]:
-    for heading, text, summary, _ in _entries():
+    for heading, text, summary, _ in entries():
         yield Document(summary, f"{heading}\n{text}", where=heading)

@@ -20,14 +20,20 @@ from suexp.transform.base import Transform, mismatch
 from suexp.transform.copy import Copy
 
 
-def data_of(config: dict[str, Any]) -> Data:
+def data_of(config: dict[str, Any], origins: Mapping[str, Task] | None = None) -> Data:
     """Return a run's data set, with what is done to its rows.
 
+    Args:
+        config: the run's, resolved.
+        origins: the runs that it needs, trained, by name (see `Data.adopt`).
+
     Raises:
-        UserError: one of them refuses its arguments.
+        UserError: one of them refuses its arguments, or the runs that the rows are made by.
     """
     allow = config["allow_targets"]
     data: Data = instantiate(config["data"], allow)
+    if origins is not None:
+        data.adopt(origins)
     alters = [instantiate(node, allow) for node in (config.get("alter") or {}).values()]
     return Altered(data, alters) if alters else data
 
@@ -73,7 +79,9 @@ def trained(run: Run) -> Task:
     if summary is not None and summary.diverged_at is not None:
         at = summary.diverged_at
         raise UserError(f"run {run.id} diverged at step {at}: nothing can start from its weights")
-    task = build(run.config, data_of(run.config))
+    makers = instantiate(run.config["data"], run.config["allow_targets"]).origins()
+    origins = {name: trained(Run(run.spec.origins[name])) for name in makers}
+    task = build(run.config, data_of(run.config, origins))
     path = run.checkpoints()[0]
     state = torch.load(path, weights_only=True, map_location="cpu")["state_dict"]
     if name := first_with(torch.isnan, state):

@@ -142,7 +142,7 @@ def _run(run: Run, threads: int | None, note: Note, bar: Bar | None) -> Summary:
     )
     views: list[Logger] = []
     try:
-        data = data_of(config)
+        data = data_of(config, origins)
         summary.fingerprint = data.fingerprint()
         loading = Loading(data, config["seed"], config.get("tune_fraction", 0.0))
         task = build(config, data)

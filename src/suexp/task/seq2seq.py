@@ -11,12 +11,18 @@ from torchmetrics.text import BLEUScore
 
 from suexp.data.base import Data
 from suexp.decoding.base import Decoding, Forbid
+from suexp.errors import one_of
+from suexp.nn.overlap import UNITS, main_score, ngram_precision, rouge_l, rouge_n, units
 from suexp.task._mean import weighted_mean
-from suexp.task._overlap import rouge_l, rouge_n, units
 from suexp.task.base import Task
 
 IGNORE = -100
-ROUGE = {"rouge_1": partial(rouge_n, n=1), "rouge_2": partial(rouge_n, n=2), "rouge_l": rouge_l}
+ROUGE = {
+    "rouge_1": partial(rouge_n, n=1),
+    "rouge_2": partial(rouge_n, n=2),
+    "rouge_l": rouge_l,
+    "main": main_score,
+}
 
 
 class Seq2Seq(Task):
@@ -30,11 +36,13 @@ class Seq2Seq(Task):
     `suexp.data.joining`. Logged: ``val/loss``, the target's nats per token; when training is over,
     of what is generated for the first ``generate_rows`` texts of the validation split,
     ``val/rouge_1``, ``val/rouge_2`` and ``val/rouge_l`` (mean F of single words, of pairs and of
-    the longest common subsequence), ``val/bleu`` (BLEU-4 of the corpus, smoothed by adding one) and
+    the longest common subsequence), ``val/main`` (.2, .4 and .4 of the three), ``val/bleu`` (BLEU-4
+    of the corpus, smoothed by adding one), ``val/source_ngram_precision`` (mean share of the pairs
+    of neighbours that stand in the source, too; 0 in a text of one word) and
     ``val/generated_tokens_per_second``.
 
-    References: https://kexue.fm/archives/6933; Dong et al., UniLM, arXiv:1905.03197; Papineni et
-    al., BLEU, https://aclanthology.org/P02-1040.
+    References: https://kexue.fm/archives/6933; on ``main`` https://kexue.fm/archives/8046; Dong et
+    al., UniLM, arXiv:1905.03197; Papineni et al., BLEU, https://aclanthology.org/P02-1040.
 
     Args:
         decoding: how targets are generated; None: none are.
@@ -42,7 +50,8 @@ class Seq2Seq(Task):
             as well, for mask=causal.
         generate_rows: texts of the validation split that are generated.
         max_target: the most tokens of a generated target.
-        unit: what overlaps are counted in: ``word`` or, for Chinese, ``character``.
+        unit: what overlaps are counted in: ``word``, what stands between blanks; ``alphanumeric``,
+            words without punctuation; or, for Chinese, ``character``.
 
     Raises:
         ValueError: a number out of range.
@@ -72,14 +81,13 @@ class Seq2Seq(Task):
         loss_on: Literal["target", "all"] = "target",
         generate_rows: int = 64,
         max_target: int = 32,
-        unit: Literal["word", "character"] = "word",
+        unit: Literal["word", "character", "alphanumeric"] = "word",
         **parts: Any,
     ) -> None:
         super().__init__(**parts)
         if loss_on not in ("target", "all"):
             raise ValueError(f"loss_on must be target or all, not {loss_on}")
-        if unit not in ("word", "character"):
-            raise ValueError(f"unit must be word or character, not {unit}")
+        one_of(UNITS, unit=unit)
         if generate_rows < 0 or max_target < 1:
             raise ValueError(
                 f"generate_rows {generate_rows} must be at least 0, max_target {max_target} "
@@ -89,6 +97,7 @@ class Seq2Seq(Task):
         self.generate_rows, self.max_target = generate_rows, max_target
         self.val_loss = weighted_mean()
         self.rouge = nn.ModuleDict({name: weighted_mean() for name in ROUGE})
+        self.copied = weighted_mean()
         self.bleu = BLEUScore(smooth=True)
         self._speed = [0.0, 0.0]  # tokens, seconds
 
@@ -150,7 +159,8 @@ class Seq2Seq(Task):
         figures = {"val/loss": self.val_loss.compute()}
         self.val_loss.reset()
         if self._writes():
-            for name, metric in [*self.rouge.items(), ("bleu", self.bleu)]:
+            others = {"bleu": self.bleu, "source_ngram_precision": self.copied}
+            for name, metric in [*self.rouge.items(), *others.items()]:
                 figures[f"val/{name}"] = metric.compute()  # type: ignore[operator]
                 metric.reset()  # type: ignore[operator]
             tokens, seconds = self._speed
@@ -160,7 +170,7 @@ class Seq2Seq(Task):
 
     def worst(self, split: str) -> dict[str, float]:
         """Return the worst values of a split's figures."""
-        written = () if self.decoding is None else (*ROUGE, "bleu")
+        written = () if self.decoding is None else (*ROUGE, "bleu", "source_ngram_precision")
         return super().worst(split) | {f"{split}/{name}": 0.0 for name in written}
 
     def _writes(self) -> bool:
@@ -219,6 +229,7 @@ class Seq2Seq(Task):
             found, expected = units(text, self.unit), units(reference, self.unit)
             for name, overlap in ROUGE.items():
                 self.rouge[name].update(overlap(found, expected))  # type: ignore[operator]
+            self.copied.update(ngram_precision(found, units(source, self.unit)))
             self.bleu.update([" ".join(found)], [[" ".join(expected)]])
             if self.generated is None:
                 self.generated = f"{source}\n-> {text}\n   ({reference})"

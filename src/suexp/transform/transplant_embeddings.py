@@ -11,15 +11,14 @@ from suexp.data.frequencies import frequencies, ranked
 from suexp.data.sealed import Sealed
 from suexp.errors import one_of
 from suexp.transform._settings import unseen
+from suexp.transform._vocabulary import FRESH, TABLES, special_rows
 from suexp.transform.base import Transform, mismatch
 
 if TYPE_CHECKING:
     from suexp.task.base import Task
 
 Strategy = Literal["frequency", "random", "shuffle", "oracle", "zeros"]
-TABLES = ("embedding.weight", "output.weight", "head.bias")  # a row a token
 SHOWN = 500  # ranks that are recorded
-FRESH = -1  # a token that gets no row of the parent's
 
 
 class TransplantEmbeddings(Transform):
@@ -102,16 +101,7 @@ class TransplantEmbeddings(Transform):
             origin: what the parent was trained on.
         """
         ours, theirs = data.tokenizer_, origin.tokenizer_
-        rows = np.full(ours.vocab_size, FRESH)
-        for name in ("pad_id", "eot_id", "mask_id", "unknown_id"):
-            here, there = getattr(ours, name), getattr(theirs, name)
-            if here is not None and there is not None:
-                rows[here] = there
-        unknown = theirs.mask_id if theirs.unknown_id is None else theirs.unknown_id
-        for name in ("begin", "end", "reserved"):
-            here, there = getattr(ours, name), getattr(theirs, name)
-            fits = len(there) >= len(here)
-            rows[list(here)] = there[: len(here)] if fits else unknown
+        rows = special_rows(ours, theirs)
         new, old = ours.ordinary, theirs.ordinary
         if self.strategy == "frequency":
             new = ranked(frequencies(data), new)

@@ -3,7 +3,14 @@ import random
 
 import pytest
 
-from suexp.task._overlap import longest_common_subsequence, rouge_l, rouge_n, units
+from suexp.nn.overlap import (
+    longest_common_subsequence,
+    main_score,
+    ngram_precision,
+    rouge_l,
+    rouge_n,
+    units,
+)
 
 
 def test_longest_common_subsequence_equals_brute_force() -> None:
@@ -36,6 +43,21 @@ def test_rouge_n() -> None:
     assert rouge_n([], reference, 1) == rouge_n(["a"], ["a"], 2) == 0
 
 
+def test_main_score() -> None:
+    """Of four words three are common, of three pairs one: .75, 1/3 and .75."""
+    assert main_score([*"abcd"], [*"abxd"]) == pytest.approx(0.2 * 0.75 + 0.4 / 3 + 0.4 * 0.75)
+    assert main_score([*"abcd"], [*"abcd"]) == pytest.approx(1)
+    assert main_score([], ["a"]) == 0
+
+
+def test_ngram_precision() -> None:
+    """Of four pairs of words a b stands in the source, twice, and c d."""
+    assert ngram_precision([*"abcab"], [*"xabcd"]) == 3 / 4
+    assert ngram_precision([*"abcab"], [*"xabcd"], n=3) == 1 / 3
+    assert ngram_precision([*"ab"], [*"ba"]) == 0
+    assert ngram_precision(["a"], [*"ab"]) == 0
+
+
 @pytest.mark.peer
 def test_rouge_equals_rouge_score() -> None:
     names = ["rouge1", "rouge2", "rougeL"]
@@ -54,3 +76,6 @@ def test_rouge_equals_rouge_score() -> None:
 def test_units() -> None:
     assert units("Return the\nSize", "word") == ["return", "the", "size"]
     assert units("摘要 A", "character") == ["摘", "要", "a"]
+    assert units("Return the size_of(x), e.g. 3.", "alphanumeric") == [
+        *("return", "the", "size", "of", "x", "e", "g", "3")
+    ]
