@@ -7,22 +7,17 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from suexp.contents import content_hash
+from suexp.data.columns import COLUMNS, columns_of, optional_columns
 from suexp.data.document import UNKNOWN, Document, of_split
 from suexp.data.layout import KINDS
 from suexp.data.paths import Paths, found_files
-from suexp.data.records import (
-    COLUMNS,
-    as_document,
-    columns_of,
-    format_of,
-    optional_columns,
-    records,
-)
+from suexp.data.records import as_document, format_of, records
 from suexp.data.text import Text, one_of
+from suexp.errors import UserError
 
 
 class Files(Text):
-    r"""Local text, JSON lines, CSV, TSV and Parquet files, for any kind of task.
+    r"""Local text, JSON, CSV, TSV and Parquet files, packed by gzip or not, for any kind of task.
 
     Each record is a document. ``kind=lm`` packs them into blocks: ``tokens`` of a batch is
     (batch_size, block_size + 1). ``kind=classification`` keeps one a row: ``tokens`` (B, n),
@@ -47,9 +42,12 @@ class Files(Text):
         kind: ``lm``, ``classification``, ``pairs``, ``similar``, ``seq2seq``, ``tagging`` or
             ``sentences``.
         columns: ``text``, ``label``, ``other`` (a second text), ``tokens``, ``tags`` -> the file's
-            name for them; of a table without a header, the column's number from 0.
-        format: text, json, csv, tsv or parquet; null: as each file's name says.
-        header: whether the first line of CSV and TSV names the columns.
+            name for them, ``a.b`` for field b of an object a; of a table without a header, the
+            column's number from 0. A list of texts is joined.
+        format: text, json (an object a line, or one list), csv (with commas, tabs or semicolons),
+            tsv or parquet; null: as each file's name says.
+        header: whether the first line of CSV and TSV names the columns; null: unless the columns
+            are numbers.
         document: what is one document of a text file: ``paragraph`` (up to a blank line), ``line``
             or ``file``; of tagged text always ``line``.
         tokenizer: ``bpe``, trained on the training split, ``bytes``, ``wordpiece``, BERT's,
@@ -98,7 +96,7 @@ class Files(Text):
         ] = "lm",
         columns: dict[str, str | int] = COLUMNS,
         format: Literal["text", "json", "csv", "tsv", "parquet"] | None = None,
-        header: bool = True,
+        header: bool | None = None,
         document: Literal["paragraph", "line", "file"] = "paragraph",
         tokenizer: Literal[
             "bpe", "bytes", "wordpiece", "chars", "words", "sentencepiece", "cpm"
@@ -149,12 +147,29 @@ class Files(Text):
         if split == "test":
             return self._read("test", self.test)
         if self.validation is None:
-            found = of_split(self._read("train", self.train), split, self.val_fraction)
+            found = of_split(self._several(), split, self.val_fraction)
         else:
             found = self._read(split, self.train if split == "train" else self.validation)
         if split == "train" and self.unlabelled is not None:
             return itertools.chain(found, self._without_labels())
         return found
+
+    def _several(self) -> Iterator[Document]:
+        """Yield the training documents, of which some are held out.
+
+        Raises:
+            UserError: there is only one.
+        """
+        found = self._read("train", self.train)
+        first = list(itertools.islice(found, 2))
+        if len(first) == 1:
+            lines = first[0].text.count("\n")
+            ways = "for a text a line set data.document=line, else " * (lines > 0)
+            raise UserError(
+                f"{first[0].where}: all training text is one {self.document}, of which none can be "
+                f"held out; {ways}name data.validation=FILE"
+            )
+        return itertools.chain(first, found)
 
     def _without_labels(self) -> Iterator[Document]:
         for doc in self._read("unlabelled", self.unlabelled, ("text", "other")):
@@ -170,7 +185,7 @@ class Files(Text):
         return {
             "files": {
                 name: [
-                    (format_of(path, self.format), content_hash(path))
+                    (format_of(path, self.format, self.columns), content_hash(path))
                     for path in found_files(f"data.{name}", paths)
                 ]
                 for name, paths in self._paths().items()
@@ -197,4 +212,4 @@ class Files(Text):
         for path in found_files(f"data.{split}", paths):
             rows = records(path, self.format, columns, self.header, self.document, self.optional)
             for where, row in rows:
-                yield as_document(where, row, columns)
+                yield as_document(where, row, columns, KINDS[self.kind].answer)

@@ -82,11 +82,11 @@ def tables(
     Raises:
         UserError: a label that the training split has not, or a text that is too long.
     """
-    place = {name: i for i, name in enumerate(names)}
+    place = {str(name): i for i, name in enumerate(names)}  # a table has numbers as text
     documents = iter(documents)
     while batch := list(islice(documents, ROWS)):
         for doc in batch:
-            if doc.label not in place:
+            if str(doc.label) not in place:
                 raise UserError(
                     f"{doc.where or doc.key}: label {doc.label!r} does not occur in the training "
                     f"split ({len(names)} labels do); remove the row or add such training texts"
@@ -94,5 +94,5 @@ def tables(
         texts, wheres = [doc.text for doc in batch], [doc.where or doc.key for doc in batch]
         yield {
             "tokens": framed(texts, wheres, tokenizer, block_size, truncate),
-            "label": np.array([place[doc.label] for doc in batch], dtype=np.int64),
+            "label": np.array([place[str(doc.label)] for doc in batch], dtype=np.int64),
         }

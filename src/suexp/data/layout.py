@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from suexp.data.answers import Answer
 from suexp.data.document import Document
 from suexp.errors import UserError
 
@@ -16,10 +17,11 @@ if TYPE_CHECKING:  # fingerprints are taken without NumPy
 
 
 class Kind(NamedTuple):
-    """A kind of rows: what its records must have, and what they may have."""
+    """A kind of rows: what its records must have, what they may have, and what a label says."""
 
     columns: tuple[str, ...]
     optional: tuple[str, ...] = ()
+    answer: Answer = "class"
 
 
 # What `data.kind` may say.
