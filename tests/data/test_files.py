@@ -156,6 +156,7 @@ def test_iflytek(shared_data: Path) -> None:
         test=str(folder / "test_public.json"),
         kind="classification",
         columns={"text": "sentence", "label": "label_des"},
+        tokenizer="bpe",
         vocab_size=4000,
     )
     rows = {name: len(split) for name, split in data.splits().items()}

@@ -22,15 +22,18 @@ class Files(Text):
     Each record is a document. ``kind=lm`` packs them into blocks: ``tokens`` of a batch is
     (batch_size, block_size + 1). ``kind=classification`` keeps one a row: ``tokens`` (B, n),
     ``keep`` (B, n) and ``label`` (B,), the place of the label in the sorted labels of the training
-    split. ``kind=pairs`` keeps two texts a row, columns ``text`` and ``other``, and ``label``, 1 or
-    0, where there is one (see `suexp.data.pairing`); ``unlabelled`` pairs may join the labelled
-    ones of the training split. ``kind=similar`` reads the same columns and gives each pair in both
-    directions (see `suexp.data.both_ways`). ``kind=seq2seq`` joins the source ``text`` and the
-    target ``other`` in a row (see `suexp.data.joining`). ``kind=tagging`` gives each token a tag:
-    in JSON lines the columns ``tokens`` and ``tags``, in plain text the blanks between words, each
-    line a text (see `suexp.data.tagging`). ``kind=sentences`` has single texts in rows of one width
-    (see `suexp.data.sentences`). With no validation file, records are held out by a hash of their
-    text: equal texts stay together.
+    split; where rows have a second text, column ``other``, they hold both (see
+    `suexp.data.labelling`). ``kind=multilabel`` likewise, but ``label`` is a list of labels, and
+    ``kind=regression``, where it is a number. ``kind=pairs`` keeps two texts a row, columns
+    ``text`` and ``other``, and ``label``, 1 or 0, where there is one (see `suexp.data.pairing`);
+    ``unlabelled`` pairs may join the labelled ones of the training split. ``kind=similar`` reads
+    the same columns and gives each pair in both directions (see `suexp.data.both_ways`).
+    ``kind=seq2seq`` joins the source ``text`` and the target ``other`` in a row (see
+    `suexp.data.joining`). ``kind=tagging`` gives each token a tag: in JSON the columns ``tokens``
+    and ``tags``, in CoNLL's files the first and the last column (see `suexp.data.tagged_lines`), in
+    plain text the blanks between words, each line a text (see `suexp.data.tagging`).
+    ``kind=sentences`` has single texts in rows of one width (see `suexp.data.sentences`). With no
+    validation file, records are held out by a hash of their text: equal texts stay together.
 
     Reference: https://jsonlines.org, https://www.rfc-editor.org/rfc/rfc4180,
     https://parquet.apache.org.
@@ -39,21 +42,23 @@ class Files(Text):
         train: path, glob or list of them, relative to the folder that suexp is started in.
         validation: likewise; null: ``val_fraction`` of the training records.
         test: likewise; null: no test split.
-        kind: ``lm``, ``classification``, ``pairs``, ``similar``, ``seq2seq``, ``tagging`` or
-            ``sentences``.
+        kind: ``lm``, ``classification``, ``multilabel``, ``regression``, ``pairs``, ``similar``,
+            ``seq2seq``, ``tagging`` or ``sentences``.
         columns: ``text``, ``label``, ``other`` (a second text), ``tokens``, ``tags`` -> the file's
             name for them, ``a.b`` for field b of an object a; of a table without a header, the
             column's number from 0. A list of texts is joined.
         format: text, json (an object a line, or one list), csv (with commas, tabs or semicolons),
-            tsv or parquet; null: as each file's name says.
+            tsv, conll (a token and its tag a line) or parquet; null: as each file's name or its
+            first lines say.
         header: whether the first line of CSV and TSV names the columns; null: unless the columns
             are numbers.
         document: what is one document of a text file: ``paragraph`` (up to a blank line), ``line``
             or ``file``; of tagged text always ``line``.
-        tokenizer: ``bpe``, trained on the training split, ``bytes``, ``wordpiece``, BERT's,
-            ``chars`` or ``words``, the characters of the training split or what it has between
-            blanks, ``sentencepiece``, or ``cpm``, those pieces with CPM's blanks and line ends
-            (`suexp.data.pieces`).
+        tokenizer: ``auto``, by the first training texts: ``chars`` of Chinese and of single
+            characters with tags, ``words`` of words with tags, else ``bpe``; ``bpe``, trained on
+            the training split, ``bytes``, ``wordpiece``, BERT's, ``chars`` or ``words``, the
+            characters of the training split or what it has between blanks, ``sentencepiece``, or
+            ``cpm``, those pieces with CPM's blanks and line ends (`suexp.data.pieces`).
         vocab_size: tokens of the BPE, the 3 special ones included, or the most characters or words,
             one unknown and 3 special ones included; the bytes always have 259.
         block_size: tokens that a row predicts, or the most tokens of a single text.
@@ -68,6 +73,7 @@ class Files(Text):
         begin: a single text begins with a token of its own, where its tokenizer gives it none.
         unlabelled: files likewise, of pairs: further training rows, whose labels are not looked at;
             null: none.
+        tag_names: of tags that are numbers: the tag that each number from 0 stands for.
 
     Raises:
         ValueError: a value out of range.
@@ -78,6 +84,8 @@ class Files(Text):
     provides: ClassVar[set[str]] = {
         "text",
         "labels if kind=classification",
+        "label_sets if kind=multilabel",
+        "quantities if kind=regression",
         "pairs if kind=pairs",
         "unlabelled pairs if unlabelled",
         "similar_pairs if kind=similar",
@@ -92,15 +100,23 @@ class Files(Text):
         validation: Paths = None,
         test: Paths = None,
         kind: Literal[
-            "lm", "classification", "pairs", "similar", "seq2seq", "tagging", "sentences"
+            "lm",
+            "classification",
+            "multilabel",
+            "regression",
+            "pairs",
+            "similar",
+            "seq2seq",
+            "tagging",
+            "sentences",
         ] = "lm",
         columns: dict[str, str | int] = COLUMNS,
-        format: Literal["text", "json", "csv", "tsv", "parquet"] | None = None,
+        format: Literal["text", "json", "csv", "tsv", "conll", "parquet"] | None = None,
         header: bool | None = None,
         document: Literal["paragraph", "line", "file"] = "paragraph",
         tokenizer: Literal[
-            "bpe", "bytes", "wordpiece", "chars", "words", "sentencepiece", "cpm"
-        ] = "bpe",
+            "auto", "bpe", "bytes", "wordpiece", "chars", "words", "sentencepiece", "cpm"
+        ] = "auto",
         vocab_size: int = 8192,
         block_size: int = 128,
         batch_size: int = 16,
@@ -112,6 +128,7 @@ class Files(Text):
         reserved: int = 0,
         begin: bool = False,
         unlabelled: Paths = None,
+        tag_names: list[str] | None = None,
     ) -> None:
         if unlabelled is not None and kind != "pairs":
             raise ValueError(
@@ -137,7 +154,9 @@ class Files(Text):
         self.document = one_of("document", document, ("paragraph", "line", "file"))
         if kind == "tagging":
             self.document = "line"
-        self.format = one_of("format", format, (None, "text", "json", "csv", "tsv", "parquet"))
+        formats = (None, "text", "json", "csv", "tsv", "conll", "parquet")
+        self.format = one_of("format", format, formats)
+        self.tag_names = None if tag_names is None else list(tag_names)
         self.columns, self.header = columns_of(kind, columns), header
         self.optional = optional_columns(kind, self.columns)
         self.split_names = ("train", "validation", *(("test",) if test is not None else ()))
@@ -194,6 +213,7 @@ class Files(Text):
             "columns": self.columns,
             "header": self.header,
             "document": self.document,
+            "tag_names": self.tag_names,
         }
 
     def _paths(self) -> dict[str, Paths]:
@@ -212,4 +232,14 @@ class Files(Text):
         for path in found_files(f"data.{split}", paths):
             rows = records(path, self.format, columns, self.header, self.document, self.optional)
             for where, row in rows:
+                if self.tag_names is not None and "tags" in row:
+                    row["tags"] = [self._tag(where, tag) for tag in row["tags"]]
                 yield as_document(where, row, columns, KINDS[self.kind].answer)
+
+    def _tag(self, where: str, tag: Any) -> Any:
+        names = self.tag_names or []
+        if isinstance(tag, int) and not 0 <= tag < len(names):
+            raise UserError(
+                f"{where}: tag {tag}, but data.tag_names has {len(names)}, from 0; name them all"
+            )
+        return names[tag] if isinstance(tag, int) else tag

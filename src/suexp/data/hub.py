@@ -38,6 +38,7 @@ class Hub(Text):
 
     Rows become documents as in `suexp.data.files.Files`: ``tokens`` of a batch is (batch_size,
     block_size + 1), or for ``kind=classification`` (B, n) with ``keep`` (B, n) and ``label`` (B,),
+    for it, ``kind=multilabel`` and ``kind=regression`` as in `suexp.data.labelling`,
     for ``kind=pairs`` as in `suexp.data.pairing`, for ``kind=similar`` as in
     `suexp.data.both_ways`, for ``kind=seq2seq`` as in `suexp.data.joining`.
     What was prepared once is found again with no network. Code from the hub is never run.
@@ -51,8 +52,8 @@ class Hub(Text):
         train: the hub's name of the training split.
         validation: likewise; null: ``val_fraction`` of the training rows.
         test: likewise; null: no test split.
-        kind: ``lm``, ``classification``, ``pairs``, ``similar``, ``seq2seq``, ``tagging`` or
-            ``sentences``.
+        kind: ``lm``, ``classification``, ``multilabel``, ``regression``, ``pairs``, ``similar``,
+            ``seq2seq``, ``tagging`` or ``sentences``.
         columns: ``text``, ``label``, ``other`` (a second text), ``tokens``, ``tags`` -> the data
             set's names for them. Tags may be numbers whose names the data set knows.
         tokenizer: ``bpe``, trained on the training split, ``bytes``, ``wordpiece``, BERT's,
@@ -80,6 +81,8 @@ class Hub(Text):
     provides: ClassVar[set[str]] = {
         "text",
         "labels if kind=classification",
+        "label_sets if kind=multilabel",
+        "quantities if kind=regression",
         "pairs if kind=pairs",
         "similar_pairs if kind=similar",
         "targets if kind=seq2seq",
@@ -96,7 +99,15 @@ class Hub(Text):
         validation: str | None = "validation",
         test: str | None = None,
         kind: Literal[
-            "lm", "classification", "pairs", "similar", "seq2seq", "tagging", "sentences"
+            "lm",
+            "classification",
+            "multilabel",
+            "regression",
+            "pairs",
+            "similar",
+            "seq2seq",
+            "tagging",
+            "sentences",
         ] = "lm",
         columns: dict[str, str] = COLUMNS,
         tokenizer: Literal[

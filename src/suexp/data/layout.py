@@ -27,7 +27,9 @@ class Kind(NamedTuple):
 # What `data.kind` may say.
 KINDS = {
     "lm": Kind(("text",)),
-    "classification": Kind(("text", "label")),
+    "classification": Kind(("text", "label"), ("other",)),
+    "multilabel": Kind(("text", "label"), ("other",), "set"),
+    "regression": Kind(("text", "label"), ("other",), "number"),
     "seq2seq": Kind(("text", "other")),
     "pairs": Kind(("text", "other"), ("label",)),
     "similar": Kind(("text", "other"), ("label",)),
@@ -74,7 +76,7 @@ def layout_of(kind: str, block_size: int, truncate: bool = True) -> Layout:
     """Return the layout of a kind of rows."""
     from suexp.data.both_ways import BothWays
     from suexp.data.joining import Joined
-    from suexp.data.labelling import Labelled
+    from suexp.data.labelling import Graded, Labelled, Several
     from suexp.data.packing import Packed
     from suexp.data.pairing import Paired
     from suexp.data.sentences import Sentences
@@ -83,6 +85,8 @@ def layout_of(kind: str, block_size: int, truncate: bool = True) -> Layout:
     layouts: dict[str, type[Layout]] = {
         "lm": Packed,
         "classification": Labelled,
+        "multilabel": Several,
+        "regression": Graded,
         "seq2seq": Joined,
         "pairs": Paired,
         "similar": BothWays,

@@ -140,6 +140,11 @@ def as_document(
     Raises:
         UserError: a text that is not a string, or a label that is no such answer.
     """
+    if isinstance(tags := row.get("tags"), list) and any(isinstance(tag, int) for tag in tags):
+        raise UserError(
+            f"{where}: column {columns['tags']!r} holds int, not text; name what they count, in "
+            "its order: data.tag_names=[O,B-PER,I-PER]"
+        )
     if "tokens" in row or "tags" in row:
         lists = {name: _texts(where, columns[name], row.get(name)) for name in ("tokens", "tags")}
         text = "".join(lists["tokens"])
