@@ -105,6 +105,11 @@ def test_a_table_without_a_header(in_tmp: Path) -> None:
             ("how", "way", "0"),
             ("what", "which", "1"),
         ]
+        line = refused(content, name)
+        assert line.endswith("count its columns: 'data.columns={text: 0, other: 1, label: 2}'")
+        assert pairs(content, name, columns=counted) == [("how", "0"), ("what", "1")]
+    assert refused("how\t0\nwhat\t1\n", "t.tsv").endswith("'data.columns={text: 0, label: 1}'")
+    assert pairs("0,1\na,b\n", "t.csv", columns={"text": 0, "label": 1}) == [("a", "b")]
     assert "; if the first line" not in refused("text,labl\na,b\n", "t.csv")
 
 

@@ -74,7 +74,7 @@ def test_single_characters_and_words_get_a_token_each(in_tmp: Path) -> None:
     with pytest.warns(UserWarning, match=r"data.tokenizer=words, a token a word, for what"):
         assert rows(content) == (["Ann", "saw", "Rome"], "words")
     assert rows(content, tokenizer="words") == (["Ann", "saw", "Rome"], "words")
-    with pytest.raises(UserError, match=r"use data.tokenizer=chars with single characters, else w"):
+    with pytest.raises(UserError, match=r"use data.tokenizer=words, or data.token"):
         rows(content, tokenizer="bytes")
 
 

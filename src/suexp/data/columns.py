@@ -95,7 +95,8 @@ def missing_column(where: str, column: str, columns: Mapping[str, str], there: l
 
 
 def _by_number(columns: Mapping[str, str], count: int) -> str:
-    numbers = ", ".join(f"{name}: {i}" for i, name in zip(range(count), columns, strict=False))
+    names = sorted([*columns][:count], key=("text", "other", "label", "tokens", "tags").index)
+    numbers = ", ".join(f"{name}: {i}" for i, name in enumerate(names))
     return f"; if the first line is a row, count its columns: 'data.columns={{{numbers}}}'"
 
 

@@ -28,7 +28,8 @@ def delimited_rows(
     Args:
         path: the file.
         kind: csv or tsv.
-        header: whether the first line names the columns; None: unless these are numbers.
+        header: whether the first line names the columns; None: unless some of these are numbers
+            which it does not have.
         columns: what is wanted of it.
 
     Raises:
@@ -36,8 +37,7 @@ def delimited_rows(
     """
     csv.field_size_limit(bounds.LINE)
     names: list[str] | None = None
-    if header is None:
-        header = not (columns and all(column.isdigit() for column in columns))
+    numbers = {column for column in columns if column.isdigit()}
     start = 1
     reader = _reader(path, "\t" if kind == "tsv" else _separator(path))
     try:
@@ -46,6 +46,7 @@ def delimited_rows(
             if not row:
                 continue
             if names is None:
+                header = numbers <= {name.strip() for name in row} if header is None else header
                 names = [name.strip() if header else str(i) for i, name in enumerate(row)]
                 refuse_twice(f"{path}:{reader.line_num}", names)
                 if header:

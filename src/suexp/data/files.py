@@ -50,8 +50,8 @@ class Files(Text):
         format: text, json (an object a line, or one list), csv (with commas, tabs or semicolons),
             tsv, conll (a token and its tag a line) or parquet; null: as each file's name or its
             first lines say.
-        header: whether the first line of CSV and TSV names the columns; null: unless the columns
-            are numbers.
+        header: whether the first line of CSV and TSV names the columns; null: unless some of
+            ``columns`` are numbers which it does not have.
         document: what is one document of a text file: ``paragraph`` (up to a blank line), ``line``
             or ``file``; of tagged text always ``line``.
         tokenizer: ``auto``, by the first training texts: ``chars`` of Chinese and of single

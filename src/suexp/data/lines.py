@@ -72,9 +72,14 @@ def _next_line(path: Path, file: IO[bytes]) -> bytes:
 def _refuse_packed(path: Path, start: bytes) -> None:
     if start.startswith(UTF16):
         raise UserError(f"{path}: UTF-16, not UTF-8; {_converted(path, ICONV.format('UTF-16'))}")
-    name = shlex.quote(str(path))
     if found := packing(start):
-        raise UserError(f"{path} is {found[0]}, no text; unpack it with {found[1]} {name}")
+        # Unpackers read any name on their input only; an archive has names of its own.
+        names = [
+            shlex.quote(str(path)),
+            shlex.quote(str(path.with_name(f"{path.stem}.unpacked{path.suffix}"))),
+        ]
+        how = names[0] if found[0].startswith("a ") else f"< {' > '.join(names)}"
+        raise UserError(f"{path} is {found[0]}, no text; unpack it with {found[1]} {how}")
     if start.startswith(PARQUET):
         raise UserError(f"{path} is Parquet, no text; set data.format=parquet")
 

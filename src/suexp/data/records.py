@@ -72,8 +72,8 @@ def records(
         format: text, json, csv, tsv, conll or parquet; None: see `format_of`.
         columns: wanted name -> column of the file; of a file without a header, its number from 0;
             ``a.b`` is field b of an object, column a.
-        header: whether the first line of CSV and TSV names the columns; None: unless they are
-            numbers.
+        header: whether the first line of CSV and TSV names the columns; None: unless some are
+            numbers which it does not have.
         unit: what is one record of a text file: ``paragraph`` (up to a blank line), ``line``,
             ``file``.
         optional: which of the wanted names may be missing.

@@ -149,10 +149,10 @@ class _Ids:
         new = [unit for unit in dict.fromkeys(units) if unit not in known]
         for unit, pieces in zip(new, tokenizer.encode_batch(new) if new else [], strict=True):
             if len(pieces) > 1 and not tokenizer.begin:  # only BERT's first pieces stand for words
+                kind = "chars" if len(unit) == 1 else "words"
                 raise UserError(
                     f"{where}: {unit!r} is {len(pieces)} tokens, but has one tag; use "
-                    "data.tokenizer=chars with single characters, else words, or wordpiece with "
-                    "data.vocab=FOLDER"
+                    f"data.tokenizer={kind}, or data.tokenizer=wordpiece with data.vocab=FOLDER"
                 )
             known[unit] = int(pieces[0]) if len(pieces) else tokenizer.mask_id
         ids = [known[unit] for unit in units]
