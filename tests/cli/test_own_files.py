@@ -252,6 +252,6 @@ REAL = [
 def test_the_first_command_for_real_data(
     in_tmp: Path, shared_data: Path, name: str, command: str, metric: str
 ) -> None:
-    settings = ("trainer.max_steps=4", "trainer.limit_val_batches=4", "data.max_bytes=300000")
+    settings = ("trainer.max_steps=4", "trainer.limit_val_batches=4")
     found = metrics(command, str(shared_data / name), *settings)
     assert 0 <= found[f"val/{metric}"] < 20

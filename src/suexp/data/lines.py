@@ -53,7 +53,7 @@ def lines_of(path: Path) -> Iterator[tuple[int, str]]:
             yield number, text
 
 
-def _opened(path: Path, packed: bool) -> IO[bytes]:
+def _opened(path: Path, packed: bool) -> IO[bytes] | gzip.GzipFile:
     if not packed:
         return path.open("rb")
     with path.open("rb") as file:
@@ -62,7 +62,7 @@ def _opened(path: Path, packed: bool) -> IO[bytes]:
     return gzip.open(path)
 
 
-def _next_line(path: Path, file: IO[bytes]) -> bytes:
+def _next_line(path: Path, file: IO[bytes] | gzip.GzipFile) -> bytes:
     try:
         return file.readline(bounds.LINE + 1)
     except BROKEN as error:

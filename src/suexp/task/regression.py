@@ -1,9 +1,10 @@
-"""Prediction of a number from feature vectors, texts or pairs of texts."""
+"""Prediction of a number from feature vectors."""
 
 import warnings
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
+from torchmetrics.metric import Metric
 
 from suexp.data.base import Data
 from suexp.normalizer.base import at_least_float32
@@ -14,9 +15,8 @@ from suexp.task._splits import Evaluated
 class Regression(Evaluated):
     r"""Predict a number: $L = \frac1B \sum_b (f(x_b) - y_b)^2$ with loss=mse.
 
-    Batches hold vectors ``x`` (B, input_dim), or ``tokens`` with ``keep`` (B, n) and of two texts a
-    row ``segments``, and ``target`` (B,); the model returns (B, 1). Logged for validation, and for
-    the test split where there is one: ``loss``, the mean squared error in units of the targets
+    Batches hold vectors ``x`` (B, input_dim) and ``target`` (B,); the model returns (B, 1). Logged
+    for validation, and for the test split where there is one: ``loss``, the mean squared error in units of the targets
     squared, ``mae``, the mean absolute error, and where there are two rows ``r2``,
     $1 - \sum_b (f_b - y_b)^2 / \sum_b (\bar y - y_b)^2$, and the correlations ``pearson`` and
     ``spearman`` (of ranks; equal values share their mean rank), 0 where either side is constant.
@@ -28,8 +28,8 @@ class Regression(Evaluated):
     provides: ClassVar[set[str]] = {"numbers"}
     needs: ClassVar[dict[str, str]] = {
         "quantities": "it predicts numbers; use data=sklearn with data.name=diabetes, or "
-        "data.kind=regression with texts of your own",
-        "model": "use model=mlp or model=linear for vectors, model=transformer for texts",
+        "task=text_regression with data=files",
+        "model": "use model=mlp or model=linear",
         "squared_error": "it needs a loss of numbers; use loss=mse",
     }
 
@@ -41,12 +41,21 @@ class Regression(Evaluated):
         from torchmetrics.regression.spearman import SpearmanCorrCoef
 
         super().__init__(**parts)
-        self.errors = nn.ModuleDict({"loss": MeanSquaredError(), "mae": MeanAbsoluteError()})
-        # Of two rows or more.
-        self.agreements = nn.ModuleDict({"r2": R2Score(), "pearson": PearsonCorrCoef()})
+        self.squared, self.absolute = MeanSquaredError(), MeanAbsoluteError()
+        self.explained, self.pearson = R2Score(), PearsonCorrCoef()
         with warnings.catch_warnings():  # ranks need all predictions, as it tells us
             warnings.filterwarnings("ignore", "Metric `SpearmanCorrcoef` will save all")
-            self.agreements["spearman"] = SpearmanCorrCoef()
+            self.spearman = SpearmanCorrCoef()
+
+    @property
+    def _figures(self) -> dict[str, Metric]:
+        return {
+            "loss": self.squared,
+            "mae": self.absolute,
+            "r2": self.explained,
+            "pearson": self.pearson,
+            "spearman": self.spearman,
+        }
 
     @staticmethod
     def model_sizes(data: Data) -> dict[str, int]:
@@ -65,22 +74,21 @@ class Regression(Evaluated):
     def evaluate(self, batch: dict[str, Tensor]) -> None:
         """Add the batch's errors."""
         prediction, target = map(at_least_float32, (self.predict(batch), batch["target"]))
-        for metric in (*self.errors.values(), *self.agreements.values()):
+        for metric in self._figures.values():
             metric.update(prediction, target)
 
     def finish_split(self, split: str) -> None:
         """Log a split's figures."""
-        found = dict(self.errors)
-        if int(self.agreements["r2"].total) > 1:
-            found |= dict(self.agreements)
+        of_one_row = ("loss", "mae")
+        several = int(self.explained.total) > 1
+        found = {n: metric for n, metric in self._figures.items() if several or n in of_one_row}
         with warnings.catch_warnings():  # of a constant side, whose correlation is none
             warnings.filterwarnings("ignore", "The variance of predictions or target")
-            told = {f"{split}/{name}": metric.compute() for name, metric in found.items()}
-        for name in ("pearson", "spearman"):
-            if name in found:
-                told[f"{split}/{name}"] = told[f"{split}/{name}"].nan_to_num(0.0)
-        self.report(told)
-        for metric in (*self.errors.values(), *self.agreements.values()):
+            told = {name: metric.compute() for name, metric in found.items()}
+        for name in told.keys() & {"pearson", "spearman"}:
+            told[name] = told[name].nan_to_num(0.0)
+        self.report({f"{split}/{name}": value for name, value in told.items()})
+        for metric in self._figures.values():
             metric.reset()
 
     def worst(self, split: str) -> dict[str, float]:
