@@ -56,7 +56,10 @@ class Images(Pictures):
     """
 
     provides: ClassVar[set[str]] = {
-        *("vectors", "images", "discrete if pixels=gray", "labels if labelled"),
+        "vectors",
+        "images",
+        "discrete if pixels=gray",
+        "labels if labelled",
     }
 
     def __init__(

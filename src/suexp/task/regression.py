@@ -16,10 +16,10 @@ class Regression(Evaluated):
     r"""Predict a number: $L = \frac1B \sum_b (f(x_b) - y_b)^2$ with loss=mse.
 
     Batches hold vectors ``x`` (B, input_dim) and ``target`` (B,); the model returns (B, 1). Logged
-    for validation, and for the test split where there is one: ``loss``, the mean squared error in units of the targets
-    squared, ``mae``, the mean absolute error, and where there are two rows ``r2``,
-    $1 - \sum_b (f_b - y_b)^2 / \sum_b (\bar y - y_b)^2$, and the correlations ``pearson`` and
-    ``spearman`` (of ranks; equal values share their mean rank), 0 where either side is constant.
+    for validation, and for the test split where there is one: ``loss``, the mean squared error in
+    units of the targets squared, ``mae``, the mean absolute error, and where there are two rows
+    ``r2``, $1 - \sum_b (f_b - y_b)^2 / \sum_b (\bar y - y_b)^2$, and the correlations ``pearson``
+    and ``spearman`` (of ranks; equal values share their mean rank), 0 where a side is constant.
 
     Reference: Bishop, Pattern Recognition and Machine Learning, section 3.1,
     https://www.microsoft.com/en-us/research/publication/pattern-recognition-machine-learning/.
