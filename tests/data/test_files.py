@@ -96,7 +96,8 @@ def test_bad_files(in_tmp: Path) -> None:
     assert bad("t.txt", "") == "t.txt is empty"
     assert bad("t.txt", b"ok\nna\xefve\n").startswith("t.txt: not UTF-8 at byte 5 (line 2); ")
     assert bad("t.jsonl", '{"text": "a"}\n{"text": \n').startswith("t.jsonl:2: not a JSON object: ")
-    assert bad("t.jsonl", "[1]\n") == "t.jsonl:1: not a JSON object but list"
+    assert bad("t.jsonl", "[1]\n") == "t.jsonl:1: not a JSON object but int"
+    assert bad("t.jsonl", "1\n") == "t.jsonl:1: not a JSON object but int"
     assert (
         bad("t.jsonl", '{"sentence": "a", "id": 0}\n', columns={"text": "sentense"})
         == "t.jsonl:1: no column 'sentense' among sentence, id; did you mean "
@@ -106,7 +107,7 @@ def test_bad_files(in_tmp: Path) -> None:
         bad("t.jsonl", '{"text": "a", "id": 0}\n', **labels)
         == "t.jsonl:1: no column 'label' among text, id; name one with data.columns.label=COLUMN"
     )
-    assert bad("t.jsonl", '{"text": ["a"]}\n') == "t.jsonl:1: column 'text' holds list, not text"
+    assert bad("t.jsonl", '{"text": [1]}\n') == "t.jsonl:1: column 'text' holds list, not text"
     assert (
         bad("t.jsonl", '{"text": "ab\\ud83d"}')
         == "t.jsonl:1: character 2 of column 'text' is half of a surrogate pair ('\\ud83d'); "
@@ -114,7 +115,7 @@ def test_bad_files(in_tmp: Path) -> None:
     )
     assert "holds nothing, not a word" in bad("t.jsonl", '{"text": "", "label": null}', **labels)
     assert "holds float, not a word" in bad("t.jsonl", '{"text": "", "label": 0.5}', **labels)
-    assert "holds bool, not a word" in bad("t.jsonl", '{"text": "", "label": true}', **labels)
+    assert "holds dict, not a word" in bad("t.jsonl", '{"text": "", "label": {}}', **labels)
     assert bad("t.csv", "text,label\na,b\nc\n") == "t.csv:3: 1 fields instead of 2"
     assert bad("t.csv", "txt,label\na,b\n").startswith(
         "t.csv:2: no column 'text' among txt, label;"
@@ -155,6 +156,7 @@ def test_iflytek(shared_data: Path) -> None:
         test=str(folder / "test_public.json"),
         kind="classification",
         columns={"text": "sentence", "label": "label_des"},
+        tokenizer="bpe",
         vocab_size=4000,
     )
     rows = {name: len(split) for name, split in data.splits().items()}

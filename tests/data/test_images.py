@@ -163,3 +163,43 @@ def test_what_one_picture_does_not_show(in_tmp: Path) -> None:
     assert "c.gif is an animation" in said(lambda: pixels("c.gif"))
     Path("d.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     assert "d.png cannot be read as an image" in said(lambda: pixels("d.png"))
+
+
+def test_a_folder_for_each_class(tmp_path: Path) -> None:
+    for shade, name in enumerate(("dogs", "cats", ".trash")):
+        for part, count in (("train", 20), ("test", 3)):
+            (tmp_path / part / name).mkdir(parents=True)
+            for i in range(count):
+                picture = np.full((2, 2), 100 * shade + i, "u1")
+                Image.fromarray(picture).save(tmp_path / part / name / f"{i}.png")
+    settings: Any = {"test_files": str(tmp_path / "test"), "labelled": True, "val_fraction": 0.3}
+    data = Images(str(tmp_path / "train"), **settings)
+    assert data.sizes == {"input_dim": 4, "num_classes": 2}
+    assert data.label_names == ["cats", "dogs"]
+    rows: Any = data.splits()
+    for split, count in (("train", None), ("validation", None), ("test", 6)):
+        batch = data.collate(rows[split].__getitems__(list(range(len(rows[split])))))
+        assert ((batch["x"][:, 0] * 255 < 50) == (batch["label"] == 1)).all()
+        assert count in (None, len(batch["x"]))
+    assert sum(map(len, rows.values())) == 46
+
+
+def test_what_labelled_folders_are_not(tmp_path: Path) -> None:
+    fill(tmp_path / "one")
+    folder = str(tmp_path)
+    assert said(lambda: Images(folder).splits()).endswith(
+        "file; for a folder a class set data.labelled=true"
+    )
+    assert "holds no folders of pictures, one for each class" in said(
+        lambda: Images(f"{folder}/one", labelled=True).splits()
+    )
+    assert said(lambda: Images(folder, labelled=True).splits()).startswith(
+        "all training rows have the label 'one'"
+    )
+    (tmp_path / "all").mkdir()
+    for name in ("one", "two"):
+        fill(tmp_path / "all" / name, 10)
+    settings: Any = {"test_files": folder, "labelled": True}
+    (tmp_path / "one").rename(tmp_path / "three")
+    line = said(lambda: Images(f"{folder}/all", **settings).splits())
+    assert line.endswith("000.png is of the class 'three', which data.files has not")

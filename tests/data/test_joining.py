@@ -7,7 +7,7 @@ import torch
 
 from suexp.data.document import Document
 from suexp.data.files import Files
-from suexp.data.joining import Joined, tables
+from suexp.data.joining import Joined, Longest, tables
 from suexp.data.tokenizer import ByteTokenizer
 from suexp.errors import UserError
 
@@ -18,8 +18,10 @@ E, PAD = BYTES.eot_id, BYTES.pad_id
 def rows(*pairs: tuple[str, str], block_size: int = 20, **settings: Any) -> list[dict[str, Any]]:
     documents = [Document(x, x, where=f"f:{i}", other=y) for i, (x, y) in enumerate(pairs, 1)]
     counts = {"source": 0, "target": 0}
-    truncate = settings.get("truncate", True)
-    (table,) = tables(documents, settings.get("tokenizer", BYTES), block_size, truncate, counts)
+    tokenizer = settings.get("tokenizer", BYTES)
+    longest = Longest(tokenizer, block_size, settings.get("truncate", True))
+    (table,) = tables(documents, tokenizer, longest, counts)
+    longest.refuse()
     columns = zip(table["tokens"], table["prefix_length"].tolist(), strict=True)
     return [{"tokens": tokens, "prefix_length": prefix} for tokens, prefix in columns]
 
@@ -68,6 +70,19 @@ def test_the_tokenizers_begin_stands_first() -> None:
 def test_mistakes_name_the_line(pair: tuple[str, str], settings: Any, line: str) -> None:
     with pytest.raises(UserError, match=line):
         rows(("a", "b"), pair, **settings)
+
+
+def test_the_longest_row_of_all_splits_is_told() -> None:
+    with pytest.raises(UserError) as caught:
+        rows(("a", "x" * 19), ("a", "x" * 25), ("a", "x" * 21))
+    assert str(caught.value) == (
+        "f:2: a target of 25 tokens does not fit in a row of data.block_size 20, the longest of 3 "
+        "such rows; set data.block_size=27"
+    )
+    assert len(rows(("a", "x" * 25), block_size=27)) == 1
+    with pytest.raises(UserError, match=r"block_size=27, or data.truncate=true, which cuts sou"):
+        rows(("x" * 20, "y" * 5), truncate=False)
+    assert len(rows(("x" * 20, "y" * 5), block_size=27, truncate=False)) == 1
 
 
 def files(name: str, records: list[dict[str, Any]], **settings: Any) -> Files:

@@ -59,9 +59,18 @@ def test_windows_lines_and_marks(in_tmp: Path) -> None:
 @pytest.mark.parametrize(
     ("packed", "line"),
     [
-        (gzip.compress(b"text\na\n"), "t.csv is gzip, no text; unpack it with gunzip -k t.csv"),
-        (bz2.compress(b"text\na\n"), "t.csv is bzip2, no text; unpack it with bunzip2 -k t.csv"),
-        (lzma.compress(b"text\na\n"), "t.csv is xz, no text; unpack it with unxz -k t.csv"),
+        (
+            gzip.compress(b"text\na\n"),
+            "t.csv is gzip, no text; unpack it with gunzip < t.csv > t.unpacked.csv",
+        ),
+        (
+            bz2.compress(b"text\na\n"),
+            "t.csv is bzip2, no text; unpack it with bunzip2 < t.csv > t.unpacked.csv",
+        ),
+        (
+            lzma.compress(b"text\na\n"),
+            "t.csv is xz, no text; unpack it with unxz < t.csv > t.unpacked.csv",
+        ),
         (b"PK\3\4rest", "t.csv is a zip archive, no text; unpack it with unzip t.csv"),
         (b"PAR1rest", "t.csv is Parquet, no text; set data.format=parquet"),
     ],

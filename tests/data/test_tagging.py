@@ -82,7 +82,7 @@ def test_units_are_found_by_bert_s_first_piece(in_tmp: Path) -> None:
         (
             [{"tokens": ["ab"], "tags": ["O"]}],
             {"tokenizer": "bytes"},
-            "t.jsonl:1: 'ab' is 2 tokens, but has one tag; use data.tokenizer=chars",
+            "t.jsonl:1: 'ab' is 2 tokens, but has one tag; use data.tokenizer=words, or data.",
         ),
     ],
 )

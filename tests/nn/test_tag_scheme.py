@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from suexp.nn.tag_scheme import Spans, allowed, parse
+from suexp.nn.tag_scheme import Spans, allowed, parse, scheme_of
 
 
 def test_segmentation_allows_what_cuts_a_text_into_words() -> None:
@@ -33,6 +33,13 @@ def test_bioes_spans_must_be_closed() -> None:
     assert pairs[3].tolist() == [True, True, False, False, True, False]
 
 
+def test_the_scheme_that_has_all_letters() -> None:
+    assert scheme_of(["B", "E", "M", "S"]) == "sbie"
+    assert scheme_of(["B-PER", "I-PER", "O"]) == "bio"
+    assert scheme_of(["B-X", "E-X", "M-X", "O"]) == "bioes"
+    assert scheme_of(["NOUN"]) == "bioes"
+
+
 def test_other_letters_for_the_same() -> None:
     assert parse("sbie", ["B", "M", "E", "S"]) == parse("sbie", ["B", "I", "E", "S"])
 
@@ -41,7 +48,8 @@ def test_other_letters_for_the_same() -> None:
     ("scheme", "names", "message"),
     [
         ("iob", ["O"], "scheme 'iob' is none of sbie, bio, bioes"),
-        ("sbie", ["O", "B-PER"], r"with no tag of scheme sbie \(S, B, I, E\); use scheme bio"),
+        ("sbie", ["O", "B-PER"], r"with no tag of scheme sbie \(S, B, I, E\); use scheme=bio"),
+        ("bio", ["B-X", "M-X", "E-X", "O"], "use scheme=bioes"),
         ("bio", ["NOUN"], "label 'NOUN' begins with no tag of scheme bio"),
     ],
 )  # fmt: skip

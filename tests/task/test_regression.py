@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.stats import pearsonr, spearmanr
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 
@@ -38,6 +39,8 @@ def test_a_linear_model_is_least_squares(tmp_path: Path, precision: str) -> None
         "val/loss": mean_squared_error(truth, guess),
         "val/mae": mean_absolute_error(truth, guess),
         "val/r2": r2_score(truth, guess),
+        "val/pearson": pearsonr(truth, guess).statistic,
+        "val/spearman": spearmanr(truth, guess).statistic,
     }
     for name, value in expected.items():
         assert summary.metrics[name] == pytest.approx(value, abs=1e-3), name
@@ -66,7 +69,7 @@ def test_sixteen_bits_train_and_are_judged_in_full(tmp_path: Path) -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     for said, line in (
-        (["task=regression"], "needs targets: it predicts numbers; use data=sklearn"),
+        (["task=regression"], "needs quantities: it predicts numbers; use data=sklearn"),
         (["task=regression", "data.name=diabetes", "loss=cross_entropy"], "needs squared error"),
         (["task=classification", "data=sklearn", "data.name=diabetes", "model=mlp"], "labels"),
     ):

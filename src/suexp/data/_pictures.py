@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from suexp.data._labelled import labelled
 from suexp.data.base import Data
 from suexp.data.document import share
 from suexp.errors import at_least
@@ -34,8 +35,8 @@ class Pictures(Data):
         if pixels == "dequantized":
             self.scale = 256.0 if range == "unit" else 128.0
 
-    def write(self, path: Path, rows: Any) -> None:
-        """Write pictures, (rows, width) bytes, as vectors."""
+    def write(self, path: Path, rows: Any, labels: Any = None) -> None:
+        """Write pictures, (rows, width) bytes, as vectors, with their classes if there are any."""
         import numpy as np
 
         from suexp.data.rows import write_rows
@@ -50,7 +51,10 @@ class Pictures(Data):
                     x = (part + generator.random(part.shape)) / 256
                 else:
                     x = part / 255
-                yield {"x": (2 * x - 1 if self.range == "symmetric" else x).astype("float32")}
+                table = {"x": (2 * x - 1 if self.range == "symmetric" else x).astype("float32")}
+                if labels is not None:
+                    table["label"] = labels[start : start + CHUNK]
+                yield table
 
         write_rows(path, tables())
 
@@ -59,4 +63,6 @@ class Pictures(Data):
         import numpy as np
         import torch
 
+        if "label" in rows[0]:
+            return labelled(rows)
         return {"x": torch.from_numpy(np.stack([row["x"] for row in rows]))}

@@ -23,7 +23,7 @@ class Document:
     Attributes:
         key: decides the split when the source has none: the document's name or its content.
         text: what it says.
-        label: its class, where it has one.
+        label: its class, a number or several classes, where it has one.
         where: file and line, for messages.
         other: the second text of a pair: an answer, a summary.
         units: what its tags stand for, one each; joined they are the text.
@@ -32,7 +32,7 @@ class Document:
 
     key: str
     text: str
-    label: str | int | None = None
+    label: str | int | float | tuple[str | int, ...] | None = None
     where: str = ""
     other: str | None = None
     units: tuple[str, ...] | None = None
@@ -40,7 +40,9 @@ class Document:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """All texts that it holds."""
+        """All texts that it holds; of tagged ones each unit by itself."""
+        if self.units is not None:
+            return self.units
         return (self.text,) if self.other is None else (self.text, self.other)
 
 

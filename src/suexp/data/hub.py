@@ -13,18 +13,20 @@ from typing import Any, ClassVar, Literal
 
 from suexp.code.local_files import local_path
 from suexp.contents import content_hash
+from suexp.data.columns import (
+    COLUMNS,
+    columns_of,
+    columns_there,
+    optional_columns,
+    root,
+    value_of,
+)
 from suexp.data.document import Document, of_split
 from suexp.data.layout import KINDS
 from suexp.data.packed import refuse_bomb
+from suexp.data.parquet import open_parquet
 from suexp.data.paths import only_files, staying_inside
-from suexp.data.records import (
-    COLUMNS,
-    as_document,
-    columns_of,
-    columns_there,
-    open_parquet,
-    optional_columns,
-)
+from suexp.data.records import as_document
 from suexp.data.text import Text, one_of
 from suexp.errors import UserError
 
@@ -36,6 +38,7 @@ class Hub(Text):
 
     Rows become documents as in `suexp.data.files.Files`: ``tokens`` of a batch is (batch_size,
     block_size + 1), or for ``kind=classification`` (B, n) with ``keep`` (B, n) and ``label`` (B,),
+    for it, ``kind=multilabel`` and ``kind=regression`` as in `suexp.data.labelling`,
     for ``kind=pairs`` as in `suexp.data.pairing`, for ``kind=similar`` as in
     `suexp.data.both_ways`, for ``kind=seq2seq`` as in `suexp.data.joining`.
     What was prepared once is found again with no network. Code from the hub is never run.
@@ -49,8 +52,8 @@ class Hub(Text):
         train: the hub's name of the training split.
         validation: likewise; null: ``val_fraction`` of the training rows.
         test: likewise; null: no test split.
-        kind: ``lm``, ``classification``, ``pairs``, ``similar``, ``seq2seq``, ``tagging`` or
-            ``sentences``.
+        kind: ``lm``, ``classification``, ``multilabel``, ``regression``, ``pairs``, ``similar``,
+            ``seq2seq``, ``tagging`` or ``sentences``.
         columns: ``text``, ``label``, ``other`` (a second text), ``tokens``, ``tags`` -> the data
             set's names for them. Tags may be numbers whose names the data set knows.
         tokenizer: ``bpe``, trained on the training split, ``bytes``, ``wordpiece``, BERT's,
@@ -78,6 +81,8 @@ class Hub(Text):
     provides: ClassVar[set[str]] = {
         "text",
         "labels if kind=classification",
+        "label_sets if kind=multilabel",
+        "quantities if kind=regression",
         "pairs if kind=pairs",
         "similar_pairs if kind=similar",
         "targets if kind=seq2seq",
@@ -94,7 +99,15 @@ class Hub(Text):
         validation: str | None = "validation",
         test: str | None = None,
         kind: Literal[
-            "lm", "classification", "pairs", "similar", "seq2seq", "tagging", "sentences"
+            "lm",
+            "classification",
+            "multilabel",
+            "regression",
+            "pairs",
+            "similar",
+            "seq2seq",
+            "tagging",
+            "sentences",
         ] = "lm",
         columns: dict[str, str] = COLUMNS,
         tokenizer: Literal[
@@ -159,15 +172,17 @@ class Hub(Text):
         rows = self._loaded[split]
         where = f"{self.name} ({split})"
         present = columns_there(where, self.columns, rows.column_names, self.optional)
-        rows = rows.select_columns(list(present.values())).with_format("arrow")
+        held = {root(column, rows.column_names) for column in present.values()}
+        rows = rows.select_columns(sorted(held)).with_format("arrow")
         names = None  # of tags that are numbers
         if "tags" in present:
-            names = getattr(getattr(rows.features[present["tags"]], "feature", None), "names", None)
-        classes = "label" in present and hasattr(rows.features[present["label"]], "names")
+            tags = rows.features.get(present["tags"])
+            names = getattr(getattr(tags, "feature", None), "names", None)
+        classes = "label" in present and hasattr(rows.features.get(present["label"]), "names")
         number = 0
         for table in rows.iter(batch_size=1000):
             for row in table.to_pylist():
-                record = {name: row[column] for name, column in present.items()}
+                record = {name: value_of(row, column) for name, column in present.items()}
                 if classes and record["label"] == -1:  # a class that nobody could tell
                     raise UserError(
                         f"{where} row {number}: has no label; save the rows that have one as JSON "
@@ -175,7 +190,9 @@ class Hub(Text):
                     )
                 if names:
                     record["tags"] = [names[tag] for tag in record["tags"]]
-                yield as_document(f"{where} row {number}", record, self.columns)
+                yield as_document(
+                    f"{where} row {number}", record, self.columns, KINDS[self.kind].answer
+                )
                 number += 1
 
     @functools.cached_property

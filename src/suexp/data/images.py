@@ -12,7 +12,7 @@ from suexp.contents import content_hash
 from suexp.data import bounds
 from suexp.data._pictures import Pictures
 from suexp.data.cache import cached
-from suexp.data.document import share
+from suexp.data.document import refuse_single, share
 from suexp.data.paths import found_files, only_files, staying_inside
 from suexp.errors import UserError
 
@@ -30,6 +30,9 @@ class Images(Pictures):
     are held out by a hash of their pixels, so that equal ones stay together. Numbers of 16 bits
     are rounded to 8, $p = [p_{16} / 257]$, and a picture is turned as its camera says.
 
+    With ``labelled`` a folder holds one folder for each class, whose name it has; a batch has
+    ``label`` (B,), the place of the name among the sorted ones of ``files``.
+
     Reference: https://www.w3.org/TR/png-3/; read by Pillow, https://pillow.readthedocs.io.
 
     Args:
@@ -43,14 +46,21 @@ class Images(Pictures):
         batch_size: rows of a training step.
         eval_batch_size: rows of an evaluation step.
         split_seed: which files are held out, and the draws.
+        labelled: folders hold folders of image files, one for each class.
 
     Raises:
         ValueError: a value out of range.
         UserError: no file, one that cannot be read, one of another size than the first or too
-            large, an animation, or a transparent picture.
+            large, an animation, or a transparent picture; a single class, or one that only
+            ``test_files`` has.
     """
 
-    provides: ClassVar[set[str]] = {"vectors", "images", "discrete if pixels=gray"}
+    provides: ClassVar[set[str]] = {
+        "vectors",
+        "images",
+        "discrete if pixels=gray",
+        "labels if labelled",
+    }
 
     def __init__(
         self,
@@ -63,12 +73,13 @@ class Images(Pictures):
         batch_size: int = 64,
         eval_batch_size: int = 512,
         split_seed: int = 0,
+        labelled: bool = False,
     ) -> None:
         super().__init__(pixels, range, batch_size, eval_batch_size, split_seed)
         if not 0 < val_fraction < 1:
             raise ValueError(f"data.val_fraction must lie in (0, 1), not {val_fraction}")
         self.files = {"files": files, **({"test_files": test_files} if test_files else {})}
-        self.colour, self.val_fraction = colour, val_fraction
+        self.colour, self.val_fraction, self.labelled = colour, val_fraction, labelled
 
     def _paths(self, name: str) -> list[Path]:
         given = self.files[name]
@@ -77,15 +88,45 @@ class Images(Pictures):
         for pattern in patterns:
             folder = local_path(f"data.{name}", pattern)
             if folder.is_dir():
-                inside = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+                within = folder.glob("[!.]*/*" if self.labelled else "*")
+                inside = sorted(p for p in within if p.suffix.lower() in SUFFIXES)
                 if not inside:
-                    raise UserError(f"data.{name}: {pattern} holds no {', '.join(SUFFIXES)} file")
+                    raise UserError(self._nothing(f"data.{name}: {pattern}", folder))
                 found += staying_inside(f"data.{name}", folder, only_files(f"data.{name}", inside))
             else:
                 found += found_files(f"data.{name}", pattern)
         if not found:
             raise UserError(f"data.{name} names no file; give it a folder: data.{name}=my_pictures")
         return found
+
+    def _nothing(self, where: str, folder: Path) -> str:
+        """Return the complaint that a folder holds no picture, with the way to those below it."""
+        if self.labelled:
+            return f"{where} holds no folders of pictures, one for each class"
+        deeper = any(p.suffix.lower() in SUFFIXES for p in folder.glob("*/*"))
+        hint = "; for a folder a class set data.labelled=true" if deeper else ""
+        return f"{where} holds no {', '.join(SUFFIXES)} file{hint}"
+
+    @property
+    def label_names(self) -> list[str]:
+        """The classes: the names of the folders that hold the pictures of ``files``."""
+        return sorted({path.parent.name for path in self._paths("files")})
+
+    def _labels(self, name: str) -> Any:
+        """Return the pictures' classes, or None."""
+        import numpy as np
+
+        if not self.labelled:
+            return None
+        place = {label: i for i, label in enumerate(self.label_names)}
+        refuse_single(place)
+        paths = self._paths(name)
+        if strange := next((path for path in paths if path.parent.name not in place), None):
+            raise UserError(
+                f"data.{name}: {strange} is of the class {strange.parent.name!r}, which data.files "
+                "has not"
+            )
+        return np.array([place[path.parent.name] for path in paths])
 
     def reads(self) -> list[Path]:
         """Return the pictures' files."""
@@ -175,16 +216,20 @@ class Images(Pictures):
                 f"data.val_fraction={self.val_fraction} of {len(rows)} files leaves one of the "
                 "splits empty"
             )
-        self.write(folder / "train.arrow", rows[~held])
-        self.write(folder / "validation.arrow", rows[held])
+        labels = self._labels("files")
+        for split, part in (("train", ~held), ("validation", held)):
+            own = None if labels is None else labels[part]
+            self.write(folder / f"{split}.arrow", rows[part], own)
         if "test_files" in self.files:
-            self.write(folder / "test.arrow", self._rows("test_files", size))
+            labels = self._labels("test_files")
+            self.write(folder / "test.arrow", self._rows("test_files", size), labels)
 
     @property
     def sizes(self) -> dict[str, int]:
-        """How many numbers a picture has."""
+        """How many numbers a picture has, and how many classes there are."""
         width, height = self._size()
-        return {"input_dim": width * height * (3 if self.colour else 1)}
+        classes = {"num_classes": len(self.label_names)} if self.labelled else {}
+        return {"input_dim": width * height * (3 if self.colour else 1)} | classes
 
     def depends_on(self) -> Any:
         """Return the files' contents, and how they are read."""
@@ -192,6 +237,9 @@ class Images(Pictures):
             "files": {name: [content_hash(p) for p in self._paths(name)] for name in self.files},
             "split": [self.val_fraction, self.split_seed],
             "pixels": [self.pixels, self.range, self.colour],
+            "labels": [p.parent.name for name in self.files for p in self._paths(name)]
+            if self.labelled
+            else None,
         }
 
 

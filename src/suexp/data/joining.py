@@ -36,14 +36,15 @@ class Joined(Layout):
         """
         from suexp.data.rows import write_rows
 
-        splits = {}
+        splits, longest = {}, Longest(tokenizer, self.block_size, self.truncate)
         for split, begin in documents.items():
             counts = {"source": 0, "target": 0}
-            table = tables(begin(), tokenizer, self.block_size, self.truncate, counts)
+            table = tables(begin(), tokenizer, longest, counts)
             rows = write_rows(folder / f"{split}.arrow", table)
             if not rows:
                 raise UserError(f"the {split} split has no pair of texts; give it some")
             splits[split] = {"documents": rows, "rows": rows, "tokens": counts}
+        longest.refuse()
         return {"splits": splits}
 
     def collate(self, rows: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> "dict[str, Tensor]":
@@ -61,12 +62,52 @@ class Joined(Layout):
         }
 
 
+class Longest:
+    """The longest pair that does not fit, of all splits: told once, not one after the other.
+
+    Args:
+        tokenizer: makes the tokens.
+        block_size: the most tokens of a row, with those around the texts.
+        truncate: cut sources; false: a pair that is too long does not fit.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, block_size: int, truncate: bool) -> None:
+        self.frame = len(tokenizer.begin) + 2
+        self.block_size, self.truncate = block_size, truncate
+        self.count, self.needed, self.said = 0, 0, ""
+
+    @property
+    def room(self) -> int:
+        """The most tokens of source and target together."""
+        return self.block_size - self.frame
+
+    def add(self, where: str, x: int, y: int) -> None:
+        """Look at a pair of x and y tokens."""
+        needed = y if self.truncate else x + y
+        if needed > self.room:
+            self.count += 1
+            if needed > self.needed:
+                self.needed, self.said = needed, f"{where}: source and target of {x} + {y} tokens"
+                self.said += f" are longer than data.block_size {self.block_size} allows"
+                if self.truncate:
+                    self.said = f"{where}: a target of {y} tokens does not fit in a row of "
+                    self.said += f"data.block_size {self.block_size}"
+
+    def refuse(self) -> None:
+        """Refuse the pairs that do not fit.
+
+        Raises:
+            UserError: there are some.
+        """
+        if self.count:
+            others = f", the longest of {self.count} such rows" if self.count > 1 else ""
+            ways = f"set data.block_size={self.needed + self.frame}"
+            cut = "" if self.truncate else ", or data.truncate=true, which cuts sources"
+            raise UserError(f"{self.said}{others}; {ways}{cut}")
+
+
 def tables(
-    documents: Iterable[Document],
-    tokenizer: Tokenizer,
-    block_size: int,
-    truncate: bool,
-    counts: dict[str, int],
+    documents: Iterable[Document], tokenizer: Tokenizer, longest: Longest, counts: dict[str, int]
 ) -> Iterator[dict[str, Any]]:
     """Yield columns ``tokens`` (arrays of at most block_size tokens) and ``prefix_length``.
 
@@ -75,41 +116,29 @@ def tables(
     Args:
         documents: text is the source, other the target.
         tokenizer: makes the tokens.
-        block_size: the most tokens of a row, with those around the texts.
-        truncate: cut sources; false: refuse a pair that is too long.
+        longest: is shown all pairs.
         counts: where tokens of sources and targets are counted, without those around them.
 
     Raises:
-        UserError: an empty target, one that does not fit, or a pair that is too long.
+        UserError: an empty target.
     """
     begin, end = np.array(tokenizer.begin, np.int32), np.array([tokenizer.eot_id], np.int32)
-    room = block_size - len(begin) - 2
+    room = longest.room
     documents = iter(documents)
     while batch := list(islice(documents, ROWS)):
         sources = tokenizer.encode_batch([doc.text for doc in batch])
         targets = tokenizer.encode_batch([doc.other or "" for doc in batch])
         tokens, prefix = [], []
         for doc, x, y in zip(batch, sources, targets, strict=True):
-            _check(doc, len(x), len(y), room, block_size, truncate)
-            x = x[: room - len(y)]
+            where = doc.where or doc.key
+            if not len(y):
+                raise UserError(
+                    f"{where}: the target is empty; give it a text, or leave the row out"
+                )
+            longest.add(where, len(x), len(y))
+            x = x[: max(room - len(y), 0)]
             tokens.append(np.concatenate((begin, x, end, y, end)))
             prefix.append(len(begin) + len(x) + 1)
             counts["source"] += len(x)
             counts["target"] += len(y)
         yield {"tokens": tokens, "prefix_length": np.array(prefix, dtype=np.int64)}
-
-
-def _check(doc: Document, x: int, y: int, room: int, block_size: int, truncate: bool) -> None:
-    where = doc.where or doc.key
-    if y == 0:
-        raise UserError(f"{where}: the target is empty; give it a text, or leave the row out")
-    if y > room:
-        raise UserError(
-            f"{where}: a target of {y} tokens does not fit in a row of data.block_size "
-            f"{block_size}; raise it"
-        )
-    if x + y > room and not truncate:
-        raise UserError(
-            f"{where}: source and target of {x} + {y} tokens are longer than data.block_size "
-            f"{block_size} allows; raise it, or set data.truncate=true"
-        )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from suexp.data.answers import Answer
 from suexp.data.document import Document
 from suexp.errors import UserError
 
@@ -16,16 +17,19 @@ if TYPE_CHECKING:  # fingerprints are taken without NumPy
 
 
 class Kind(NamedTuple):
-    """A kind of rows: what its records must have, and what they may have."""
+    """A kind of rows: what its records must have, what they may have, and what a label says."""
 
     columns: tuple[str, ...]
     optional: tuple[str, ...] = ()
+    answer: Answer = "class"
 
 
 # What `data.kind` may say.
 KINDS = {
     "lm": Kind(("text",)),
-    "classification": Kind(("text", "label")),
+    "classification": Kind(("text", "label"), ("other",)),
+    "multilabel": Kind(("text", "label"), ("other",), "set"),
+    "regression": Kind(("text", "label"), ("other",), "number"),
     "seq2seq": Kind(("text", "other")),
     "pairs": Kind(("text", "other"), ("label",)),
     "similar": Kind(("text", "other"), ("label",)),
@@ -72,7 +76,7 @@ def layout_of(kind: str, block_size: int, truncate: bool = True) -> Layout:
     """Return the layout of a kind of rows."""
     from suexp.data.both_ways import BothWays
     from suexp.data.joining import Joined
-    from suexp.data.labelling import Labelled
+    from suexp.data.labelling import Graded, Labelled, Several
     from suexp.data.packing import Packed
     from suexp.data.pairing import Paired
     from suexp.data.sentences import Sentences
@@ -81,6 +85,8 @@ def layout_of(kind: str, block_size: int, truncate: bool = True) -> Layout:
     layouts: dict[str, type[Layout]] = {
         "lm": Packed,
         "classification": Labelled,
+        "multilabel": Several,
+        "regression": Graded,
         "seq2seq": Joined,
         "pairs": Paired,
         "similar": BothWays,

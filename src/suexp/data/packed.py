@@ -15,9 +15,9 @@ from suexp.errors import UserError
 
 # What a file begins with -> its name, and what unpacks it with the standard library.
 PACKED = {
-    b"\x1f\x8b": ("gzip", "gunzip -k"),
-    b"BZh": ("bzip2", "bunzip2 -k"),
-    b"\xfd7zXZ": ("xz", "unxz -k"),
+    b"\x1f\x8b": ("gzip", "gunzip"),
+    b"BZh": ("bzip2", "bunzip2"),
+    b"\xfd7zXZ": ("xz", "unxz"),
     b"PK\3\4": ("a zip archive", "unzip"),
     b"\x28\xb5\x2f\xfd": ("zstandard", "unzstd"),
     b"\x04\x22\x4d\x18": ("lz4", "unlz4"),

@@ -78,7 +78,9 @@ def tables(
                 raise UserError(f"{where}: some pairs have a label and some have none")
             if labelled and doc.label not in MATCHES:
                 raise UserError(
-                    f"{where}: label {doc.label!r} of a pair; write 1 where the texts match, else 0"
+                    f"{where}: label {doc.label!r} of a pair; write 1 where the texts match, else "
+                    "0; use task=classification data.kind=classification for classes of pairs, "
+                    "task=text_regression data.kind=regression for grades"
                 )
         sides = {
             "tokens_a": [doc.text for doc in batch],

@@ -52,7 +52,7 @@ class Sklearn(Vectors):
         "labels if name=wine",
         "labels if name=iris",
         "labels if name=digits",
-        "targets if name=diabetes",
+        "quantities if name=diabetes",
         "plane if len(columns)=2",
     }
 

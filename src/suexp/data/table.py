@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from suexp.contents import content_hash
+from suexp.data.answers import class_of
+from suexp.data.columns import few
 from suexp.data.document import refuse_single
 from suexp.data.paths import Paths, found_files
-from suexp.data.records import check_label, few, format_of, whole_records
+from suexp.data.records import format_of, whole_records
 from suexp.data.vectors import Vectors, Whitening, stratified
 from suexp.errors import UserError
 
@@ -136,8 +138,7 @@ class Table(Vectors):
                             f"{where}: no column {name!r} among {few(row)}; "
                             f"name what there is with data.{what}"
                         )
-                label = row[self.label]
-                check_label(where, self.label, label)
+                label = class_of(where, self.label, row[self.label])
                 numbers = (_number(where, name, row[name]) for name in names)
                 out.append((where, label, array("d", numbers)))
         if not out or not names:

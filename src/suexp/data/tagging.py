@@ -1,6 +1,5 @@
 """Tagged texts as rows: one text of at most so many tokens, and a label for each of them."""
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from suexp.data.document import Document, refuse_single
 from suexp.data.layout import Layout, Splits, padded
+from suexp.data.tagged_lines import TAG
 from suexp.data.tokenizer import Tokenizer
 from suexp.errors import UserError
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 ROWS = 2**12  # texts that are handed on at a time
 IGNORE = -100  # label of padding, and of a tokenizer's own tokens
-TAG = re.compile(r"O|[SBIEMLU](-.+)?")
 
 
 class Tagged(Layout):
@@ -150,9 +149,10 @@ class _Ids:
         new = [unit for unit in dict.fromkeys(units) if unit not in known]
         for unit, pieces in zip(new, tokenizer.encode_batch(new) if new else [], strict=True):
             if len(pieces) > 1 and not tokenizer.begin:  # only BERT's first pieces stand for words
+                kind = "chars" if len(unit) == 1 else "words"
                 raise UserError(
                     f"{where}: {unit!r} is {len(pieces)} tokens, but has one tag; use "
-                    "data.tokenizer=chars with single characters, else wordpiece"
+                    f"data.tokenizer={kind}, or data.tokenizer=wordpiece with data.vocab=FOLDER"
                 )
             known[unit] = int(pieces[0]) if len(pieces) else tokenizer.mask_id
         ids = [known[unit] for unit in units]

@@ -1,7 +1,10 @@
 """What all texts have in common: documents are tokenised, laid out in rows, and kept on disk."""
 
 import functools
+import itertools
 import json
+import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 TRAINED = ("bpe", "chars", "words")  # on the training split
 OF_A_FILE = ("wordpiece", "sentencepiece", "cpm")  # those that come with a checkpoint
 TOKENIZERS = ("bytes", *TRAINED, *OF_A_FILE)
+PEEKED = 200  # documents by which a tokenizer is chosen
+HAN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 
 
 class Text(Data):
@@ -59,7 +64,9 @@ class Text(Data):
     def __init__(
         self,
         *,
-        tokenizer: Literal["bpe", "bytes", "wordpiece", "chars", "words", "sentencepiece", "cpm"],
+        tokenizer: Literal[
+            "auto", "bpe", "bytes", "wordpiece", "chars", "words", "sentencepiece", "cpm"
+        ],
         vocab_size: int,
         block_size: int,
         batch_size: int,
@@ -75,7 +82,7 @@ class Text(Data):
             raise ValueError("data.tokenizer=wordpiece needs data.vocab, a checkpoint's vocab.txt")
         if tokenizer in ("sentencepiece", "cpm") and vocab is None:
             raise ValueError(f"data.tokenizer={tokenizer} needs data.vocab, a checkpoint's model")
-        if tokenizer == "bpe" and vocab_size < 259:
+        if tokenizer in ("auto", "bpe") and vocab_size < 259:
             raise ValueError(f"data.vocab_size {vocab_size}: the BPE needs at least 259 tokens")
         if tokenizer in ("chars", "words") and vocab_size < 5:
             units = "characters" if tokenizer == "chars" else "words"
@@ -86,7 +93,7 @@ class Text(Data):
         at_least(1, "data", most=2**63, max_bytes=max_bytes)  # a file may be larger than 2 GiB
         if not 0 < val_fraction < 1:
             raise ValueError(f"data.val_fraction must be between 0 and 1, not {val_fraction}")
-        self.tokenizer = one_of("tokenizer", tokenizer, TOKENIZERS)
+        self.tokenizer = one_of("tokenizer", tokenizer, ("auto", *TOKENIZERS))
         self.vocab_size, self.block_size = vocab_size, block_size
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.val_fraction, self.max_bytes, self.truncate = val_fraction, max_bytes, truncate
@@ -127,9 +134,9 @@ class Text(Data):
             facts["truncate"] = self.truncate
         if self.reserved or self.begin:
             facts["special"] = [self.reserved, self.begin]
-        if self.tokenizer in TRAINED:
+        if self.tokenizer in ("auto", *TRAINED):
             facts["vocab_size"] = self.vocab_size
-        if self.tokenizer == "bpe":
+        if self.tokenizer in ("auto", "bpe"):
             facts["library"] = version("tokenizers")
         if self.tokenizer == "wordpiece" and self.vocab is not None:
             from suexp.data.wordpiece import ignores_case, vocab_file
@@ -159,6 +166,35 @@ class Text(Data):
         """``vocab_size``, and what the layout adds: ``num_classes`` of labelled texts."""
         return {"vocab_size": self.tokenizer_.vocab_size} | self.layout.sizes(self.facts)
 
+    @property
+    def chosen_tokenizer(self) -> str:
+        """What makes the tokens: as set, or as the first training texts wanted it."""
+        return self.facts["tokenizer"] if self.tokenizer == "auto" else self.tokenizer
+
+    def _wanted_tokenizer(self) -> str:
+        """Return what ``auto`` means, and say so where it is not ``bpe``.
+
+        ``chars`` where most letters are Chinese or Japanese or where single characters have tags,
+        ``words`` where words have, else ``bpe``.
+        """
+        if self.tokenizer != "auto":
+            return self.tokenizer
+        first = list(itertools.islice(self.tokenizer_documents(), PEEKED))
+        letters = [letter for doc in first for text in doc.texts for letter in text[:1000]]
+        han = sum(HAN.match(letter) is not None for letter in letters)
+        if self.kind == "tagging" and any(len(u) > 1 for doc in first for u in doc.units or ()):
+            found, units = "words", "word"
+        elif self.kind == "tagging" or 2 * han > sum(letter.isalpha() for letter in letters):
+            found, units = "chars", "character"
+        else:
+            return "bpe"
+        warnings.warn(
+            f"data.tokenizer={found}, a token a {units}, for what the first {PEEKED} training rows "
+            "hold; set it to choose another",
+            stacklevel=2,
+        )
+        return found
+
     @functools.cached_property
     def layout(self) -> Layout:
         """How documents become rows."""
@@ -167,9 +203,11 @@ class Text(Data):
     @functools.cached_property
     def tokenizer_(self) -> "Tokenizer":
         """The tokenizer, trained on first use."""
-        return self._open_tokenizer(None if self.tokenizer == "bytes" else self._folder)
+        if self.tokenizer == "bytes":
+            return self._open_tokenizer("bytes", None)
+        return self._open_tokenizer(self.chosen_tokenizer, self._folder)
 
-    def _open_tokenizer(self, folder: Path | None) -> "Tokenizer":
+    def _open_tokenizer(self, kind: str, folder: Path | None) -> "Tokenizer":
         from suexp.data.characters import CharacterTokenizer
         from suexp.data.pieces import CPMTokenizer, SentencePieceTokenizer
         from suexp.data.tokenizer import BPETokenizer, ByteTokenizer
@@ -185,18 +223,18 @@ class Text(Data):
             "cpm": CPMTokenizer,
         }
         path = None if folder is None else folder / "tokenizer.json"
-        found = ByteTokenizer() if path is None else kinds[self.tokenizer](path)
+        found = ByteTokenizer() if path is None else kinds[kind](path)
         found.reserve(self.reserved, self.begin)
         return found
 
-    def _make_tokenizer(self, path: Path) -> None:
+    def _make_tokenizer(self, kind: str, path: Path) -> None:
         from suexp.data.characters import CharacterTokenizer
         from suexp.data.pieces import SentencePieceTokenizer
         from suexp.data.tokenizer import BPETokenizer
         from suexp.data.wordpiece import WordPieceTokenizer
         from suexp.data.words import WordTokenizer
 
-        if self.tokenizer in TRAINED:
+        if kind in TRAINED:
             documents = capped(self.tokenizer_documents(), self.max_bytes)
             texts = (text for doc in documents for text in doc.texts)
             train: dict[str, Callable[[Iterable[str], int, Path], None]] = {
@@ -204,11 +242,11 @@ class Text(Data):
                 "chars": CharacterTokenizer.train,
                 "words": WordTokenizer.train,
             }
-            train[self.tokenizer](texts, self.vocab_size, path)
-        elif self.tokenizer == "wordpiece":
+            train[kind](texts, self.vocab_size, path)
+        elif kind == "wordpiece":
             assert self.vocab is not None
             WordPieceTokenizer.build(self.vocab, path)
-        elif self.tokenizer in OF_A_FILE:
+        elif kind in OF_A_FILE:
             assert self.vocab is not None
             SentencePieceTokenizer.build(self.vocab, path)
 
@@ -253,10 +291,11 @@ class Text(Data):
         return cached(name, self._prepare)
 
     def _prepare(self, folder: Path) -> None:
-        self._make_tokenizer(folder / "tokenizer.json")
-        tokenizer = self._open_tokenizer(None if self.tokenizer == "bytes" else folder)
+        kind = self._wanted_tokenizer()
+        self._make_tokenizer(kind, folder / "tokenizer.json")
+        tokenizer = self._open_tokenizer(kind, None if kind == "bytes" else folder)
         documents = {name: functools.partial(self._capped, name) for name in self.split_names}
-        facts = self.layout.prepare(folder, documents, tokenizer)
+        facts = self.layout.prepare(folder, documents, tokenizer) | {"tokenizer": kind}
         (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
 
     def _capped(self, split: str) -> Iterator[Document]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from suexp.code.local_files import local_path
 from suexp.data import bounds
-from suexp.data.records import lines_of, too_long
+from suexp.data.lines import lines_of, too_long
 from suexp.data.tokenizer import Flags, Tokenizer, library
 from suexp.errors import UserError
 

@@ -56,7 +56,7 @@ def constraints_of(
     if isinstance(constraints, str):
         if names is None:
             raise ValueError(f"constraints={constraints} needs label_names, the labels' names")
-        constraints = Constraints(*allowed(constraints, names))
+        constraints = Constraints(*allowed(constraints, names, "loss.constraints"))
     if constraints is not None and len(constraints.start) != num_labels:
         raise ValueError(
             f"the constraints are for {len(constraints.start)} labels, not {num_labels}"

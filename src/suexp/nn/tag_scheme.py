@@ -18,7 +18,18 @@ SCHEMES = {"sbie": "SBIE", "bio": "BIO", "bioes": "BIOES"}
 _ALIASES = {"M": "I", "L": "E", "U": "S"}
 
 
-def parse(scheme: str, names: Sequence[str]) -> list[tuple[str, str]]:
+def scheme_of(names: Sequence[str]) -> str:
+    """Return the first scheme that has the letters of all labels; bioes where none has."""
+    found = (scheme for scheme, letters in SCHEMES.items() if _has(letters, names))
+    return next(found, "bioes")
+
+
+def _has(letters: str, names: Sequence[str]) -> bool:
+    heads = (str(name).partition("-")[0] for name in names)
+    return all(head in letters or _ALIASES.get(head, "-") in letters for head in heads)
+
+
+def parse(scheme: str, names: Sequence[str], key: str = "scheme") -> list[tuple[str, str]]:
     """Return letter and type of each label.
 
     Raises:
@@ -31,12 +42,8 @@ def parse(scheme: str, names: Sequence[str]) -> list[tuple[str, str]]:
         letter, _, kind = str(name).partition("-")
         letter = letter if letter in SCHEMES[scheme] else _ALIASES.get(letter, letter)
         if len(letter) != 1 or letter not in SCHEMES[scheme]:
-            fits = [
-                other
-                for other, letters in SCHEMES.items()
-                if all(str(n)[:1] in letters for n in names)
-            ]
-            hint = f"use scheme {fits[0]}" if fits else "rename it"
+            fitting = scheme_of(names)
+            hint = f"use {key}={fitting}" if _has(SCHEMES[fitting], names) else "rename it"
             raise ValueError(
                 f"label {name!r} begins with no tag of scheme {scheme} "
                 f"({', '.join(SCHEMES[scheme])}); {hint}"
@@ -46,14 +53,14 @@ def parse(scheme: str, names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def allowed(
-    scheme: str, names: Sequence[str]
+    scheme: str, names: Sequence[str], key: str = "scheme"
 ) -> tuple[Bool[Tensor, " c"], Bool[Tensor, " c"], Bool[Tensor, "c c"]]:
     """Return which labels may begin a text, end it, and follow each other (row before column).
 
     Raises:
         ValueError: as of `parse`.
     """
-    labels = parse(scheme, names)
+    labels = parse(scheme, names, key)
     closed = "BIOSE" if scheme == "bio" else "OSE"  # after these a span may end
     start = torch.tensor([letter in "OSB" for letter, _ in labels])
     end = torch.tensor([letter in closed for letter, _ in labels])
@@ -81,10 +88,11 @@ class Spans:
     Args:
         scheme: sbie, bio or bioes.
         names: the labels.
+        key: what the scheme is called in a config, for messages.
     """
 
-    def __init__(self, scheme: str, names: Sequence[str]) -> None:
-        labels = parse(scheme, names)
+    def __init__(self, scheme: str, names: Sequence[str], key: str = "scheme") -> None:
+        labels = parse(scheme, names, key)
         kinds = sorted({kind for _, kind in labels})
         self.kind = torch.tensor([kinds.index(kind) for _, kind in labels])
         self.outside = torch.tensor([letter == "O" for letter, _ in labels])

@@ -48,6 +48,9 @@ class CausalLM(Task):
 
     refuses: ClassVar[dict[str, str]] = {
         "labels": "it reads running text, not labelled rows; use data.kind=lm, or another task",
+        "label_sets": "it reads running text, not labelled rows; use data.kind=lm, or another task",
+        "quantities": "it reads running text, not rows with numbers; use data.kind=lm, or another "
+        "task",
         "tags": "its rows are single texts with tags, not running text; use data.kind=lm, or "
         "task=tagging",
         "pairs": "it reads running text, not pairs of texts; use data.kind=lm, or task=matching",

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from suexp.data.base import Data
-from suexp.nn.tag_scheme import Spans
+from suexp.nn.tag_scheme import Spans, scheme_of
 from suexp.task._clock import shortest_seconds
 from suexp.task._mean import weighted_mean
 from suexp.task.base import Task
@@ -35,7 +35,8 @@ class Tagging(Task):
     https://aclanthology.org/W03-0419.
 
     Args:
-        scheme: of the labels: ``sbie`` cuts a text into words, ``bio`` and ``bioes`` mark spans.
+        scheme: of the labels: ``sbie`` cuts a text into words, ``bio`` and ``bioes`` mark spans;
+            None: the first of these that has all of their letters.
         timed_steps: how many steps are timed on the last batch, once training is over; the
             shortest counts. 0: none.
         timed_lengths: lengths n for which the loss is timed on random logits, of a batch's number
@@ -54,7 +55,7 @@ class Tagging(Task):
 
     def __init__(
         self,
-        scheme: Literal["sbie", "bio", "bioes"] = "sbie",
+        scheme: Literal["sbie", "bio", "bioes"] | None = None,
         timed_steps: int = 0,
         timed_lengths: Sequence[int] = (),
         **parts: Any,
@@ -63,7 +64,8 @@ class Tagging(Task):
         if timed_steps < 0 or min(timed_lengths, default=1) < 1:
             raise ValueError("timed_steps must be at least 0, timed_lengths at least 1")
         self.timed_steps, self.timed_lengths = timed_steps, list(timed_lengths)
-        spans = Spans(scheme, self.data.label_names)  # type: ignore[attr-defined]
+        names = self.data.label_names  # type: ignore[attr-defined]
+        spans = Spans(scheme or scheme_of(names), names, "task.scheme")
         self.mean_loss = weighted_mean()
         self.spans = nn.ModuleDict({name: SpanF1(spans) for name in self.loss.decodings})
         self._batch: dict[str, Tensor] = {}

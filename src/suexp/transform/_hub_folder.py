@@ -1,6 +1,7 @@
 """A checkpoint's folder: its config.json and its tensors, of which nothing is believed."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from suexp.tensors import read_tensors
 INDEX = "model.safetensors.index.json"
 WEIGHTS = ("model.safetensors", INDEX, "pytorch_model.bin")
 FILES = ("config.json", "model*.safetensors", INDEX, "pytorch_model.bin")
+# TensorFlow's, and Keras's, in which bert4keras saves.
+TENSORFLOW, KERAS = ("*.ckpt*.index", "*.ckpt.data-*", "*.ckpt.meta"), ("*.h5", "*.weights")
 # Names of 100,000 labels take 6 MiB.
 LARGEST_JSON = 2**24
 
@@ -36,6 +39,34 @@ def locate(source: str, revision: str | None) -> Path:
         reason = " ".join(str(error).split())
         raise UserError(f"{source} is no folder, and the hub says: {reason}") from error
     return Path(found)
+
+
+def refuse_tensorflow(folder: Path) -> None:
+    """Refuse a folder that holds TensorFlow's or Keras's weights alone; say how to convert them.
+
+    Raises:
+        UserError: it does.
+    """
+    if any((folder / name).is_file() for name in WEIGHTS):
+        return
+    for pattern in TENSORFLOW:
+        for path in sorted(folder.glob(pattern)):
+            stem = re.sub(r"\.(index|meta|data-.*)$", "", path.name)
+            raise UserError(
+                f"{folder} holds {path.name}, a checkpoint of TensorFlow; convert it (pip install "
+                "tensorflow 'transformers<5') and copy vocab.txt to it: python -c \"from "
+                "transformers import BertConfig, BertForPreTraining, load_tf_weights_in_bert as "
+                f"load; m = BertForPreTraining(BertConfig.from_json_file('{folder}/bert_config."
+                f"json')); load(m, m.config, '{folder}/{stem}'); m.save_pretrained("
+                f"'{folder}-torch')\""
+            )
+    for pattern in KERAS:
+        for path in sorted(folder.glob(pattern)):
+            raise UserError(
+                f"{folder} holds {path.name}, weights of Keras; save them as a checkpoint with "
+                "bert4keras's save_weights_as_checkpoint('bert_model.ckpt'), whose conversion is "
+                "told then, or take the hub's edition of the model"
+            )
 
 
 def read_json(path: Path) -> dict[str, Any]:

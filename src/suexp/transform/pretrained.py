@@ -13,7 +13,7 @@ from suexp.position.learned import Learned
 from suexp.tensors import first_with
 from suexp.transform._differences import differences, refusal, short
 from suexp.transform._hub_config import LAYER_SCALE, Asked, Config, asked
-from suexp.transform._hub_folder import locate, read_json, read_weights
+from suexp.transform._hub_folder import locate, read_json, read_weights, refuse_tensorflow
 from suexp.transform._names import LAYOUTS, NAMES, State, layers_scaled
 from suexp.transform._settings import settings
 from suexp.transform.base import Transform
@@ -103,6 +103,7 @@ class Pretrained(Transform):
             UserError: a file that is missing or damaged, or another architecture.
         """
         folder = locate(self.source, self.revision)
+        refuse_tensorflow(folder)
         config = read_json(folder / "config.json")
         kind = config.get("model_type")
         if not isinstance(kind, str) or kind not in NAMES:
