@@ -11,10 +11,14 @@ from suexp.config.catalogue import Catalogue
 from suexp.errors import UserError
 from suexp.machine import check_devices
 
-USAGE = """usage: suexp check [-m] [--config-dir DIR] [OVERRIDES ...]
+USAGE = """usage: suexp check [-m] [--config-dir DIR] [--contract] [OVERRIDES ...]
 
 Compose and check everything that suexp OVERRIDES would run; nothing is trained. Packages that you
-allow are imported, and local files that are named must exist."""
+allow are imported, and local files that are named must exist.
+
+  --contract   hold the options that are named, and all classes of your own, to what every option of
+               their group keeps: masks, gradients, decoding, state, types; a line for each check"""
+CONTRACT = "--contract"
 
 UNCHECKED = (
     "Not checked: what is downloaded (data=hub, checkpoints by name), what the files hold, sizes "
@@ -28,7 +32,7 @@ def run(argv: Sequence[str]) -> int:
     Raises:
         UserError: the first mistake found.
     """
-    line = command_line.split(argv)
+    line = command_line.split([word for word in argv if word != CONTRACT])
     if "--help" in line.flags:
         print(USAGE)
         return 0
@@ -43,12 +47,17 @@ def run(argv: Sequence[str]) -> int:
 
     with loader(line.config_dir):  # one start of Hydra for all runs
         plans = plan(line.overrides)
-        configs = [resolve(run.overrides).config for item in plans for run in item.runs()]
+        runs = [resolve(run.overrides) for item in plans for run in item.runs()]
+        configs = [run.config for run in runs]
         look_around(configs)
         if not any("hydra/launcher" in item for item in line.overrides):
             for config in configs:
                 check_devices(config["trainer"])
         check_hydra(whole(line.overrides), line.overrides)
+        if CONTRACT in argv:
+            from suexp.cli.contracting import hold
+
+            return hold(runs, line.overrides)
         for item in plans:
             show_plan(item)
     show_text("Everything composes and fits together; nothing was run.", "dim")
