@@ -1,4 +1,4 @@
-"""The command ``suexp``: argv -> list, show, check, report, runs, rerun, or Hydra.
+"""The command ``suexp``: argv -> list, show, check, report, runs, rerun, new, or Hydra.
 
 Imports are made where they are used, so that a listing or a misspelling is answered without
 hydra, and nothing here ever imports torch by itself.
@@ -83,6 +83,8 @@ def _dispatch(argv: list[str]) -> int:
         from suexp.cli.runs import run
     elif command == "rerun":
         from suexp.cli.rerunning import run
+    elif command == "new":
+        from suexp.cli.beginning import run
     elif not argv:
         from suexp.cli.helping import show_start
 
