@@ -8,6 +8,7 @@ from suexp.cli.terminal import counted, show_rows, show_text
 from suexp.code.local_files import local_files
 from suexp.code.trust import check_classes, within
 from suexp.config.catalogue import Catalogue
+from suexp.config.overrides import key_of
 from suexp.errors import UserError
 from suexp.machine import check_devices
 
@@ -19,6 +20,7 @@ allow are imported, and local files that are named must exist.
   --contract   hold the options that are named, and all classes of your own, to what every option of
                their group keeps: masks, gradients, decoding, state, types; a line for each check"""
 CONTRACT = "--contract"
+SEARCH = "hydra/sweeper=optuna"
 
 UNCHECKED = (
     "Not checked: what is downloaded (data=hub, checkpoints by name), what the files hold, sizes "
@@ -46,6 +48,8 @@ def run(argv: Sequence[str]) -> int:
     from suexp.experiment.plan import plan
 
     with loader(line.config_dir):  # one start of Hydra for all runs
+        if SEARCH in line.overrides:
+            return search(line.overrides)
         plans = plan(line.overrides)
         runs = [resolve(run.overrides) for item in plans for run in item.runs()]
         configs = [run.config for run in runs]
@@ -60,8 +64,33 @@ def run(argv: Sequence[str]) -> int:
             return hold(runs, line.overrides)
         for item in plans:
             show_plan(item)
+    conclude()
+    return 0
+
+
+def conclude() -> None:
+    """Print what was checked, and what was not."""
     show_text("Everything composes and fits together; nothing was run.", "dim")
     show_text(UNCHECKED, "dim")
+
+
+def search(overrides: Sequence[str]) -> int:
+    """Check what Optuna would search: each choice, and both ends of each interval.
+
+    Raises:
+        UserError: what cannot be searched, a config that cannot work.
+    """
+    from suexp.config.compose import whole
+    from suexp.config.hydra_node import check_hydra
+    from suexp.study.search import parse
+
+    own = [item for item in overrides if key_of(item).startswith("hydra")]
+    found = parse([item for item in overrides if item not in own])
+    look_around([found.check()])
+    check_hydra(whole([*found.fixed, *own]), own)
+    show_text(f"a search of {counted(len(found.space), 'parameter')}", "bold")
+    show_rows(("", ""), [(key, str(item)) for key, item in found.space.items()])
+    conclude()
     return 0
 
 
