@@ -73,7 +73,7 @@ WRONG = {
     "attention": ("attention: choose an option, attention=...; suexp list attention shows them"),
     "seed": "seed: an override is written key=value, seed=...",
     "zzzz": (
-        "zzzz: neither a command (list, show, check, report, runs, rerun, new) nor an "
+        "zzzz: neither a command (list, show, check, report, runs, diff, rerun, new) nor an "
         "override key=value"
     ),
     "--multirn": "--multirn: no such flag; did you mean --multirun?",

@@ -1,4 +1,4 @@
-"""The command ``suexp``: argv -> list, show, check, report, runs, rerun, new, or Hydra.
+"""The command ``suexp``: argv -> list, show, check, report, runs, diff, rerun, new, or Hydra.
 
 Imports are made where they are used, so that a listing or a misspelling is answered without
 hydra, and nothing here ever imports torch by itself.
@@ -81,6 +81,8 @@ def _dispatch(argv: list[str]) -> int:
         from suexp.cli.reporting import run
     elif command == "runs":
         from suexp.cli.runs import run
+    elif command == "diff":
+        from suexp.cli.differing import run
     elif command == "rerun":
         from suexp.cli.rerunning import run
     elif command == "new":

@@ -13,6 +13,7 @@ suexp runs the posts of https://kexue.fm as experiments.
   suexp check OVERRIDES     compose and check everything, train nothing
   suexp report [DIR]        one site over all experiments, or an experiment's report again
   suexp runs [WORDS]        what was run: status, metric, time, size; --prune removes
+  suexp diff RUN RUN        what differs between two runs: config, metrics, code
   suexp rerun RUN           repeat a run from its folder and compare all metrics
   suexp new GROUP NAME      write an option of your own: class, YAML and a test, to begin with
 
