@@ -2,7 +2,7 @@
 
 from pytorch_lightning.callbacks import Callback
 
-from suexp.contract.check import vital
+from suexp.contract.check import check, vital
 from suexp.contract.subject import Subject, expect, of_class, through_a_file
 
 BASE = "pytorch_lightning.callbacks.Callback"
@@ -14,7 +14,7 @@ def derives_from_callback(subject: Subject) -> None:
     of_class(subject, Callback)
 
 
-@vital
+@check
 def its_state_goes_into_a_checkpoint(subject: Subject) -> None:
     """As plain values and tensors, from which another one has the same state."""
     one, other = subject.build(), subject.build()
