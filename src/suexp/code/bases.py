@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from suexp.code.source import PLAIN_BASES, find, package_path, read
-from suexp.code.trust import targets
+from suexp.code.trust import OTHERS, targets
 from suexp.errors import UserError
 
 # The key under which a config holds a group, where that is not its name.
@@ -41,8 +41,8 @@ def components(config: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, 
 
 
 def foreign(target: str) -> bool:
-    """Tell whether a class is not suexp's."""
-    return target.partition(".")[0] != "suexp"
+    """Tell whether a class is the user's own: neither suexp's nor one that conf/ names."""
+    return target.partition(".")[0] != "suexp" and target not in OTHERS
 
 
 def check_own(config: Mapping[str, Any]) -> None:
@@ -51,10 +51,10 @@ def check_own(config: Mapping[str, Any]) -> None:
     Raises:
         UserError: their package cannot be found, or they derive from another class.
     """
-    for where, target in targets(config):
-        if foreign(target):
-            _check_package(where, target)
-    for key, group, node in components(config):
+    own = [(where, target) for where, target in targets(config) if foreign(target)]
+    for where, target in own:
+        _check_package(where, target)
+    for key, group, node in components(config) if own else ():
         if foreign(node["_target_"]):
             _check_base(key, group, node["_target_"])
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from suexp.code.bases import components, foreign
 from suexp.code.reach import digest
+from suexp.code.trust import targets
 from suexp.contents import cache_dir
 from suexp.errors import UserError
 from suexp.origins import alone, origins
@@ -36,7 +37,9 @@ def uphold(config: Mapping[str, Any], choices: Mapping[str, str] | None = None) 
     """
     for above in origins(config).values():
         uphold(above)
-    for key, group, node in components(alone(config)):
+    core = alone(config)
+    own = any(foreign(target) for _, target in targets(core))
+    for key, group, node in components(core) if own else ():
         if foreign(node["_target_"]):
             _uphold(label(key, group, choices or {}), group, node, config)
 
