@@ -37,6 +37,7 @@ def conduct(arguments: Sequence[str], launcher: Any) -> int:
     if plain:
         launcher.launch([planned.overrides for planned in plain], 0)
         unfinished += _close(plain)
+        _report([item for item in plans if item.header is None], plain, arguments)
     return unfinished
 
 
@@ -221,3 +222,13 @@ def _close(runs: Sequence[Planned]) -> int:
     rows = [(planned, planned.run.summary()) for planned in runs]
     sweep_table(rows)
     return sum(summary is None or not summary.finished for _, summary in rows)
+
+
+def _report(plans: Sequence[Plan], runs: Sequence[Planned], arguments: Sequence[str]) -> None:
+    """Write a plain sweep's report, and say where it lies."""
+    from suexp.experiment.sweep import report
+    from suexp.experiment.terminal import where
+
+    folder = report(plans, runs, arguments)
+    if folder is not None:
+        where(folder)

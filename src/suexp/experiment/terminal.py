@@ -47,18 +47,29 @@ def closing_table(spec: RunSpec, summary: Summary) -> None:
 
 
 def sweep_table(rows: Sequence[tuple[Planned, Summary | None]]) -> None:
-    """Show a plain sweep: a row a run."""
-    table = Table(title="runs", title_justify="left")
-    for column in ("run", "overrides", "status", "metrics"):
-        table.add_column(column)
-    for planned, summary in rows:
+    """Show a plain sweep: a row a run, with the keys that vary; what all share stands above."""
+    settings, varied = varying([planned.overrides for planned, _ in rows])
+    shared = " ".join(f"{key}={value}" for key, value in settings[0].items() if key not in varied)
+    table = Table(title=escape(f"runs {shared}".strip()), title_justify="left")
+    for column in ("run", *varied, "status", "metrics"):
+        table.add_column(escape(column))
+    for (planned, summary), found in zip(rows, settings, strict=True):
         metrics = summary.metrics if summary else {}
         text = ", ".join(
             f"{k} {v:.4g}" for k, v in metrics.items() if k.startswith(("val/", "test/"))
         )
         status = summary.status.value if summary else "died"
-        table.add_row(planned.run.id, " ".join(planned.overrides), status, text)
+        own = (escape(found.get(key, "")) for key in varied)
+        table.add_row(planned.run.id, *own, status, text)
     Console().print(table)
+
+
+def varying(overrides: Sequence[Sequence[str]]) -> tuple[list[dict[str, str]], list[str]]:
+    """Return each run's settings by key, and the keys in which the runs differ."""
+    parts = [[item.partition("=") for item in run] for run in overrides]
+    settings = [{key: value for key, _, value in run} for run in parts]
+    keys = dict.fromkeys(key for found in settings for key in found)
+    return settings, [key for key in keys if len({found.get(key) for found in settings}) > 1]
 
 
 def verdicts(results: dict[str, Any], folder: Path) -> None:
@@ -76,4 +87,9 @@ def verdicts(results: dict[str, Any], folder: Path) -> None:
     for run in results["runs"]:
         if run["status"] != "finished":
             console.print(f"{run['arm']} seed {run['seed']}: {run['status']}: {run['error']}")
-    console.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
+    where(folder)
+
+
+def where(folder: Path) -> None:
+    """Say where a report lies."""
+    Console().print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
