@@ -98,7 +98,12 @@ def grouped(runs: Sequence[Stored], key: str, metric: str | None) -> list[dict[s
         found = [measured(item, metric) for item in items if item.status == "finished"]
         name = next((name for name, value in found if value is not None), metric)
         known = [number for label, number in found if label == name and number is not None]
-        facts = {"mean": None, "deviation": None, "least": None, "most": None}
+        facts: dict[str, float | None] = {
+            "mean": None,
+            "deviation": None,
+            "least": None,
+            "most": None,
+        }
         if known:
             facts |= {"mean": fmean(known), "least": min(known), "most": max(known)}
         if len(known) > 1:

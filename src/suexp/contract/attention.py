@@ -1,6 +1,7 @@
 """What every attention keeps (see `suexp.attention.base.Attention`)."""
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -321,7 +322,7 @@ def takes_empty_sizes(subject: Subject) -> None:
 @check
 def explicit_weights_are_those_of_the_values(subject: Subject) -> None:
     """What callback=attention_stats measures, where there is something explicit to measure."""
-    attention = _evaluated(subject).double()
+    attention: Any = _evaluated(subject).double()
     if not hasattr(attention, "weights"):
         return  # it forms none
     for mask in WHOLE:

@@ -56,7 +56,7 @@ def _is_a_scalar(subject: Subject, dtype: torch.dtype) -> None:
     shape = tuple(loss.shape)
     expect(shape == (), f"scores of {ROWS} x {STEPS} tokens give a tensor {shape}, not a number")
     finite([loss], f"the loss, {dtype}")
-    loss.backward()
+    torch.autograd.backward(loss)
     finite([judged.logits.grad], f"the scores' gradient, {dtype}")
     assert judged.logits.grad is not None
     expect(judged.logits.grad.any(), "the scores' gradient is 0 everywhere")

@@ -134,7 +134,7 @@ def finds_the_minimum_of_a_quadratic(subject: Subject) -> None:
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = lr * (1 - step / steps)
         optimizer.zero_grad()
-        (0.5 * (p - target).square().sum()).backward()
+        torch.autograd.backward(0.5 * (p - target).square().sum())
         optimizer.step()
     same(p.detach(), target, "after 400 steps", atol=0.03, rtol=0.0)
 
@@ -175,7 +175,7 @@ def a_closure_is_called_with_gradients_on(subject: Subject) -> None:
 
     def closure() -> Tensor:
         loss = p.square().sum()
-        loss.backward()
+        torch.autograd.backward(loss)
         return loss
 
     loss = optimizer.step(closure)

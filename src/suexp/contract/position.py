@@ -101,7 +101,7 @@ def gradients_are_finite(subject: Subject) -> None:
     drawn.x.requires_grad_(), drawn.q.requires_grad_()
     acts = drawn.acts(position)
     finite(acts.values(), "the output")
-    torch.stack([out.float().square().sum() for out in acts.values()]).sum().backward()
+    torch.autograd.backward([out.float().square().sum() for out in acts.values()])
     finite((drawn.x.grad, drawn.q.grad), "the input's gradient")
 
 
