@@ -52,9 +52,11 @@ def _experiment(item: Plan, launcher: Any) -> int:
         stopped = False
     finally:
         results = _write(item, folder, watch.partial(running=False) if stopped else None)
-    from suexp.experiment.terminal import verdicts
+    from suexp.experiment.terminal import beside_the_baseline, verdicts
 
     verdicts(results, folder)
+    if item.added:
+        beside_the_baseline(results)
     logger = (item.runs()[0].config.get("logger") or {}).get("wandb")
     if logger:
         from suexp.report.wandb_run import record
@@ -128,21 +130,34 @@ def _tune(item: Plan, launcher: Any, watch: Watch) -> int:
 
 def _until_decided(item: Plan, launcher: Any, jobs: int, watch: Watch) -> None:
     """Make the runs of the first look, then those that open claims ask for, look by look."""
-    made: set[tuple[str, ...]] = set()
+    made = _from_record(item)
+    taken = len(made)
     planned = item.runs()
     while fresh := [run for run in planned if run.overrides not in made]:
         what = f"at {item.scale} scale"
-        if made:
+        if len(made) > taken:
             what = f"more, for claims that are open: {_asked(item)}"
         watch.announce(what, fresh, more=_most(item))
         with watch.over(planned):
             launcher.launch([run.overrides for run in fresh], jobs + len(made))
-        if not made:
+        if len(made) == taken:
             _tell_levels(item)
         made |= {run.overrides for run in fresh}
         for arm, seeds in _further(item).items():
             item.asked[arm] = max(seeds, item.asked.get(arm, 0))
         planned = item.runs()
+
+
+def _from_record(item: Plan) -> set[tuple[str, ...]]:
+    """Return the runs that the record of an experiment has, and say which must be made anew."""
+    if item.added is None:
+        return set()
+    known = {run.overrides: run.run.id in item.record for run in item.runs() if run.arm}
+    old = [run for run in item.runs() if run.arm != item.added.arm]
+    taken = sum(known[run.overrides] for run in old)
+    anew = "" if taken == len(old) else "; code or data are not what they were for the others"
+    tell(f"{item.slug}: {taken} of {len(old)} runs beside {item.added.arm} are recorded{anew}")
+    return {overrides for overrides, there in known.items() if there}
 
 
 def _most(item: Plan) -> str:
