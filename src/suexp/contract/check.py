@@ -3,18 +3,11 @@
 import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from suexp.contract.subject import Broken, Subject
 from suexp.errors import UserError, one_line
-
-GROUPS = sorted(
-    path.stem
-    for path in Path(__file__).parent.glob("*.py")
-    if (Path(__file__).parents[1] / path.stem).is_dir()
-)
 
 
 @dataclass(frozen=True)
