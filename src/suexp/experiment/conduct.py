@@ -155,8 +155,8 @@ def _from_record(item: Plan) -> set[tuple[str, ...]]:
     known = {run.overrides: run.run.id in item.record for run in item.runs() if run.arm}
     old = [run for run in item.runs() if run.arm != item.added.arm]
     taken = sum(known[run.overrides] for run in old)
-    anew = "" if taken == len(old) else "; code or data are not what they were for the others"
-    tell(f"{item.slug}: {taken} of {len(old)} runs beside {item.added.arm} are recorded{anew}")
+    anew = "" if taken == len(old) else "; code, data or scale of the others differ: they are made"
+    tell(f"{item.slug}: {taken} of {len(old)} runs beside {item.added.arm} are the record's{anew}")
     return {overrides for overrides, there in known.items() if there}
 
 
