@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
+from types import ModuleType
 
 import pytest
 
@@ -212,3 +213,19 @@ def test_something_is_to_be_named(capsys: pytest.CaptureFixture[str]) -> None:
 def test_no_torch_is_imported_where_all_is_suexps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own, "_uphold", lambda *_: pytest.fail("nothing here is one's own"))
     spec_of(TINY)
+
+
+def test_a_class_of_a_notebook_is_looked_at_each_time(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = written(folder, SOFTMAX)
+    notebook = ModuleType("notebook_of_mine")
+    exec(dedent(SOFTMAX), vars(notebook))
+    monkeypatch.setitem(sys.modules, "notebook_of_mine", notebook)
+    option = folder / "my_conf" / "attention" / "mine.yaml"
+    option.write_text("_target_: notebook_of_mine.Mine\n")
+    overrides[-2] = "allow_targets=notebook_of_mine"
+    spec_of(overrides, "my_conf")
+    exec(dedent(SOFTMAX.replace("scores + bias", "scores")), vars(notebook))
+    with pytest.raises(UserError, match="the bias changes nothing"):
+        spec_of([*overrides, "seed=1"], "my_conf")

@@ -3,6 +3,7 @@
 import ast
 import functools
 import importlib.util
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,9 @@ def check_own(config: Mapping[str, Any]) -> None:
 
 def _check_package(where: str, target: str) -> None:
     name = target.partition(".")[0]
-    if package_path(name) is not None or importlib.util.find_spec(name) is not None:
+    if package_path(name) is not None or name in sys.modules:  # a notebook's own, __main__
+        return
+    if importlib.util.find_spec(name) is not None:
         return
     here = Path(name).is_dir() or Path(f"{name}.py").is_file()
     way = "which lies here; write PYTHONPATH=. before the command"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suexp.code.bases import components, foreign
-from suexp.code.reach import digest
+from suexp.code.reach import digest_of, reach
 from suexp.code.trust import targets
 from suexp.contents import cache_dir
 from suexp.errors import UserError
@@ -60,7 +60,7 @@ def subject(label: str, group: str, node: dict[str, Any], config: Mapping[str, A
 
 def _uphold(label: str, group: str, node: dict[str, Any], config: Mapping[str, Any]) -> None:
     memory = _memory(group, node, config)
-    if memory.exists():
+    if memory is not None and memory.exists():
         return
     from suexp.contract.check import outcomes
 
@@ -71,16 +71,19 @@ def _uphold(label: str, group: str, node: dict[str, Any], config: Mapping[str, A
                 f"{label}: {node['_target_']} is not what every {group} is, {check}: {why} "
                 f"(suexp check --contract shows all that is asked)"
             )
-    with suppress(OSError):  # without a memory the next run asks again
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        memory.touch()
+    if memory is not None:
+        with suppress(OSError):  # without a memory the next run asks again
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            memory.touch()
 
 
-def _memory(group: str, node: dict[str, Any], config: Mapping[str, Any]) -> Path:
-    """Return the file that says that this was found right."""
+def _memory(group: str, node: dict[str, Any], config: Mapping[str, Any]) -> Path | None:
+    """Return the file that says that this was found right; None of a class without a source."""
     sizes = [(config.get(key) or {}).get(name) for key, names in SIZES.items() for name in names]
-    code = digest([node["_target_"], f"suexp.contract.{group}"], config["allow_targets"])
-    facts = [code, sizes, list(_lasting(node))]
+    code = reach([node["_target_"], f"suexp.contract.{group}"], config["allow_targets"])
+    if not any(foreign(module) for module in code):
+        return None
+    facts = [digest_of(code), sizes, list(_lasting(node))]
     name = hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()
     return cache_dir() / "contract" / name
 
