@@ -1,15 +1,19 @@
 """One's own idea as one more arm: what it is made of, and what is refused."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from suexp.config.catalogue import Catalogue
+from suexp.config.compose import resolve
 from suexp.config.hydra_internals import loader
 from suexp.errors import UserError
 from suexp.experiment import gather
 from suexp.experiment.adding import Added
 from suexp.experiment.plan import Plan, plan
+from suexp.experiment.schema import check
 from suexp.store.summary import Status
 
 SMOKE = ("experiment=attention_matrix", "scale=smoke", "only=[softmax,performer]")
@@ -109,3 +113,15 @@ def test_refusals(words: list[str], line: str) -> None:
 def test_a_single_run_has_no_arms() -> None:
     with loader(None), pytest.raises(UserError, match="only an experiment has arms"):
         plan(["add=mine", "attention=linear"])
+    with pytest.raises(UserError, match=r"^add: only an experiment has arms"):
+        resolve(["add=mine", "attention=linear"])
+
+
+def test_no_file_adds_an_arm(tmp_path: Path) -> None:
+    path = tmp_path / "experiment" / "mine.yaml"
+    path.parent.mkdir()
+    path.write_text(
+        "# @package _global_\npost: {slug: mine, title: M}\nseeds: [0]\narms: {a: {}}\nadd: b\n"
+    )
+    with pytest.raises(UserError, match="add"):
+        check(Catalogue(str(tmp_path)).option("experiment", "mine"))

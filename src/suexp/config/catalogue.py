@@ -15,12 +15,12 @@ from suexp.config.yaml_file import lines_of, load_yaml
 from suexp.errors import UserError
 from suexp.folders import conf_dir
 
-ARM_KEYS = ("add", "like")  # of an arm that the user adds
 # What an experiment says of its runs; a single run does not depend on it.
 EXPERIMENT_KEYS = (
     *("post", "base", "let", "arms", "seeds", "tune"),
-    *("claims", "expect", "figures", "scales", "only", *ARM_KEYS),
+    *("claims", "expect", "figures", "scales", "only"),
 )
+ARM_KEYS = ("add", "like")  # of an arm that the user adds; no file has them
 # Groups without a package of components.
 _DESCRIPTIONS = {
     "experiment": "A post as one object: arms, seeds, claims, figures.",

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from suexp.config.catalogue import EXPERIMENT_KEYS
+from suexp.config.catalogue import ARM_KEYS, EXPERIMENT_KEYS
 from suexp.config.overrides import key_of
 from suexp.errors import UserError
 from suexp.folders import experiments_dir
@@ -97,7 +97,7 @@ def recorded(slug: str) -> dict[str, dict[str, Any]]:
 
 
 def _makes_another(key: str) -> bool:
-    return key not in ("experiment", "seed", *EXPERIMENT_KEYS) and not volatile(key)
+    return key not in ("experiment", "seed", *EXPERIMENT_KEYS, *ARM_KEYS) and not volatile(key)
 
 
 def _replaced(key: str, anew: set[str]) -> bool:

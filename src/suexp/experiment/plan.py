@@ -242,7 +242,8 @@ def _plan(overrides: tuple[str, ...], seeds: tuple[int, ...]) -> Plan:
         "on_error": plain["on_error"],
     }
     added = Added.of(overrides)
-    user = tuple(item for item in overrides if key_of(item) not in ("experiment", *EXPERIMENT_KEYS))
+    asked = ("experiment", *EXPERIMENT_KEYS, *ARM_KEYS)
+    user = tuple(item for item in overrides if key_of(item) not in asked)
     if slug is None:
         if added:
             raise UserError(f"add={added.arm}: only an experiment has arms; choose experiment=NAME")
@@ -279,8 +280,7 @@ def _header(slug: str, cfg: Any, scale: str) -> dict[str, Any]:
     """Return the experiment's own keys at this scale."""
     from suexp.experiment.schema import read
 
-    said = (key for key in EXPERIMENT_KEYS if cfg.get(key) and key not in ARM_KEYS)
-    keys = {key: OmegaConf.to_container(cfg[key]) for key in said}
+    keys = {key: OmegaConf.to_container(cfg[key]) for key in EXPERIMENT_KEYS if cfg.get(key)}
     header = {"slug": slug, **read(slug, keys, scale)}
     tune = header["tune"] or {}
     tuned = (setting(tune, value) for values in tune.get("grid", {}).values() for value in values)
