@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from suexp.code.source import PLAIN_BASES, find, package_path, read
+from suexp.code.source import _PLAIN_BASES, find, package_path, read
 from suexp.code.trust import OTHERS, targets
 from suexp.errors import UserError
 
@@ -78,7 +78,7 @@ def _check_base(key: str, group: str, target: str) -> None:
     if source is None:
         return  # whoever imports it says so
     unread = source.ancestors - {item.name for item in source.lineage}
-    if unread <= PLAIN_BASES and base.rpartition(".")[2] not in source.ancestors:
+    if unread <= _PLAIN_BASES and base.rpartition(".")[2] not in source.ancestors:
         raise UserError(
             f"{key}._target_: {target} is no {group}: let its class derive from {base}; "
             f"suexp new {group} NAME writes one to begin with"

@@ -16,7 +16,7 @@ from typing import Any
 from suexp.errors import UserError
 
 # Bases whose constructors take nothing that a config could give.
-PLAIN_BASES = {"object", "ABC", "Generic", "Protocol", "Module", "LightningModule", "Callback"}
+_PLAIN_BASES = {"object", "ABC", "Generic", "Protocol", "Module", "LightningModule", "Callback"}
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class Target:
         found: dict[str, Parameter] = {}
         for item in self._walk():
             if isinstance(item, str):
-                if item.rpartition(".")[2] not in PLAIN_BASES:
+                if item.rpartition(".")[2] not in _PLAIN_BASES:
                     return Signature(found, open=True)
                 continue
             assert isinstance(item.node, ast.ClassDef)
