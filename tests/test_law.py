@@ -12,7 +12,7 @@ from suexp.folders import conf_dir
 
 SOURCE = Path(suexp.__file__).parent
 FOLDERS = {path.name for path in SOURCE.iterdir() if (path / "__init__.py").is_file()}
-LOOKS = {"judge", "report", "experiment", "study", "launch", "cli"}
+LOOKS = {"contract", "judge", "report", "experiment", "study", "launch", "cli"}
 GROUPS = ({path.name for path in conf_dir().iterdir()} & FOLDERS - LOOKS) | {"nn"}
 # What must not be imported, by whom.
 LAW = {
@@ -23,6 +23,7 @@ LAW = {
     "job": LOOKS | {"config"},
     "judge": FOLDERS - {"judge", "store"},
     "report": {"job", "launch", "experiment", "study", "cli"},
+    "contract": LOOKS - {"contract"} | {"config", "store", "job"},
     "launch": {"judge", "report", "experiment", "study", "cli"},
     "experiment": {"job", "study", "cli"},
     "study": {"experiment", "cli"},

@@ -33,6 +33,7 @@ def test_the_wheel_of_a_clean_clone_runs_from_elsewhere(tmp_path: Path) -> None:
     assert "suexp/conf/config.yaml" in names
     assert "suexp/conf/README.md" in names
     assert "suexp/experiments/lion/results.json" in names
+    assert "suexp/cli/templates/attention/example.py.txt" in names
     assert "suexp/report/templates/report.html" in {n.removesuffix(".j2") for n in names}
     assert not [name for name in names if "outputs/" in name or name.endswith(".pyc")]
 

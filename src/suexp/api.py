@@ -84,7 +84,10 @@ def run(
                 raise UserError("run: a search is the command line's: suexp -m hydra/sweeper=...")
             made: list[Any] = []
             for item in outcomes(asked, launcher_of(config)):
-                made += [item] if isinstance(item, Experiment) else [found for _, found in item]
+                if isinstance(item, Experiment):
+                    made.append(item)
+                else:
+                    made += [summary for _, summary in item.runs]
     return made[0] if len(made) == 1 and isinstance(made[0], Experiment) else made
 
 

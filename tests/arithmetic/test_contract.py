@@ -1,62 +1,31 @@
 """What every arithmetic does in a network: forward, backward, in halves, and again."""
 
-import copy
-
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from suexp.arithmetic import Mitchell
-from suexp.arithmetic.base import Arithmetic
-from suexp.code.instantiate import instantiate
 from suexp.config.compose import resolve
+from suexp.contract.arithmetic import mlp
+from suexp.contract.check import Check, checks
+from suexp.contract.subject import Subject
 from suexp.errors import UserError
-from suexp.folders import conf_dir
-from suexp.init import Default
-from suexp.model.mlp import MLP
 from suexp.model.resnet import ResNet
 from suexp.nn.conv import Conv2d
 from suexp.nn.flops import ByFormula
 from suexp.nn.linear import Linear, exact_products
-
-OPTIONS = sorted(path.stem for path in (conf_dir() / "arithmetic").glob("*.yaml"))
-
-
-def option(name: str) -> Arithmetic:
-    net = ["task=classification", "data=digits", "model=mlp"]
-    found: Arithmetic = instantiate(resolve([f"arithmetic={name}", *net]).config["arithmetic"])
-    return found
+from tests.support.options import content, options
 
 
-def mlp() -> MLP:
-    torch.manual_seed(0)
-    return MLP(8, 3, Default(), None, dim=16, num_layers=1)
+def subject(option: str) -> Subject:
+    return Subject(f"arithmetic={option}", "arithmetic", content("arithmetic", option))
 
 
-@pytest.mark.parametrize("name", OPTIONS)
-@pytest.mark.parametrize("shape", [(5, 8), (2, 3, 8), (8,), (0, 8)])
-def test_a_layer_is_near_the_exact_one(name: str, shape: tuple[int, ...]) -> None:
-    layer, x = Linear(8, 4), torch.randn(shape)
-    exact = layer(x)
-    layer.product = option(name).linear
-    assert layer(x).shape == exact.shape
-    products = F.linear(x.abs(), layer.weight.abs())
-    assert ((layer(x) - exact).abs() <= products / 9 + 1e-5).all()
-
-
-@pytest.mark.parametrize("name", OPTIONS)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_gradients_are_sums_of_the_same_products(name: str, dtype: torch.dtype) -> None:
-    rule = option(name)
-    x, w = torch.randn(6, 5, dtype=dtype), torch.randn(4, 5, dtype=dtype)
-    g = torch.randn(6, 4, dtype=dtype)
-    x.requires_grad_(), w.requires_grad_()
-    y = rule.linear(x, w)
-    assert y.dtype == dtype
-    y.backward(g)
-    torch.testing.assert_close(x.grad, rule.sums(g, w.detach().T))
-    torch.testing.assert_close(w.grad, rule.sums(g.T, x.detach().T))
+@pytest.mark.parametrize("check", checks("arithmetic"), ids=str)
+@pytest.mark.parametrize("option", options("arithmetic"))
+def test_keeps_the_contract(option: str, check: Check) -> None:
+    check(subject(option))
 
 
 def test_exact_gradients_are_those_of_torchs_layer() -> None:
@@ -67,27 +36,6 @@ def test_exact_gradients_are_those_of_torchs_layer() -> None:
         layer(x).backward(torch.ones(6, 4))
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(a.grad, b.grad)
-
-
-@pytest.mark.parametrize("name", OPTIONS)
-def test_autocast_multiplies_in_its_own_type(name: str) -> None:
-    layer, x = Linear(8, 4), torch.randn(3, 8)
-    layer.product = option(name).linear
-    with torch.autocast("cpu", torch.bfloat16):
-        y = layer(x)
-    assert y.dtype == torch.bfloat16
-    y.float().sum().backward()
-    assert layer.weight.grad is not None
-    assert layer.weight.grad.dtype == torch.float32
-
-
-@pytest.mark.parametrize("name", OPTIONS)
-def test_a_network_keeps_its_state_and_can_be_copied(name: str) -> None:
-    model, x = mlp(), torch.randn(4, 8)
-    keys = model.state_dict().keys()
-    option(name).attach(model)
-    assert model.state_dict().keys() == keys
-    assert torch.equal(copy.deepcopy(model)(x), model(x))
 
 
 def test_a_convolution_is_the_product_of_its_neighbourhoods() -> None:

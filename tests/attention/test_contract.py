@@ -1,27 +1,23 @@
 """What every option of the group must do, built from its YAML."""
 
-import copy
-import importlib
-import io
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import yaml
-from torch import Tensor
 
 from suexp.attention.base import Attention
-from suexp.mask import Bidirectional, Causal, ExcludeSelf, Padding, Prefix, Window
+from suexp.contract.attention import ODD, PATTERNS, Drawn, keep_some, takes_empty_sizes
+from suexp.contract.check import Check, checks
+from suexp.contract.subject import Subject
+from suexp.mask import Bidirectional, Causal, ExcludeSelf, Padding
 from suexp.mask.base import Mask
 from tests.attention.reference import by_definition
+from tests.support.options import content, options
 from tests.support.processes import one_apart
 
-CONF = Path(__file__).parents[2] / "conf" / "attention"
 SIZES = {"${model.key_dim}": 8, "${model.dim}": 24, "${model.num_heads}": 3, "${seed}": 0}
-OPTIONS = sorted(path.stem for path in CONF.glob("*.yaml"))
-PATTERNS = [Prefix(3), Window(3), ExcludeSelf(), Window(3, causal=False)]
+OPTIONS = options("attention")
 # What an option computes elsewhere than as its YAML has it.
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("linear", {"feature_multiplier": 2}),
@@ -33,39 +29,45 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("taylor", {"order": 1, "l2_normalize": True}),
     ("softmax", {"kernel": "materialised"}),
 ]
-ODD = 71  # more than a chunk of every option, and no multiple of any
 
 
 def node(option: str) -> dict[str, Any]:
-    config = yaml.safe_load((CONF / f"{option}.yaml").read_text())
-    return {key: SIZES.get(str(value), value) for key, value in config.items()}
+    return {
+        key: SIZES.get(str(value), value) for key, value in content("attention", option).items()
+    }
+
+
+def subject(option: str, **changes: Any) -> Subject:
+    return Subject(f"attention={option}", "attention", node(option) | changes)
 
 
 def build(option: str, **changes: Any) -> Attention:
-    arguments = node(option) | changes
-    module, name = arguments.pop("_target_").rsplit(".", 1)
-    return getattr(importlib.import_module(module), name)(**arguments)
+    attention: Attention = subject(option, **changes).build()
+    return attention
 
 
-def draw(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    return torch.randn(shape, dtype=torch.float64).to(dtype).requires_grad_()
+qkv = Drawn(subject("softmax")).qkv
 
 
-def qkv(n: int, m: int | None = None, dtype: torch.dtype = torch.float32) -> list[Tensor]:
-    m = n if m is None else m
-    return [
-        draw(2, 3, n, 8, dtype=dtype),
-        draw(2, 3, m, 8, dtype=dtype),
-        draw(2, 3, m, 5, dtype=dtype),
-    ]
+@pytest.mark.parametrize("check", checks("attention"), ids=str)
+@pytest.mark.parametrize("option", OPTIONS)
+def test_keeps_the_contract(option: str, check: Check) -> None:
+    check(subject(option))
 
 
-def keep_some(m: int) -> Tensor:
-    keep = torch.rand(2, m) > 0.3
-    keep[0, : m // 3] = False  # padded on the left
-    keep[1, -(m // 3) :] = False  # padded on the right
-    keep[:, m // 2] = True
-    return keep
+@pytest.mark.parametrize(("option", "changes"), VARIANTS, ids=str)
+def test_other_forms_take_empty_sizes(option: str, changes: dict[str, Any]) -> None:
+    takes_empty_sizes(subject(option, **changes))
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_what_the_mask_allows_arrives(option: str) -> None:
+    """Of no option here do some keys count for nothing."""
+    inputs = qkv(40)
+    out = build(option).eval()(*inputs, Causal())
+    for x in inputs[1:]:
+        (grad,) = torch.autograd.grad(out[:, :, -1].square().sum(), x, retain_graph=True)
+        assert (grad.abs().sum(-1) > 0).all()
 
 
 @pytest.fixture(params=OPTIONS)
@@ -89,110 +91,6 @@ def test_equals_its_definition_in_float64(
     grads, wanted = (torch.autograd.grad(x, inputs, g) for x in (out, expected))
     for grad, want in zip(grads, wanted, strict=True):
         torch.testing.assert_close(grad, want, rtol=1e-9, atol=1e-11)
-
-
-@pytest.mark.parametrize("mask", [Causal(), Bidirectional()], ids=["causal", "bidirectional"])
-def test_explicit_weights_are_those_of_the_values(attention: Attention, mask: Mask) -> None:
-    """What callback=attention_stats measures, where there is something explicit to measure."""
-    if not hasattr(attention, "weights"):
-        pytest.skip("it forms no weights")
-    q, k, v = qkv(9, dtype=torch.float64)
-    mask = mask & Padding(keep_some(9))
-    attention = attention.double()
-    weights = attention.weights(q, k, mask)
-    torch.testing.assert_close(weights @ v, attention(q, k, v, mask), rtol=1e-10, atol=1e-12)
-    assert attention.scores(q, k, mask).shape == weights.shape
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("mask", [Causal(), Bidirectional()], ids=["causal", "bidirectional"])
-def test_is_finite_forward_and_backward(
-    attention: Attention, mask: Mask, dtype: torch.dtype
-) -> None:
-    attention.train()
-    inputs = qkv(ODD, dtype=dtype)
-    out = attention.to(dtype)(*inputs, mask)
-    assert out.dtype == dtype
-    out.float().square().sum().backward()
-    for x in (out, *(x.grad for x in inputs)):
-        assert x is not None
-        assert x.isfinite().all()
-
-
-def test_autocast_keeps_close_to_float32(attention: Attention) -> None:
-    inputs = qkv(ODD)
-    expected = attention(*inputs, Causal())
-    with torch.autocast("cpu", torch.bfloat16):
-        out = attention(*inputs, Causal())
-    assert (out - expected).abs().max() < 0.05
-    out.float().sum().backward()
-
-
-def test_is_causal_by_gradient(attention: Attention) -> None:
-    inputs = qkv(40)
-    out = attention(*inputs, Causal())
-    for i in (0, 1, 17, 31, 32, 39):
-        for x, grad in zip(
-            inputs, torch.autograd.grad(out[:, :, i].sum(), inputs, retain_graph=True), strict=True
-        ):
-            assert grad.shape == x.shape
-            assert (grad[:, :, i + 1 :] == 0).all()
-    for x in inputs[1:]:  # and what is allowed arrives
-        (grad,) = torch.autograd.grad(out[:, :, -1].square().sum(), x, retain_graph=True)
-        assert (grad.abs().sum(-1) > 0).all()
-
-
-@pytest.mark.parametrize("mask", [Causal(), Bidirectional()], ids=["causal", "bidirectional"])
-@pytest.mark.parametrize("left", [False, True], ids=["right", "left"])
-def test_padding_changes_nothing(attention: Attention, mask: Mask, left: bool) -> None:
-    q, k, v = qkv(11)
-    expected = attention(q, k, v, mask)
-    keep = torch.ones(2, 11, dtype=torch.bool)
-    garbage = torch.randn(2, 3, 40, 8) * 10
-
-    def pad(x: Tensor, y: Tensor) -> Tensor:
-        return torch.cat([y, x] if left else [x, y], -2)
-
-    nothing = torch.zeros(2, 40, dtype=torch.bool)
-    keep = torch.cat([nothing, keep] if left else [keep, nothing], 1)
-    out = attention(
-        pad(q, garbage), pad(k, garbage), pad(v, garbage[..., :5]), mask & Padding(keep)
-    )
-    real = out[:, :, 40:] if left else out[:, :, :11]
-    torch.testing.assert_close(real, expected, rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize("mask", [Causal(), Bidirectional()], ids=["causal", "bidirectional"])
-def test_rows_that_see_nothing_are_zero(attention: Attention, mask: Mask) -> None:
-    inputs = qkv(40)
-    keep = torch.ones(2, 40, dtype=torch.bool)
-    keep[0] = False
-    keep[1, :5] = False
-    out = attention(*inputs, mask & Padding(keep))
-    assert (out[0] == 0).all()
-    blind = 5 if mask.find(Causal) else 0
-    assert (out[1, :, :blind] == 0).all()
-    assert (out[1, :, blind:] != 0).any(-1).all()
-    for grad in torch.autograd.grad(out.square().sum() + out.sum(), inputs):
-        assert grad.isfinite().all()
-        assert (grad[0] == 0).all()
-
-
-@pytest.mark.parametrize("padded", [False, True])
-def test_decoding_equals_the_whole_text(attention: Attention, padded: bool) -> None:
-    q, k, v = qkv(40)
-    keep = keep_some(40)
-    with torch.no_grad():
-        whole = attention(q, k, v, Causal() & Padding(keep) if padded else Causal())
-        state, parts = None, []
-        for start, end in ((0, 34), (34, 36), *((i, i + 1) for i in range(36, 40))):
-            mask = Causal() & Padding(keep[:, :end]) if padded else Causal()
-            new = slice(start, end)
-            part, state = attention.decode(
-                q[:, :, new], k[:, :, new], v[:, :, new], mask, None, state
-            )
-            parts.append(part)
-    torch.testing.assert_close(torch.cat(parts, 2), whole, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("n", "m"), [(5, 40), (40, 5), (1, 33)])
@@ -220,20 +118,6 @@ def test_other_forms_equal_their_definition(
         torch.testing.assert_close(grads, wanted, rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize(("option", "changes"), [*((x, {}) for x in OPTIONS), *VARIANTS], ids=str)
-def test_empty_sizes(option: str, changes: dict[str, Any]) -> None:
-    """No text, no query, no key: the last batch of a process, say."""
-    for b, n, m in ((0, 7, 7), (0, 40, 40), (0, 7, 9), (2, 0, 7), (2, 7, 0), (2, 0, 0)):
-        padding = Padding(torch.ones(b, m, dtype=torch.bool))
-        for mask in (Causal(), Bidirectional(), Causal() & padding, Bidirectional() & padding):
-            inputs = [draw(b, 3, size, e) for size, e in ((n, 8), (m, 8), (m, 5))]
-            out = build(option, **changes)(*inputs, mask)
-            assert out.shape == (b, 3, n, 5)
-            assert (out == 0).all()
-            out.sum().backward()
-            assert all(x.grad is None or (x.grad == 0).all() for x in inputs)
-
-
 @pytest.mark.parametrize("mask", PATTERNS, ids=lambda mask: type(mask).__name__)
 def test_other_masks_work_or_are_refused_as_declared(attention: Attention, mask: Mask) -> None:
     inputs = qkv(20, dtype=torch.float64)
@@ -245,45 +129,6 @@ def test_other_masks_work_or_are_refused_as_declared(attention: Attention, mask:
         for seen in (mask, mask & Padding(keep_some(20))):
             expected = by_definition(attention, *inputs, seen)
             torch.testing.assert_close(attention(*inputs, seen), expected)
-
-
-def test_bias_works_or_is_refused_as_declared(attention: Attention) -> None:
-    inputs = qkv(20)
-    bias = torch.zeros(3, 20, 20)
-    if "score_bias" in attention.refuses:
-        with pytest.raises(ValueError, match=r"takes no bias: .*; use position=rope"):
-            attention(*inputs, Causal(), bias)
-    else:
-        expected = attention(*inputs, Causal())
-        torch.testing.assert_close(attention(*inputs, Causal(), bias), expected)
-
-
-@pytest.mark.parametrize("option", OPTIONS)
-def test_state_dict_round_trip(option: str) -> None:
-    a, b = build(option).eval(), build(option).eval()
-    file = io.BytesIO()
-    torch.save(a.state_dict(), file)
-    file.seek(0)
-    b.load_state_dict(torch.load(file, weights_only=True))
-    inputs = qkv(ODD)
-    assert torch.equal(a(*inputs, Causal()), b(*inputs, Causal()))
-
-
-def test_copies_compute_the_same(attention: Attention) -> None:
-    inputs = qkv(ODD)
-    twin = copy.deepcopy(attention)
-    assert torch.equal(attention(*inputs, Causal()), twin(*inputs, Causal()))
-
-
-@pytest.mark.parametrize("mask", [Causal(), Bidirectional()], ids=["causal", "bidirectional"])
-def test_without_gradients_it_computes_the_same(attention: Attention, mask: Mask) -> None:
-    inputs = qkv(ODD)
-    expected = attention(*inputs, mask)
-    with torch.no_grad():
-        assert torch.equal(attention(*inputs, mask), expected)
-    with torch.inference_mode():
-        assert torch.equal(attention(*inputs, mask), expected)
-    attention(*inputs, mask).sum().backward()  # nothing made above hinders training
 
 
 def compiled_equals(option: str) -> None:
@@ -318,10 +163,3 @@ def unchecked() -> Iterator[Callable[..., None]]:
 @pytest.mark.parametrize("option", OPTIONS)
 def test_compiled_it_computes_the_same(option: str, unchecked: Callable[..., None]) -> None:
     unchecked(compiled_equals, option)
-
-
-def test_heads_in_the_shells_memory_order(attention: Attention) -> None:
-    inputs = [x.detach().transpose(1, 2).contiguous().transpose(1, 2) for x in qkv(ODD)]
-    out = attention(*inputs, Causal())
-    torch.testing.assert_close(out, attention(*(x.contiguous() for x in inputs), Causal()))
-    assert out.transpose(1, 2).flatten(2).shape == (2, ODD, 15)

@@ -73,7 +73,8 @@ WRONG = {
     "attention": ("attention: choose an option, attention=...; suexp list attention shows them"),
     "seed": "seed: an override is written key=value, seed=...",
     "zzzz": (
-        "zzzz: neither a command (list, show, check, report, runs, rerun) nor an override key=value"
+        "zzzz: neither a command (list, show, check, report, runs, diff, rerun, new) nor an "
+        "override key=value"
     ),
     "--multirn": "--multirn: no such flag; did you mean --multirun?",
     "--cfg jbo": "--cfg jbo: no such choice; did you mean job?",

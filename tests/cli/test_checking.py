@@ -91,3 +91,30 @@ def test_an_allowed_package_is_imported(
     found = line(f"allow_targets=[{name}]", f"+callbacks.own._target_={name}.Own")
     assert found.startswith(f"callbacks.own{where}: {name}.Own cannot be imported: ")
     assert reason in found
+
+
+OPTUNA = ("-m", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2")
+
+
+def test_a_search_is_checked_as_it_would_be_run(capsys: pytest.CaptureFixture[str]) -> None:
+    space = ("optimizer.lr=tag(log, interval(1e-4, 1e-2))", "attention=choice(softmax,performer)")
+    assert checking.run([*OPTUNA, *space, "model.num_layers=range(1,6,2)"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(
+        "a search of 3 parameters\n"
+        "optimizer.lr      0.0001 to 0.01, on a log scale\n"
+        "attention         softmax, performer\n"
+        "model.num_layers  1 to 5 in steps of 2\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["optimizer.lr=tag(log, interval(0, 1e-2))"], "a log scale has no 0; begin above 0"),
+        (["optimizer.lr=1e-3"], "there is nothing to search"),
+        (["optimizer.rate=interval(0, 1)"], "optimizer.rate"),
+    ],
+)
+def test_a_search_that_cannot_be(words: list[str], message: str) -> None:
+    assert message in line(*OPTUNA, *words)

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from suexp.cli import rerunning, runs
+from suexp.cli import differing, rerunning, runs
 from suexp.errors import UserError
 from suexp.job.run import execute
 from suexp.launch.spec import spec_of
@@ -231,3 +231,54 @@ def test_pruning_beside_a_run_that_trains(out: Path, capsys: pytest.CaptureFixtu
     assert run.finished
     alone = execute(spec_of(tiny(out / "alone", *steps)))
     assert summary.metrics["val/loss"] == alone.metrics["val/loss"]
+
+
+def test_groups_have_a_row_for_each_value(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(out, "de55", "lion", "finished", 3.0)
+    assert runs.run(["--out", str(out), "--group", "arm"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "arm    runs  metric    mean  deviation  least  most",
+        "lion   3     val/loss  2.5   0.7071     2      3",
+        "adamw  2     val/loss  2.5   –          2.5    2.5",
+    ]
+    assert runs.run(["--out", str(out), "arm=lion", "--group", "seed", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["seed"], row["runs"], row["mean"]) for row in rows] == [
+        ("4", 1, 3.0),
+        ("2", 1, None),
+        ("1", 1, 2.0),
+    ]
+    with pytest.raises(UserError, match=r"runs optimizer.rate: no run's config has this key"):
+        runs.run(["--out", str(out), "--group", "optimizer.rate"])
+
+
+def test_a_difference_is_what_differs(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = out / "runs" / "ab22" / "config.yaml"
+    changed = yaml.safe_load(config.read_text())
+    changed["optimizer"] = {"lr": 3e-4, "decoupled": True, "betas": [0.9, 0.99]}
+    config.write_text(yaml.safe_dump(changed))
+    assert differing.run(["aa", "ab22", "--out", str(out)]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "                 aa11  ab22        difference",
+        "optimizer.betas  -     [0.9,0.99]",
+        "optimizer.lr     1e-3  3e-4",
+        "seed             0     1",
+        "val/loss         2.5   2           -0.5",
+    ]
+    folder = str(out / "runs" / "aa11")
+    assert differing.run([folder, "aa11", "--out", str(out)]) == 0
+    assert capsys.readouterr().out == "aa11 and aa11 do not differ\n"
+    assert differing.run(["aa11", "ab22", "--out", str(out), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["metrics"] == {"val/loss": [2.5, 2.0]}
+    with pytest.raises(UserError, match="diff a: 2 runs' ids begin so"):
+        differing.run(["a", "ab22", "--out", str(out)])
+
+
+def test_a_difference_of_real_runs_names_the_code(tmp_path: Path) -> None:
+    specs = [spec_of(tiny(tmp_path, f"seed={seed}", "model.dim=32")) for seed in (0, 1)]
+    for spec in specs:
+        spec.folder.mkdir(parents=True)
+        Run(spec).start(1)
+    first, second = (Stored(spec.folder) for spec in specs)
+    assert differing.code(first, second) == []
+    assert dict(differing.settings(first.config, second.config)) == {"seed": (0, 1)}

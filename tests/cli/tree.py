@@ -136,7 +136,16 @@ from suexp.component import Component
 Kind = Literal["positive", "trigonometric"]
 
 
-class Softmax(Component):
+class Attention(Component): ...
+
+
+class Position(Component): ...
+
+
+class Data(Component): ...
+
+
+class Softmax(Attention):
     """$o = softmax(q k) v$.
 
     Args:
@@ -147,7 +156,7 @@ class Softmax(Component):
     def __init__(self, dropout: float = 0.0) -> None: ...
 
 
-class Performer(Component):
+class Performer(Attention):
     """Random features, https://kexue.fm/archives/7921 (arXiv:2009.14794)."""
 
     refuses: ClassVar[dict[str, str]] = {
@@ -158,15 +167,15 @@ class Performer(Component):
     def __init__(self, num_features: int = 64, kind: Kind = "positive") -> None: ...
 
 
-class Rope(Component):
+class Rope(Position):
     def __init__(self, base: float = 10000.0) -> None: ...
 
 
-class Alibi(Component):
+class Alibi(Position):
     provides: ClassVar[set[str]] = {"score_bias"}
 
 
-class Learned(Component):
+class Learned(Position):
     def __init__(self, max_length: int) -> None: ...
 
 
@@ -192,7 +201,7 @@ class Vectors(Component):
     needs: ClassVar[dict[str, str]] = {"vectors": "it reads vectors; use data=digits"}
 
 
-class Text(Component):
+class Text(Data):
     provides: ClassVar[set[str]] = {"text", "long if block_size", "labels if kind=classes"}
 
     def __init__(self, block_size: int = 32, kind: str = "lm") -> None: ...

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from tests.optimizer.test_contract import copied
+from suexp.contract.subject import through_a_file
 
 
 def digits_like() -> nn.Module:
@@ -60,7 +60,7 @@ def phases(build: Callable[[nn.Parameter], torch.optim.Optimizer]) -> None:
         optimizer = build(p)
         for t in range(12):
             if interrupted and t == 7:
-                state = copied(optimizer.state_dict())
+                state = through_a_file(optimizer.state_dict())
                 p = nn.Parameter(p.detach())
                 optimizer = build(p)
                 optimizer.load_state_dict(state)

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.optimizer.test_contract import FORMS, REFERENCE, copied, load
+from suexp.contract.subject import through_a_file
+from tests.optimizer.test_contract import FORMS, REFERENCE, load
 
 # Which of three parameters have a gradient at each step; the third never has one.
 PATTERN = ["a", "a", "ab", "b", "", "ab"]
@@ -23,7 +24,7 @@ def test_each_parameter_is_as_if_alone(
     steps = dict.fromkeys("abc", 0)
     for t, names in enumerate(PATTERN):
         if t == reload_at:
-            state = copied(optimizer.state_dict())
+            state = through_a_file(optimizer.state_dict())
             optimizer = made(parameters.values())
             optimizer.load_state_dict(state)
         for name, p in parameters.items():

@@ -1,4 +1,4 @@
-"""The command ``suexp``: argv -> list, show, check, report, runs, rerun, or Hydra.
+"""The command ``suexp``: argv -> list, show, check, report, runs, diff, rerun, new, or Hydra.
 
 Imports are made where they are used, so that a listing or a misspelling is answered without
 hydra, and nothing here ever imports torch by itself.
@@ -75,8 +75,12 @@ def _dispatch(argv: list[str]) -> int:
         from suexp.cli.reporting import run
     elif command == "runs":
         from suexp.cli.runs import run
+    elif command == "diff":
+        from suexp.cli.differing import run
     elif command == "rerun":
         from suexp.cli.rerunning import run
+    elif command == "new":
+        from suexp.cli.beginning import run
     elif not argv:
         from suexp.cli.helping import show_start
 

@@ -15,7 +15,7 @@ from suexp.config.unknown import unknown_key, unknown_option
 from suexp.errors import Misfit, UserError
 from suexp.near import near, nearest
 
-SUBCOMMANDS = ("list", "show", "check", "report", "runs", "rerun")
+SUBCOMMANDS = ("list", "show", "check", "report", "runs", "diff", "rerun", "new")
 
 # Hydra's flags; those in the second table are followed by a value.
 _PLAIN = {

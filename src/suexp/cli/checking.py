@@ -9,16 +9,22 @@ from suexp.cli.terminal import counted, show_rows, show_text
 from suexp.code.local_files import local_files
 from suexp.code.trust import check_classes, within
 from suexp.config.catalogue import Catalogue
+from suexp.config.overrides import key_of
 from suexp.errors import UserError
 from suexp.machine import check_devices
 
 if TYPE_CHECKING:
     from suexp.experiment.plan import Plan
 
-USAGE = """usage: suexp check [-m] [--config-dir DIR] [OVERRIDES ...]
+USAGE = """usage: suexp check [-m] [--config-dir DIR] [--contract] [OVERRIDES ...]
 
 Compose and check everything that suexp OVERRIDES would run; nothing is trained. Packages that you
-allow are imported, and local files that are named must exist."""
+allow are imported, and local files that are named must exist.
+
+  --contract   hold the options that are named, and all classes of your own, to what every option of
+               their group keeps: masks, gradients, decoding, state, types; a line for each check"""
+CONTRACT = "--contract"
+SEARCH = "hydra/sweeper=optuna"
 
 UNCHECKED = (
     "Not checked: what is downloaded (data=hub, checkpoints by name), what the files hold, sizes "
@@ -32,15 +38,22 @@ def run(argv: Sequence[str]) -> int:
     Raises:
         UserError: the first mistake found.
     """
-    line = command_line.split(argv)
+    line = command_line.split([word for word in argv if word != CONTRACT])
     if "--help" in line.flags:
         print(USAGE)
         return 0
+    if SEARCH in line.overrides:
+        return search(line)
     with checked(line) as plans:
+        if CONTRACT in argv:
+            from suexp.cli.contracting import hold
+            from suexp.config.compose import resolve
+
+            runs = [resolve(run.overrides) for item in plans for run in item.runs()]
+            return hold(runs, line.overrides)
         for item in plans:
             show_plan(item)
-    show_text("Everything composes and fits together; nothing was run.", "dim")
-    show_text(UNCHECKED, "dim")
+    conclude()
     return 0
 
 
@@ -68,6 +81,35 @@ def checked(line: command_line.CommandLine) -> Iterator[list["Plan"]]:
         asked = put_anew(line.overrides)
         check_hydra(whole(asked), asked)
         yield plans
+
+
+def conclude() -> None:
+    """Print what was checked, and what was not."""
+    show_text("Everything composes and fits together; nothing was run.", "dim")
+    show_text(UNCHECKED, "dim")
+
+
+def search(line: command_line.CommandLine) -> int:
+    """Check what Optuna would search: each choice, and both ends of each interval.
+
+    Raises:
+        UserError: what cannot be searched, a config that cannot work.
+    """
+    command_line.precheck(command_line.plain("check", line), Catalogue(line.config_dir))
+    from suexp.config.compose import whole
+    from suexp.config.hydra_internals import loader
+    from suexp.config.hydra_node import check_hydra
+    from suexp.study.search import parse
+
+    own = [item for item in line.overrides if key_of(item).startswith("hydra")]
+    found = parse([item for item in line.overrides if item not in own])
+    with loader(line.config_dir):
+        look_around([found.check()])
+        check_hydra(whole([*found.fixed, *own]), own)
+    show_text(f"a search of {counted(len(found.space), 'parameter')}", "bold")
+    show_rows(("", ""), [(key, str(item)) for key, item in found.space.items()])
+    conclude()
+    return 0
 
 
 def look_around(configs: Sequence[Mapping[str, Any]]) -> None:

@@ -13,7 +13,9 @@ suexp runs the posts of https://kexue.fm as experiments.
   suexp check OVERRIDES     compose and check everything, train nothing
   suexp report [DIR]        one site over all experiments, or an experiment's report again
   suexp runs [WORDS]        what was run: status, metric, time, size; --prune removes
+  suexp diff RUN RUN        what differs between two runs: config, metrics, code
   suexp rerun RUN           repeat a run from its folder and compare all metrics
+  suexp new GROUP NAME      write an option of your own: class, YAML and a test, to begin with
 
   suexp attention=performer optimizer=lion          one run: a language model of these parts
   suexp -m attention=softmax,performer seed=0,1,2   a sweep

@@ -13,7 +13,7 @@ from suexp.config.check import check_secrets
 from suexp.errors import UserError
 from suexp.report.wording import number
 from suexp.store.identity import Identity
-from suexp.store.query import Stored, chosen, stored
+from suexp.store.query import Stored, named
 from suexp.store.spec import RunSpec
 from suexp.store.summary import Summary
 
@@ -87,16 +87,10 @@ def find(name: str, out: Path) -> Stored:
     Raises:
         UserError: there is none, or more than one, or it never finished.
     """
-    if (Path(name) / "config.yaml").is_file():
-        found = [Stored(Path(name).absolute())]
-    else:
-        found = [item for item in chosen(stored(out), []) if item.id.startswith(name)]
-    if len(found) != 1:
-        known = "no run's id begins" if not found else f"{len(found)} runs' ids begin"
-        raise UserError(f"rerun {name}: {known} so in {out}; see suexp runs --out {out}")
-    if found[0].status != "finished":
-        raise UserError(f"rerun {name}: it is {found[0].status}; only a finished run compares")
-    return found[0]
+    found = named("rerun", name, out)
+    if found.status != "finished":
+        raise UserError(f"rerun {name}: it is {found.status}; only a finished run compares")
+    return found
 
 
 def identity(run: Stored) -> Identity:

@@ -6,13 +6,15 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from suexp.cli.terminal import counted, parser, show_rows, show_text
+from suexp.config.overrides import typed
 from suexp.errors import UserError
 from suexp.near import near
 from suexp.report.wording import duration, number, size
-from suexp.store.query import STATUSES, Stored, chosen, stored
+from suexp.store.query import STATUSES, Stored, chosen, having, stored
 
 ORDERS = ("when", "size", "time", "id")
 
@@ -34,6 +36,7 @@ def run(argv: Sequence[str]) -> int:
     arguments.add_argument("--out", type=Path, default=Path("outputs"), help="default: outputs")
     arguments.add_argument("--metric", help="default: val/loss, or a run's first of the validation")
     arguments.add_argument("--sort", default="when", help=f"{', '.join(ORDERS)}, or a metric")
+    arguments.add_argument("--group", metavar="KEY", help="a row for each value: optimizer.lr, arm")
     arguments.add_argument("--older", metavar="AGE", help="begun that long ago: 12h, 30d")
     arguments.add_argument("--json", action="store_true", help="machine readable")
     arguments.add_argument("--prune", action="store_true", help="remove them, once you agree")
@@ -44,6 +47,10 @@ def run(argv: Sequence[str]) -> int:
         if not (given.words or given.older):
             raise UserError("runs --prune: say which runs, for example failed, or --older 30d")
         return prune(runs, given.yes)
+    if given.group:
+        rows = grouped(runs, given.group, given.metric)
+        print(json.dumps(rows, indent=1, default=str)) if given.json else show_groups(rows)
+        return 0
     if given.json:
         print(json.dumps([record(item, given.metric) for item in runs], indent=1, default=str))
         return 0
@@ -87,6 +94,47 @@ def record(item: Stored, metric: str | None) -> dict[str, Any]:
         "bytes": item.entry.size,
         "folder": str(item.folder),
     }
+
+
+def grouped(runs: Sequence[Stored], key: str, metric: str | None) -> list[dict[str, Any]]:
+    """Return for each value of a key the number of runs, and a metric over the finished ones.
+
+    Raises:
+        UserError: no run's config has the key.
+    """
+    groups: dict[str, list[Stored]] = {}
+    for item in having(runs, key):
+        groups.setdefault(typed(item.value(key)), []).append(item)
+    rows = []
+    for value, items in groups.items():
+        found = [measured(item, metric) for item in items if item.status == "finished"]
+        name = next((name for name, value in found if value is not None), metric)
+        known = [number for label, number in found if label == name and number is not None]
+        facts: dict[str, float | None] = {
+            "mean": None,
+            "deviation": None,
+            "least": None,
+            "most": None,
+        }
+        if known:
+            facts |= {"mean": fmean(known), "least": min(known), "most": max(known)}
+        if len(known) > 1:
+            facts["deviation"] = stdev(known)
+        rows.append(
+            {key: value, "runs": len(items), "measured": len(known), "metric": name} | facts
+        )
+    return rows
+
+
+def show_groups(rows: Sequence[dict[str, Any]]) -> None:
+    """Print a row for each value."""
+    names = ("mean", "deviation", "least", "most")
+    shown = [
+        (*list(row.values())[:2], row["metric"] or "", *(number(row[name]) for name in names))
+        for row in rows
+    ]
+    heads = (next(iter(rows[0]), "") if rows else "", "runs", "metric", *names)
+    show_rows(("",) * len(heads), [heads, *shown])
 
 
 def measured(item: Stored, metric: str | None) -> tuple[str | None, Any]:

@@ -1,8 +1,8 @@
 """``suexp report`` without a folder: one site over all experiments."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from suexp.cli.showing import using
 from suexp.cli.terminal import counted, show_text
@@ -58,3 +58,23 @@ def entries(catalogue: Catalogue, out: Path) -> Iterator["Entry"]:
             except UserError as error:
                 show_text(f"left out: {error}")
         yield Entry(slug, content, sorted(parts.get(slug, [])), results, folder, where)
+        yield from _with_arms_added(slug, content, sorted(parts.get(slug, [])), out)
+
+
+def _with_arms_added(
+    slug: str, content: Mapping[str, Any], parts: Sequence[str], out: Path
+) -> Iterator["Entry"]:
+    """Give the same experiment with arms of the user's own, which stand beside it."""
+    from suexp.report.pages import load_results
+    from suexp.report.site import Entry
+
+    for path in sorted(out.glob(f"{slug}/*,add=*/results.json")):
+        try:
+            results = load_results(path.parent)
+        except UserError as error:
+            show_text(f"left out: {error}")
+            continue
+        post = dict(results.get("post") or {})
+        post["title"] = f"{post.get('title', slug)}, with {results.get('added')}"
+        name = f"{slug}+{path.parent.name.partition(',add=')[2]}"
+        yield Entry(name, content, parts, {**results, "post": post}, path.parent, str(path.parent))

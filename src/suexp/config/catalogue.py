@@ -20,6 +20,7 @@ EXPERIMENT_KEYS = (
     *("post", "base", "let", "arms", "seeds", "tune"),
     *("claims", "expect", "figures", "scales", "only"),
 )
+ARM_KEYS = ("add", "like")  # of an arm that the user adds; no file has them
 # Groups without a package of components.
 _DESCRIPTIONS = {
     "experiment": "A post as one object: arms, seeds, claims, figures.",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from suexp.code.bases import check_own
 from suexp.code.refusals import refusal
 from suexp.code.source import Target, read
 from suexp.code.trust import check_targets
@@ -40,6 +41,7 @@ def check(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
     """
     own = alone(config)
     check_targets(own, config.get("allow_targets", ()))
+    check_own(own)
     check_secrets(own)
     check_combination(config, choices)
     for path, node in _nodes(config):

@@ -17,7 +17,7 @@ from omegaconf.resolvers.oc import env
 
 from suexp.code.trust import allowed
 from suexp.config import hydra_internals
-from suexp.config.catalogue import EXPERIMENT_KEYS
+from suexp.config.catalogue import ARM_KEYS, EXPERIMENT_KEYS
 from suexp.config.check import catalogue_of, check, check_combination
 from suexp.config.explain import explain
 from suexp.config.file_rights import TYPED, check_rights, refuse_typed
@@ -154,7 +154,7 @@ def _values(overrides: tuple[str, ...]) -> list[str]:
         item
         for item in overrides
         if "." in key_of(item)
-        and key_of(item).split(".")[0] not in ("hydra", "logger", *EXPERIMENT_KEYS)
+        and key_of(item).split(".")[0] not in ("hydra", "logger", *EXPERIMENT_KEYS, *ARM_KEYS)
     ]
 
 
@@ -171,6 +171,9 @@ def _chosen(
         if option is not None and not group.startswith("hydra")
     }
     with open_dict(cfg):
+        for key in ARM_KEYS:
+            if cfg.pop(key, None) is not None:
+                raise UserError(f"{key}: only an experiment has arms; choose experiment=NAME")
         for key in ("hydra", *EXPERIMENT_KEYS):
             cfg.pop(key, None)
     return cfg, choices

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from suexp.errors import writing
 from suexp.experiment.earlier import earlier
@@ -18,7 +18,17 @@ from suexp.store.folder import refuse_links, write_atomic
 from suexp.store.numbers import dumps
 from suexp.store.summary import Summary
 
-Rows = list[tuple[Planned, Summary | None]]
+
+class Sweep(NamedTuple):
+    """What came out of a plain sweep.
+
+    Attributes:
+        runs: each with its summary; None: it never wrote one.
+        folder: where the report lies; None: a single run has none.
+    """
+
+    runs: list[tuple[Planned, Summary | None]]
+    folder: Path | None
 
 
 def conduct(arguments: Sequence[str], launcher: Any) -> int:
@@ -31,20 +41,24 @@ def conduct(arguments: Sequence[str], launcher: Any) -> int:
     Returns:
         How many runs did not finish.
     """
-    from suexp.experiment.terminal import sweep_table, verdicts
+    from suexp.experiment.terminal import beside_the_baseline, sweep_table, verdicts, where
 
     unfinished = 0
     for made in outcomes(arguments, launcher):
         if isinstance(made, Experiment):
             verdicts(made.results, made.folder)
+            if made.results["added"]:
+                beside_the_baseline(made.results)
             unfinished += made.unfinished
         else:
-            sweep_table(made)
-            unfinished += sum(summary is None or not summary.finished for _, summary in made)
+            sweep_table(made.runs)
+            if made.folder is not None:
+                where(made.folder)
+            unfinished += sum(summary is None or not summary.finished for _, summary in made.runs)
     return unfinished
 
 
-def outcomes(arguments: Sequence[str], launcher: Any) -> Iterator[Experiment | Rows]:
+def outcomes(arguments: Sequence[str], launcher: Any) -> Iterator[Experiment | Sweep]:
     """Run everything that a command line asks for, and give what came out of it.
 
     It is read from the store, never from a launcher's memory, and is reported also when a run
@@ -55,8 +69,7 @@ def outcomes(arguments: Sequence[str], launcher: Any) -> Iterator[Experiment | R
         launcher: a Hydra launcher, set up.
 
     Yields:
-        Each experiment once it is judged; then the runs of a plain sweep, those that never wrote a
-        summary without one.
+        Each experiment once it is judged; then the plain sweep.
     """
     plans = plan(arguments)  # all of them first: a mistake is found before anything runs
     for item in plans:
@@ -65,10 +78,14 @@ def outcomes(arguments: Sequence[str], launcher: Any) -> Iterator[Experiment | R
         made = _experiment(item, launcher)
         yield made
         _conclude(item, made)
-    plain = [planned for item in plans if item.header is None for planned in item.runs()]
-    if plain:
-        launcher.launch([planned.overrides for planned in plain], 0)
-        yield [(planned, planned.run.summary()) for planned in plain]
+    bare = [item for item in plans if item.header is None]
+    runs = [planned for item in bare for planned in item.runs()]
+    if runs:
+        launcher.launch([planned.overrides for planned in runs], 0)
+        from suexp.experiment.sweep import report
+
+        rows = [(planned, planned.run.summary()) for planned in runs]
+        yield Sweep(rows, report(bare, runs, arguments))
 
 
 def _experiment(item: Plan, launcher: Any) -> Experiment:
@@ -160,21 +177,34 @@ def _tune(item: Plan, launcher: Any, watch: Watch) -> int:
 
 def _until_decided(item: Plan, launcher: Any, jobs: int, watch: Watch) -> None:
     """Make the runs of the first look, then those that open claims ask for, look by look."""
-    made: set[tuple[str, ...]] = set()
+    made = _from_record(item)
+    taken = len(made)
     planned = item.runs()
     while fresh := [run for run in planned if run.overrides not in made]:
         what = f"at {item.scale} scale"
-        if made:
+        if len(made) > taken:
             what = f"more, for claims that are open: {_asked(item)}"
         watch.announce(what, fresh, more=_most(item))
         with watch.over(planned):
             launcher.launch([run.overrides for run in fresh], jobs + len(made))
-        if not made:
+        if len(made) == taken:
             _tell_levels(item)
         made |= {run.overrides for run in fresh}
         for arm, seeds in _further(item).items():
             item.asked[arm] = max(seeds, item.asked.get(arm, 0))
         planned = item.runs()
+
+
+def _from_record(item: Plan) -> set[tuple[str, ...]]:
+    """Return the runs that the record of an experiment has, and say which must be made anew."""
+    if item.added is None:
+        return set()
+    known = {run.overrides: run.run.id in item.record for run in item.runs() if run.arm}
+    old = [run for run in item.runs() if run.arm != item.added.arm]
+    taken = sum(known[run.overrides] for run in old)
+    anew = "" if taken == len(old) else "; code, data or scale of the others differ: they are made"
+    tell(f"{item.slug}: {taken} of {len(old)} runs beside {item.added.arm} are the record's{anew}")
+    return {overrides for overrides, there in known.items() if there}
 
 
 def _most(item: Plan) -> str:

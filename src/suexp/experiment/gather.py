@@ -46,6 +46,8 @@ def entries(
     for planned in plan.runs() if runs is None else runs:
         key = f"{planned.arm} {planned.seed}"
         entry = known[key] if key in known else _entry(planned, *asked)
+        if entry["status"] != Status.FINISHED and planned.run.id in plan.record:
+            entry = plan.record[planned.run.id] | {"arm": planned.arm, "recorded": True}
         if entry["status"] != Status.INTERRUPTED:
             known[key] = entry
         found.append(entry)
@@ -103,6 +105,7 @@ def collect(
         "seeds": list(plan.seeds),
         "seeding": str(plan.seeding),
         "peeked": peeked(plan, folder),
+        "added": plan.added and plan.added.arm,
         "tuning": _tuning(plan),
         "runs": runs,
         "claims": records,

@@ -13,7 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from suexp.config import hydra_internals
-from suexp.config.catalogue import EXPERIMENT_KEYS, Catalogue, Option
+from suexp.config.catalogue import ARM_KEYS, EXPERIMENT_KEYS, Catalogue, Option
 from suexp.config.check import catalogue_of, check_secrets
 from suexp.config.compose import _compose, _told, resolve
 from suexp.config.explain import explain
@@ -21,6 +21,7 @@ from suexp.config.file_rights import refuse_typed
 from suexp.config.overrides import as_typed, key_of
 from suexp.config.own import check_own
 from suexp.errors import UserError
+from suexp.experiment.adding import Added, recorded
 from suexp.experiment.tuning import Point, beyond, held_out, name_of, setting
 from suexp.folders import conf_dir
 from suexp.judge.looks import Seeding
@@ -59,6 +60,7 @@ class Plan:
         scale: the scale's name.
         out: the output folder.
         seeding: the seeds, or when one looks whether there are enough.
+        added: the arm that the user adds.
         chosen: arm -> the tuned value, once it is known.
         beyond: arm -> the points that it is tried at beside those of its grid.
         asked: arm -> its number of seeds, once it is more than the first look's.
@@ -71,6 +73,7 @@ class Plan:
     out: str
     on_error: str
     seeding: Seeding
+    added: Added | None = None
     chosen: dict[str, Any] = field(default_factory=dict)
     asked: dict[str, int] = field(default_factory=dict)
     beyond: dict[str, list[Point]] = field(default_factory=dict)
@@ -89,6 +92,8 @@ class Plan:
     @property
     def folder_name(self) -> str:
         """The scale, and what the user changed."""
+        if self.added:
+            return f"{self.scale},{self.added.folder_name}"
         quiet = (key_of(item) == "seeds.budget" or volatile(key_of(item)) for item in self.typed)
         changes = sorted(item for item, same in zip(self.typed, quiet, strict=True) if not same)
         return re.sub(r"[^\w.,=+-]", "_", ",".join([self.scale, *changes]))[:120]
@@ -101,6 +106,11 @@ class Plan:
     def seeds_of(self, arm: str) -> tuple[int, ...]:
         """Return the seeds of an arm."""
         return self.seeding.seeds(self.asked.get(arm, self.seeding.looks[0]))
+
+    @functools.cached_property
+    def record(self) -> dict[str, dict[str, Any]]:
+        """The recorded runs of an experiment that an arm is added to, by id: none is made anew."""
+        return recorded(str(self.slug)) if self.added else {}
 
     def runs(self) -> list[Planned]:
         """Return every run: arms in order, and for each the seeds in order."""
@@ -231,16 +241,23 @@ def _plan(overrides: tuple[str, ...], seeds: tuple[int, ...]) -> Plan:
         "out": plain["out"],
         "on_error": plain["on_error"],
     }
-    user = tuple(item for item in overrides if key_of(item) not in ("experiment", *EXPERIMENT_KEYS))
+    added = Added.of(overrides)
+    asked = ("experiment", *EXPERIMENT_KEYS, *ARM_KEYS)
+    user = tuple(item for item in overrides if key_of(item) not in asked)
     if slug is None:
+        if added:
+            raise UserError(f"add={added.arm}: only an experiment has arms; choose experiment=NAME")
         return Plan(user=user, header=None, seeding=Seeding(seeds or (plain["seed"],)), **common)
     for item in whole:
         cfg.seeds = hydra_internals.parse([item])[0].value()
     with _told(overrides):
         header = _header(slug, cfg, common["scale"])
+    if added:
+        header = added.into(header)
+        user = tuple(item for item in user if item not in added.own)
     _refuse_fixed(user, header)
     seeding = Seeding(seeds) if seeds else Seeding.of(header["seeds"])
-    return Plan(user=user, header=header, seeding=seeding, **common)
+    return Plan(user=user, header=header, seeding=seeding, added=added, **common)
 
 
 def _check_file(slug: str, folders: tuple[Path, ...]) -> None:

@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from suexp.config.catalogue import EXPERIMENT_KEYS, Option
+from suexp.config.catalogue import ARM_KEYS, EXPERIMENT_KEYS, Option
 from suexp.config.yaml_file import lines_of
 from suexp.errors import UserError
 from suexp.experiment.form import expand
@@ -240,7 +240,7 @@ def _check_keys(option: Option) -> None:
     """
     catalogue = option.catalogue
     known = {*EXPERIMENT_KEYS, *catalogue.primary, *(g.split("/")[0] for g in catalogue.groups)}
-    known = {*known, "hydra"} - {"defaults", "experiment", "scale"}
+    known = {*known, "hydra"} - {"defaults", "experiment", "scale", *ARM_KEYS}
     text = "\n".join(item.text for item in (option, *option.ancestors()))
     for key in map(str, option.content):
         if key in known or re.search(rf"\$\{{{re.escape(key)}\b", text):

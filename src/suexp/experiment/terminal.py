@@ -9,7 +9,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from suexp.experiment.plan import Planned
+from suexp.judge.intervals import Estimate, mean_interval
 from suexp.report.verdicts import judged
+from suexp.report.wording import number
 from suexp.store.spec import RunSpec
 from suexp.store.summary import Summary
 
@@ -47,18 +49,29 @@ def closing_table(spec: RunSpec, summary: Summary) -> None:
 
 
 def sweep_table(rows: Sequence[tuple[Planned, Summary | None]]) -> None:
-    """Show a plain sweep: a row a run."""
-    table = Table(title="runs", title_justify="left")
-    for column in ("run", "overrides", "status", "metrics"):
-        table.add_column(column)
-    for planned, summary in rows:
+    """Show a plain sweep: a row a run, with the keys that vary; what all share stands above."""
+    settings, varied = varying([planned.overrides for planned, _ in rows])
+    shared = " ".join(f"{key}={value}" for key, value in settings[0].items() if key not in varied)
+    table = Table(title=escape(f"runs {shared}".strip()), title_justify="left")
+    for column in ("run", *varied, "status", "metrics"):
+        table.add_column(escape(column))
+    for (planned, summary), found in zip(rows, settings, strict=True):
         metrics = summary.metrics if summary else {}
         text = ", ".join(
             f"{k} {v:.4g}" for k, v in metrics.items() if k.startswith(("val/", "test/"))
         )
         status = summary.status.value if summary else "died"
-        table.add_row(planned.run.id, " ".join(planned.overrides), status, text)
+        own = (escape(found.get(key, "")) for key in varied)
+        table.add_row(planned.run.id, *own, status, text)
     Console().print(table)
+
+
+def varying(overrides: Sequence[Sequence[str]]) -> tuple[list[dict[str, str]], list[str]]:
+    """Return each run's settings by key, and the keys in which the runs differ."""
+    parts = [[item.partition("=") for item in run] for run in overrides]
+    settings = [{key: value for key, _, value in run} for run in parts]
+    keys = dict.fromkeys(key for found in settings for key in found)
+    return settings, [key for key in keys if len({found.get(key) for found in settings}) > 1]
 
 
 def verdicts(results: Mapping[str, Any], folder: Path) -> None:
@@ -76,4 +89,48 @@ def verdicts(results: Mapping[str, Any], folder: Path) -> None:
     for run in results["runs"]:
         if run["status"] != "finished":
             console.print(f"{run['arm']} seed {run['seed']}: {run['status']}: {run['error']}")
-    console.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
+    where(folder)
+
+
+def where(folder: Path) -> None:
+    """Say where a report lies."""
+    Console().print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
+
+
+def beside_the_baseline(results: Mapping[str, Any]) -> None:
+    """Show each arm's metric, and how far it is from the first arm's, seed by seed."""
+    found: dict[str, dict[int, dict[str, float]]] = {arm: {} for arm in results["arms"]}
+    for run in results["runs"]:
+        if run["status"] == "finished":
+            found[run["arm"]][run["seed"]] = run["metrics"]
+    baseline = next(iter(found))
+    names = [name for name in ("val/loss", *_metrics(found)) if name in _metrics(found)]
+    if not names:
+        return
+    table = Table(title=f"{names[0]}, and the difference to {baseline} over the same seeds")
+    for column in ("arm", "seeds", names[0], "difference [95 % interval]"):
+        table.add_column(column)
+    for arm, runs in found.items():
+        values = [metrics[names[0]] for metrics in runs.values() if names[0] in metrics]
+        pairs = [
+            metrics[names[0]] - found[baseline][seed][names[0]]
+            for seed, metrics in runs.items()
+            if names[0] in metrics and names[0] in found[baseline].get(seed, {})
+        ]
+        mean = number(mean_interval(values).mean) if values else ""
+        apart = _interval(mean_interval(pairs)) if pairs and arm != baseline else ""
+        table.add_row(escape(arm), str(len(values)), mean, escape(apart))
+    Console().print(table)
+
+
+def _metrics(found: dict[str, dict[int, dict[str, float]]]) -> list[str]:
+    """Return the names of evaluations that runs have."""
+    names = dict.fromkeys(
+        name for runs in found.values() for metrics in runs.values() for name in metrics
+    )
+    return [name for name in names if name.startswith(("val/", "test/"))]
+
+
+def _interval(found: Estimate) -> str:
+    ends = "" if found.low is None else f" [{found.low:+.4g}, {found.high:+.4g}]"
+    return f"{found.mean:+.4g}{ends}"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from suexp.config.compose import resolve
+from suexp.contract.own import uphold
 from suexp.store.spec import RunSpec
 
 
@@ -14,7 +15,9 @@ def spec_of(overrides: Sequence[str], config_dir: str | None = None) -> RunSpec:
         config_dir: a folder with options of your own, laid out like conf/.
 
     Raises:
-        UserError: they cannot be composed, or cannot work together.
+        UserError: they cannot be composed, cannot work together, or name a class of one's own
+            that breaks its contract.
     """
     found = resolve(tuple(overrides), config_dir)
+    uphold(found.config, found.choices)
     return RunSpec.of(found.config, found.choices)

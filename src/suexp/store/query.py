@@ -152,7 +152,7 @@ def chosen(runs: Sequence[Stored], words: Sequence[str]) -> list[Stored]:
     for word in words:
         key, equals, value = word.partition("=")
         if equals:
-            runs = [run for run in _having(runs, key) if _same(run.value(key), value)]
+            runs = [run for run in having(runs, key) if _same(run.value(key), value)]
         elif word in STATUSES:
             runs = [run for run in runs if run.status == word]
         else:
@@ -164,7 +164,32 @@ def chosen(runs: Sequence[Stored], words: Sequence[str]) -> list[Stored]:
     return list(runs)
 
 
-def _having(runs: Sequence[Stored], key: str) -> list[Stored]:
+def named(command: str, name: str, out: Path) -> Stored:
+    """Return the one run that a name means: its id, the beginning of it, or its folder.
+
+    Args:
+        command: who asks, for the message.
+        name: the name.
+        out: the output folder whose runs it may be.
+
+    Raises:
+        UserError: there is none, or more than one.
+    """
+    if (Path(name) / "config.yaml").is_file():
+        return Stored(Path(name).absolute())
+    found = [item for item in stored(out) if item.id.startswith(name)]
+    if len(found) != 1:
+        known = "no run's id begins" if not found else f"{len(found)} runs' ids begin"
+        raise UserError(f"{command} {name}: {known} so in {out}; see suexp runs --out {out}")
+    return found[0]
+
+
+def having(runs: Sequence[Stored], key: str) -> list[Stored]:
+    """Return the runs whose config has a key.
+
+    Raises:
+        UserError: there are runs, but none has it.
+    """
     found = []
     for run in runs:
         try:

@@ -47,6 +47,12 @@ class Parameter:
     step: int | float | None = None
     log: bool = False
 
+    def __str__(self) -> str:
+        if self.choices:
+            return ", ".join(self.choices)
+        step = "" if self.step is None else f" in steps of {self.step:g}"
+        return f"{self.low:g} to {self.high:g}{step}{', on a log scale' * self.log}"
+
     def distribution(self) -> Any:
         """Return it as a distribution of Optuna's."""
         from optuna import distributions
