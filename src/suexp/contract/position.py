@@ -101,7 +101,8 @@ def gradients_are_finite(subject: Subject) -> None:
     drawn.x.requires_grad_(), drawn.q.requires_grad_()
     acts = drawn.acts(position)
     finite(acts.values(), "the output")
-    torch.autograd.backward([out.float().square().sum() for out in acts.values()])
+    learned = [out for out in acts.values() if out.requires_grad]  # a bias may have no weights
+    torch.autograd.backward([out.float().square().sum() for out in learned])
     finite((drawn.x.grad, drawn.q.grad), "the input's gradient")
 
 
