@@ -90,6 +90,15 @@ def test_a_scale_changes_what_it_names_and_wins_over_arms() -> None:
     assert {run.config["data"]["batch_size"] for run in item.runs()} == {2}
 
 
+@pytest.mark.parametrize(
+    ("typed", "seeds"), [("seeds=[7,9]", (7, 9)), ("seeds={until: decided, at_most: 8}", (0, 1, 2))]
+)
+def test_typed_seeds_count_at_every_scale(typed: str, seeds: tuple[int, ...]) -> None:
+    (item,) = plan(["experiment=lion", "scale=smoke", typed])
+    assert item.seeds == seeds
+    assert {run.seed for run in item.runs()} == {*seeds}
+
+
 def test_the_user_wins_over_the_scale() -> None:
     (item,) = plan(["experiment=lion", "scale=smoke", "model.dim=48", "seed=5,7"])
     assert item.seeds == (5, 7)

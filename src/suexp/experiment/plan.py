@@ -252,6 +252,8 @@ def _plan(overrides: tuple[str, ...], seeds: tuple[int, ...]) -> Plan:
         cfg.seeds = hydra_internals.parse([item])[0].value()
     with _told(overrides):
         header = _header(slug, cfg, common["scale"])
+    if whole:  # what is typed counts at every scale
+        header["seeds"] = OmegaConf.to_container(cfg.seeds)
     if added:
         header = added.into(header)
         user = tuple(item for item in user if item not in added.own)
