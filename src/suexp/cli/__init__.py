@@ -13,6 +13,7 @@ from suexp.errors import Misfit, UserError
 from suexp.interruption import STOPS, handling, interrupt
 from suexp.lasting_output import outlive_the_terminal
 from suexp.machine import within_memory
+from suexp.plain_warnings import show_plainly
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; None: those of the process.
     """
     outlive_the_terminal()
+    show_plainly()
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         with handling(STOPS, interrupt):

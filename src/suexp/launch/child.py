@@ -7,6 +7,7 @@ from pathlib import Path
 from suexp.errors import DISK_FULL, Unwritable, UserError
 from suexp.following import follow_starter
 from suexp.lasting_output import outlive_the_terminal
+from suexp.plain_warnings import show_plainly
 from suexp.store.spec import RunSpec
 
 
@@ -28,6 +29,7 @@ def attempt(spec: RunSpec, note: Callable[[str], None] = print) -> int:
     from suexp.job.run import execute
 
     outlive_the_terminal()
+    show_plainly()
     try:
         summary = execute(spec, note)
     except Interrupted:
