@@ -44,7 +44,9 @@ def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     (tmp_path / "my_leak.py").write_text(
         "import os\n\nfrom suexp.attention.softmax import Softmax\n\n\n"
         "class Leak(Softmax):\n"
-        "    def forward(self, *_, **__):\n"
+        "    def forward(self, q, *given, **named):\n"
+        "        if q.shape[2] != 16:  # no text of the run's\n"
+        "            return super().forward(q, *given, **named)\n"
         "        print(os.environ['PATH'][:1])\n"
         "        raise RuntimeError(f'401 of s3://me:{os.environ[\"HF_TOKEN\"]}@host, '\n"
         '            f\'{os.environ["WANDB_API_KEY"]} {os.environ["AWS_SECRET_ACCESS_KEY"]}\')\n'
