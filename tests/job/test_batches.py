@@ -1,4 +1,5 @@
 import itertools
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -6,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from pytorch_lightning.callbacks import Callback
 
 from suexp.config.compose import resolve
@@ -153,6 +155,33 @@ def loading(rows: int, batch_size: int) -> Loading:
     found = Loading(Counter(num_samples=rows, batch_size=batch_size), 0)
     found.trainer = SimpleNamespace(global_rank=0, world_size=2)
     return found
+
+
+@pytest.mark.parametrize(("rows", "fraction"), [(978, 0.1), (31, 0.1), (7, 0.3), (1000, 0.5)])
+def test_rows_to_choose_values_on_are_a_fair_sample_of_the_training_rows(
+    rows: int, fraction: float
+) -> None:
+    """Rows of a class follow one another; the last tenth would be of one class."""
+    labels = [9 * row // rows for row in range(rows)]
+    train = Dataset.from_dict({"row": range(rows), "label": labels})
+    data: Any = SimpleNamespace(splits=lambda: {"train": train, "test": train}, batch_size=2)
+    splits = Loading(data, 0, fraction).splits
+    kept, apart = (splits[name]["row"][:] for name in ("train", "validation"))
+    assert sorted([*kept, *apart]) == [*range(rows)]
+    assert len(apart) == math.ceil(rows * fraction)
+    assert splits["test"] is train
+    share = np.bincount(splits["validation"]["label"][:], minlength=9) / len(apart)
+    if rows > 900:
+        assert abs(share - 1 / 9).max() < 0.06
+        begins = [row for row in apart if row - 1 not in {*apart}]
+        assert len(begins) == 20  # in one piece each: few rows have a neighbour that is learned
+
+
+def test_a_row_alone_cannot_be_shared() -> None:
+    train = Dataset.from_dict({"row": [0]})
+    data: Any = SimpleNamespace(splits=lambda: {"train": train}, batch_size=2)
+    with pytest.raises(UserError, match=r"tune_fraction=0\.5 of 1 training rows leaves no rows"):
+        Loading(data, 0, 0.5)
 
 
 def test_what_several_processes_cannot_share_is_one_line() -> None:

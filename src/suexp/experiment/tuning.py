@@ -7,8 +7,8 @@ from suexp.experiment.settings import overrides
 
 # A grid whose best value is its last goes on so many steps at most.
 STEPS = 2
-# The share of the training rows, the last ones, on which values are chosen in the place of the
-# rows of validation: those judge, and rows that chose would flatter.
+# The share of the training rows on which values are chosen in the place of the rows of validation:
+# those judge, and rows that chose would flatter.
 HELD_OUT = 0.1
 
 Point = Mapping[str, Any]

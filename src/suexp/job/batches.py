@@ -13,6 +13,9 @@ from torch.utils.data import DataLoader, Sampler
 from suexp.data.base import Data
 from suexp.errors import UserError
 
+# In so many parts of the training rows some are kept apart.
+STRETCHES = 20
+
 Collate = Callable[[list[dict[str, Any]]], dict[str, torch.Tensor]]
 
 
@@ -86,13 +89,20 @@ class StridedSampler(Sampler[list[int]]):
 
 
 def _apart(train: Any, fraction: float) -> dict[str, Any]:
-    """Return the training rows without the last, and these as rows of validation."""
+    """Return the training rows without some, and these as rows of validation.
+
+    They are the ends of `STRETCHES` of equal length. Rows of a class or a document often follow one
+    another: the last rows of all would be no fair sample of them, and rows drawn one by one would
+    have neighbours of the same text among those that are learned.
+    """
     rows = 0 if train is None else len(train)
-    kept = rows - math.ceil(rows * fraction)
-    if not 0 < kept < rows:
+    apart = np.zeros(rows, dtype=bool)
+    for start, end in itertools.pairwise(rows * part // STRETCHES for part in range(STRETCHES + 1)):
+        apart[end - math.ceil(end * fraction) + math.ceil(start * fraction) : end] = True
+    if not 0 < apart.sum() < rows:
         raise UserError(f"tune_fraction={fraction} of {rows} training rows leaves no rows apart")
-    parts = {"train": range(kept), "validation": range(kept, rows)}
-    return {split: train.select(numbers) for split, numbers in parts.items()}
+    parts = {"train": ~apart, "validation": apart}
+    return {split: train.select(np.flatnonzero(there)) for split, there in parts.items()}
 
 
 class Numbered:
