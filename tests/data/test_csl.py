@@ -10,6 +10,7 @@ def test_abstracts_and_key_words(shared_data: Path) -> None:
         train=str(shared_data / "csl" / "dev_few_all.json"),
         kind="seq2seq",
         columns={"text": "abst", "other": "keyword"},
+        tokenizer="bpe",
         vocab_size=2048,
         block_size=128,
         val_fraction=0.2,

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-import suexp
 from suexp.experiment.plan import plan
+from suexp.job.run import execute
+from suexp.launch.spec import spec_of
 
 ARMS = [("mitchell_multiplication", "mitchell"), ("heat_equation_ssl", "heat")]
 SHORT = ["trainer.max_steps=2", "trainer.val_check_interval=2", "trainer.enable_progress_bar=false"]
@@ -25,6 +26,6 @@ def test_an_arm_reads_the_files_that_paper_scale_names(
         f"out={tmp_path}",
         "trainer=cpu",
     ]
-    summary = suexp.run(overrides)
+    summary = execute(spec_of(overrides))
     assert (summary.error, summary.status) == (None, "finished")
     assert 0 <= summary.metrics["val/loss"] < 10
