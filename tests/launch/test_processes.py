@@ -69,7 +69,10 @@ def test_parents_of_a_child_process_share_its_threads() -> None:
 def test_finished_runs_are_found_by_little_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Runs that differ in their seed are composed once, and each one's summary is read twice."""
+    """Runs that differ in their seed are composed once, and each one's summary is read four times.
+
+    Once it is found, once it is shown, twice for the sweep's report.
+    """
     arguments = (f"out={tmp_path}", "seed=" + ",".join(map(str, range(30))))
     runs = [planned.run for item in plan(arguments) for planned in item.runs()]
     for run in runs:
@@ -94,7 +97,7 @@ def test_finished_runs_are_found_by_little_work(
     monkeypatch.delitem(sys.modules, "suexp.job.run", raising=False)
     assert conduct(arguments, LocalLauncher(None)) == 0
     assert "suexp.job.run" not in sys.modules  # nor torch
-    assert counts == {"_compose": 1, "instantiate": 1, "summary": 60}
+    assert counts == {"_compose": 1, "instantiate": 1, "summary": 120}
     assert "30 of 30 runs are finished already" in capfd.readouterr().err
 
 

@@ -85,7 +85,7 @@ def outcomes(arguments: Sequence[str], launcher: Any) -> Iterator[Experiment | S
         from suexp.experiment.sweep import report
 
         rows = [(planned, planned.run.summary()) for planned in runs]
-        yield Sweep(rows, report(bare, runs, arguments))
+        yield Sweep(rows, report(bare, rows, arguments))
 
 
 def _experiment(item: Plan, launcher: Any) -> Experiment:

@@ -16,18 +16,24 @@ from suexp.report.pages import write_report
 from suexp.store.folder import refuse_links, write_atomic
 from suexp.store.identity import volatile
 from suexp.store.numbers import dumps
+from suexp.store.summary import Summary
 
 SEED = "seed"
 
 
-def report(plans: Sequence[Plan], runs: Sequence[Planned], arguments: Sequence[str]) -> Path | None:
+def report(
+    plans: Sequence[Plan],
+    rows: Sequence[tuple[Planned, Summary | None]],
+    arguments: Sequence[str],
+) -> Path | None:
     """Write the report of a sweep and its results.json; return the folder, None of a single run.
 
     Args:
         plans: what was planned.
-        runs: their runs.
+        rows: their runs with what came out of them.
         arguments: what was typed.
     """
+    runs = [planned for planned, _ in rows]
     settings, keys = varying([planned.overrides for planned in runs])
     named = [key for key in keys if key != SEED]
     if len(runs) < 2 or not plans:
@@ -40,7 +46,7 @@ def report(plans: Sequence[Plan], runs: Sequence[Planned], arguments: Sequence[s
         label: [f"{key}={found[key]}" for key in named if key in found]
         for label, found in zip(labels, settings, strict=True)
     }
-    metric = _metric(runs)
+    metric = _metric([summary for _, summary in rows])
     header: dict[str, Any] = {
         "slug": "sweep",
         "post": {"slug": "sweep", "title": f"A sweep of {', '.join(named or [SEED])}"},
@@ -63,10 +69,9 @@ def report(plans: Sequence[Plan], runs: Sequence[Planned], arguments: Sequence[s
     return folder
 
 
-def _metric(runs: Sequence[Planned]) -> str | None:
+def _metric(summaries: Sequence[Summary | None]) -> str | None:
     """Return the metric that is drawn: the validation loss, or another of the validation."""
-    for run in runs:
-        summary = run.run.summary()
+    for summary in summaries:
         names = [name for name in (summary.metrics if summary else {}) if name.startswith("val/")]
         if names:
             return "val/loss" if "val/loss" in names else names[0]
