@@ -198,9 +198,9 @@ def test_a_process_that_begins_while_all_are_asked_to_stop_is_asked_too(
         end(*arguments)
 
     def begin(_: RunSpec) -> Waiting:
-        for _ in range(60):  # Python forgets one that comes while it clears up an object
+        for _ in range(20):  # Python forgets one that comes while it clears up an object
             ctrl_c()
-            if asked.wait(1):
+            if asked.wait(10):  # a second one, too early, would be the user's "at once"
                 return process
         raise AssertionError("nobody was asked")
 
