@@ -17,7 +17,7 @@ def answer_of(where: str, column: str, value: Any, answer: Answer = "class") -> 
     if answer == "class":
         return class_of(where, column, value)
     if answer == "number":
-        return _number(where, column, value)
+        return number_of(where, column, value, "classes are for data.kind=classification")
     labels = value if isinstance(value, list) else [value]
     return tuple(dict.fromkeys(class_of(where, column, label) for label in labels))
 
@@ -44,16 +44,19 @@ def class_of(where: str, column: str, value: Any) -> str | int:
     return value
 
 
-def _number(where: str, column: str, value: Any) -> float:
+def number_of(where: str, column: str, value: Any, hint: str) -> float:
+    """Return a finite number; the hint says what else to do.
+
+    Raises:
+        UserError: something else.
+    """
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise UserError(
-            f"{where}: column {column!r} holds {str(value)[:40]!r}, not a number; "
-            "classes are for data.kind=classification"
-        )
+        shown = value[:40] if isinstance(value, str) else value
+        raise UserError(f"{where}: column {column!r} holds {shown!r}, not a number; {hint}")
     return number
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from suexp.contents import content_hash
-from suexp.data.answers import class_of
+from suexp.data.answers import class_of, number_of
 from suexp.data.columns import few
 from suexp.data.document import refuse_single
 from suexp.data.paths import Paths, found_files
@@ -16,6 +16,9 @@ from suexp.data.vectors import Vectors, Whitening, stratified
 from suexp.errors import UserError
 
 FACTS = "facts.json"
+
+# What to do where a feature is no number.
+UNFIT = "fill or drop such rows, or choose the columns with data.features"
 
 
 class Table(Vectors):
@@ -139,7 +142,7 @@ class Table(Vectors):
                             f"name what there is with data.{what}"
                         )
                 label = class_of(where, self.label, row[self.label])
-                numbers = (_number(where, name, row[name]) for name in names)
+                numbers = (number_of(where, name, row[name], UNFIT) for name in names)
                 out.append((where, label, array("d", numbers)))
         if not out or not names:
             raise UserError(f"data.{split}: no rows with features in {self.files[split]}")
@@ -166,19 +169,6 @@ class Table(Vectors):
             *(self.whiten, self.val_fraction, self.split_seed),
         ]
         return [files, choice]
-
-
-def _number(where: str, name: str, cell: Any) -> float:
-    try:
-        value = float(cell)
-    except (TypeError, ValueError, OverflowError):
-        value = math.nan
-    if not math.isfinite(value):
-        raise UserError(
-            f"{where}: column {name!r} holds {cell!r}, not a number; fill or drop such rows, or "
-            "choose the columns with data.features"
-        )
-    return value
 
 
 def _in_order(label: str | int) -> tuple[bool, float, str]:
