@@ -2,20 +2,15 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from suexp.errors import writing
 from suexp.experiment.earlier import earlier
 from suexp.experiment.outcome import Experiment
 from suexp.experiment.plan import Plan, Planned, choose, plan
 from suexp.experiment.watch import Watch
 from suexp.judge.claims import check_metrics
 from suexp.launch.watching import tell
-from suexp.redaction import without_secrets
-from suexp.store.folder import refuse_links, write_atomic
-from suexp.store.numbers import dumps
 from suexp.store.summary import Summary
 
 
@@ -135,22 +130,12 @@ def _write(
     known: dict[str, dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Write the report, and results.json unless runs go on; return what it holds."""
-    from suexp.experiment.gather import collect
-    from suexp.report.pages import write_report
+    from suexp.experiment.written import write  # imports what draws
 
     assert item.header is not None
     if partial is not None and item.header["tune"] and not item.chosen:
         planned = []  # the arms' values are not known yet
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        refuse_links(folder)
-        results = without_secrets(collect(item, folder, planned, partial, known))
-    results["created"] = datetime.now(UTC).isoformat(timespec="seconds")
-    if partial is None or not partial["running"]:
-        text = dumps(results, indent=1, ensure_ascii=False)
-        write_atomic(folder / "results.json", text)
-    write_report(results, folder)
-    return results
+    return write(item, folder, planned, partial, known)
 
 
 def _tune(item: Plan, launcher: Any, watch: Watch) -> int:

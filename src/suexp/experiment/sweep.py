@@ -3,19 +3,13 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from suexp.errors import writing
-from suexp.experiment.gather import collect
 from suexp.experiment.plan import Plan, Planned
 from suexp.experiment.terminal import varying
-from suexp.redaction import without_secrets
-from suexp.report.pages import write_report
-from suexp.store.folder import refuse_links, write_atomic
+from suexp.experiment.written import write
 from suexp.store.identity import volatile
-from suexp.store.numbers import dumps
 from suexp.store.summary import Summary
 
 SEED = "seed"
@@ -58,14 +52,7 @@ def report(
     name = "-".join(key.split(".")[-1] for key in named or [SEED])[:60]
     digest = hashlib.sha256("\n".join(lasting).encode()).hexdigest()[:8]
     folder = Path(plan.out) / "sweeps" / f"{name}-{digest}"
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        refuse_links(folder)
-        results = without_secrets(collect(plan, folder, planned))
-        results["command"] = " ".join(["suexp -m", *arguments])
-        results["created"] = datetime.now(UTC).isoformat(timespec="seconds")
-        write_atomic(folder / "results.json", dumps(results, indent=1, ensure_ascii=False))
-        write_report(results, folder)
+    write(plan, folder, planned, command=" ".join(["suexp -m", *arguments]))
     return folder
 
 
