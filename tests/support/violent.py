@@ -13,6 +13,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from suexp.interruption import STOPS
+
 CHANGES = ("os.rename", "os.remove", "os.mkdir")
 
 
@@ -44,6 +46,7 @@ def nursery(pipe: Any, place: Path, argv: list[str]) -> None:
     others, which are forks: they cost little.
     """
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a process that has seen a GPU cannot fork
+    os.register_at_fork(after_in_child=_forget_handlers)
     _attempt(place, argv, NEVER, None)
     while True:
         try:
@@ -90,6 +93,12 @@ def _attempt(
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+
+
+def _forget_handlers() -> None:
+    """Leave signals to the system until a run hears them, as children of a fork server do."""
+    for number in STOPS:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _child(run: Any, *arguments: Any) -> None:
