@@ -108,3 +108,15 @@ def test_windows_overlap_by_one_token() -> None:
 
     windows = Lengths([2, 6])._windows(Rows())  # type: ignore[arg-type]
     assert windows.tolist() == [[0, 1, 2, 3, 4, 5, 6], [6, 7, 8, 9, 10, 11, 12]]
+
+
+def test_the_entropy_grows_with_the_keys_that_are_seen(tmp_path: Path) -> None:
+    settings = ("callbacks.lengths.entropy=true", "callbacks.lengths.lengths=[16,32]")
+    summary, _ = run(tmp_path, *settings, "mask=window", "mask.size=1")
+    metrics = summary.metrics
+    assert metrics["val/attention_entropy_n16"] == pytest.approx(0, abs=1e-6)
+    summary, stored = run(tmp_path, *settings)
+    metrics = summary.metrics
+    assert 0 < metrics["val/attention_entropy_n16"] < metrics["val/attention_entropy_n32"]
+    rows = stored.tables()["lengths"]
+    assert rows[1]["attention_entropy"] == metrics["val/attention_entropy_n32"]

@@ -6,7 +6,16 @@ from suexp.contract.check import Check, checks
 from suexp.contract.subject import Subject
 from tests.support.options import content
 
-OPTIONS = ("counter", "digits", "mixture2d", "plane_waves", "recall", "ring", "two_modes")
+OPTIONS = (
+    "counter",
+    "digits",
+    "gaussian_classes",
+    "mixture2d",
+    "plane_waves",
+    "recall",
+    "ring",
+    "two_modes",
+)
 
 
 @pytest.mark.parametrize("check", checks("data"), ids=str)

@@ -1,6 +1,7 @@
 """How a language model fares on texts of other lengths than it was trained on."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
@@ -9,7 +10,9 @@ from jaxtyping import Int
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
+from suexp.attention.base import Attention
 from suexp.callback._when import is_last
+from suexp.callback.attention_stats import watch
 from suexp.component import Component
 from suexp.errors import UserError
 from suexp.mask.prefix import Prefix
@@ -26,6 +29,9 @@ class Lengths(Callback, Component):
     at every T. The table ``lengths`` has the same figures, by length. With targets S that count the
     loss is $-\frac1{|S|} \sum_{t \in S} \log p(x_t | \cdot)$. Shapes: windows (w, max T + 1).
 
+    With ``entropy`` also ``val/attention_entropy_nT``: the mean of $-\sum_j p_{ij} \log p_{ij}$
+    over queries, heads, layers and the first texts that are read at a time, in nats.
+
     References: https://kexue.fm/archives/9431; Press et al., ALiBi, arXiv:2108.12409.
 
     Args:
@@ -33,10 +39,12 @@ class Lengths(Callback, Component):
         score_last: how many tokens at the end of a window count; None: all.
         windows: how many windows are read, or as many as there are.
         batch_tokens: tokens that are read at a time.
+        entropy: whether to measure how evenly attention is spread.
 
     Raises:
         ValueError: no lengths, one below score_last, one that does not divide the largest.
-        UserError: a task that is no language model, a text too short, positions that end earlier.
+        UserError: a task that is no language model, a text too short, positions that end earlier,
+            the entropy of a model without attention.
     """
 
     needs: ClassVar[dict[str, str]] = {
@@ -53,6 +61,7 @@ class Lengths(Callback, Component):
         score_last: int | None = None,
         windows: int = 256,
         batch_tokens: int = 16384,
+        entropy: bool = False,
     ) -> None:
         self.lengths = sorted(set(lengths))
         if not self.lengths or self.lengths[0] < 1 or min(windows, batch_tokens) < 1:
@@ -67,6 +76,7 @@ class Lengths(Callback, Component):
                 f"length {odd[0]} does not divide {self.lengths[-1]}: set score_last, or others"
             )
         self.score_last, self.windows, self.batch_tokens = score_last, windows, batch_tokens
+        self.entropy = entropy
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Refuse before training what could not be measured after it."""
@@ -74,6 +84,12 @@ class Lengths(Callback, Component):
         if not hasattr(pl_module, "questions"):
             raise UserError(
                 "callback=lengths reads running text; use task=causal_lm or task=masked_lm"
+            )
+        attends = any(isinstance(module, Attention) for module in pl_module.modules())
+        if self.entropy and not attends:
+            raise UserError(
+                "callback=lengths measures the entropy of attention, and the model has none; set "
+                "callbacks.lengths.entropy=false"
             )
         if pl_module.model.mask.find(Prefix) is not None:  # type: ignore[union-attr, operator]
             raise UserError("callback=lengths cuts texts, which have no prefix; use mask=causal")
@@ -92,10 +108,9 @@ class Lengths(Callback, Component):
         inputs, target = pl_module.questions(windows, numbers)  # type: ignore[operator]
         rows = []
         for length in self.lengths:
-            loss, accuracy = self._measure(pl_module, inputs, target, length)
-            pl_module.final[f"val/loss_n{length}"] = loss
-            pl_module.final[f"val/accuracy_n{length}"] = accuracy
-            rows.append({"length": length, "loss": loss, "accuracy": accuracy})
+            found = self._measure(pl_module, inputs, target, length)
+            pl_module.final |= {f"val/{name}_n{length}": value for name, value in found.items()}
+            rows.append({"length": length, **found})
         pl_module.tables.pop("lengths", None)
         pl_module.record_rows("lengths", rows)
 
@@ -113,22 +128,27 @@ class Lengths(Callback, Component):
         return stream[: count * size + 1].unfold(0, size + 1, size)
 
     @torch.no_grad()
-    def _measure(
-        self, task: Task, inputs: Tensor, target: Tensor, length: int
-    ) -> tuple[float, float]:
-        """Return the mean loss in nats, and the share of tokens predicted right."""
+    def _measure(self, task: Task, inputs: Tensor, target: Tensor, length: int) -> dict[str, float]:
+        """Return the mean loss in nats, the share of tokens predicted right, and the entropy."""
         if self.score_last is None:
             inputs, target = inputs.reshape(-1, length), target.reshape(-1, length)
         else:
             inputs, target = inputs[:, -length:], target[:, -length:].clone()
             target[:, : length - self.score_last] = task.loss.ignore_index
         sums = torch.zeros(3, dtype=torch.float64)
+        found: dict[str, float] = {}
         size = max(self.batch_tokens // length, 1)
         for x, y in zip(torch.split(inputs, size), torch.split(target, size), strict=True):
             x, y = x.to(task.device), y.to(task.device)
             at = y != task.loss.ignore_index
-            logits, y = task.model(x, at=at).float(), y[at]
+            looked_at = self.entropy and not found
+            with watch(task.model) if looked_at else nullcontext() as stats:
+                logits, y = task.model(x, at=at).float(), y[at]
+            if stats is not None:
+                found = {"attention_entropy": stats.metrics()["attention_entropy"]}
             loss = task.normalizer.cross_entropy(logits, y)
             right = (task.normalizer.best(logits) == y).sum()
             sums += torch.stack((loss, right, at.sum())).double().cpu()
-        return float(sums[0] / sums[2]), float(sums[1] / sums[2])
+        return {
+            "loss": float(sums[0] / sums[2]), "accuracy": float(sums[1] / sums[2]), **found
+        }  # fmt: skip

@@ -1,0 +1,116 @@
+"""Where a model looks: the weights of attention on one text."""
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import pytorch_lightning as pl
+import torch
+from jaxtyping import Float
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor
+
+from suexp.attention.base import Attention, precision
+from suexp.callback._when import is_last
+from suexp.callback.attention_stats import weights_of
+from suexp.component import Component
+from suexp.errors import UserError, at_least
+from suexp.task.base import Task
+
+
+class AttentionMap(Callback, Component):
+    r"""After training: $\bar p_{ij} = \frac1h \sum_k p^{(k)}_{ij}$ of a held-out text, by layer.
+
+    $p^{(k)}_{ij}$ is how much head k's query i takes of key j. Shapes: p (h, n, m). Table
+    ``attention_map``: layer (from 0), query (i), key (j), weight. Queries that see nothing, as of
+    padding, and keys beyond ``length`` are left out. The modules of an encoder come before those of
+    a decoder. Weights are those of `AttentionStats`, for any attention.
+
+    Reference: Vaswani et al., Attention Is All You Need, arXiv:1706.03762, figures 3 to 5; of a
+    mask that shows the source whole, https://kexue.fm/archives/6933.
+
+    Args:
+        row: the text's number in the first batch of the validation rows.
+        length: how many of its tokens are shown, at most.
+
+    Raises:
+        ValueError: row below 0, length below 1.
+        UserError: a model without attention, a batch of fewer texts.
+    """
+
+    needs: ClassVar[dict[str, str]] = {
+        "attention": "it shows where attention looks, and the model has none; use "
+        "model=transformer, or leave it out"
+    }
+
+    def __init__(self, row: int = 0, length: int = 64) -> None:
+        at_least(0, "callbacks.attention_map", row=row)
+        at_least(1, "callbacks.attention_map", length=length)
+        self.row, self.length = row, length
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Refuse before training what could not be measured after it."""
+        del trainer, stage
+        if not any(isinstance(module, Attention) for module in pl_module.modules()):
+            raise UserError("callback=attention_map: the model has no attention; leave it out")
+
+    @torch.no_grad()
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Record the weights, once training is over."""
+        if not is_last(trainer):
+            return
+        task: Any = pl_module
+        assert isinstance(task, Task)
+        batch = next(iter(trainer.datamodule.val_dataloader()))  # type: ignore[attr-defined]
+        found = min(len(column) for column in batch.values())
+        if self.row >= found:
+            raise UserError(
+                f"callback=attention_map: callbacks.attention_map.row={self.row}, and a batch has "
+                f"{found} texts, from 0"
+            )
+        text = {name: column[self.row : self.row + 1] for name, column in batch.items()}
+        devices = [task.device] if task.device.type == "cuda" else []
+        plugin: Any = trainer.precision_plugin
+        with torch.random.fork_rng(devices), _weights(task.model) as seen:
+            torch.manual_seed(0)  # a masked language model hides the same tokens every time
+            with plugin.val_step_context():
+                task.objective(task.received(text))
+        task.tables.pop("attention_map", None)
+        for layer, weights in enumerate(seen):
+            task.record_rows("attention_map", self._rows(layer, weights))
+
+    def _rows(self, layer: int, weights: Float[Tensor, "n m"]) -> list[dict[str, Any]]:
+        kept = weights[: self.length, : self.length].tolist()
+        return [
+            {"layer": layer, "query": i, "key": j, "weight": round(weight, 4)}
+            for i, row in enumerate(kept)
+            if sum(row) > 0
+            for j, weight in enumerate(row)
+        ]
+
+
+@contextmanager
+def _weights(model: Any) -> Iterator[list[Tensor]]:
+    """Collect the weights of the first call of each attention, in the order of the modules."""
+    layers = [module for module in model.modules() if isinstance(module, Attention)]
+    seen: dict[int, Tensor] = {}
+    found: list[Tensor] = []
+
+    def look(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        del out
+        if id(module) in seen:
+            return
+        call = dict(inspect.signature(module.forward).bind(*args, **kwargs).arguments)
+        del call["v"]
+        with torch.autocast(call["q"].device.type, enabled=False):
+            call |= {name: call[name].to(precision(call[name])) for name in ("q", "k")}
+            seen[id(module)] = weights_of(module, call)[0].mean(0).float().cpu()
+
+    hooks = [layer.register_forward_hook(look, with_kwargs=True) for layer in layers]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
+        found += [seen[id(layer)] for layer in layers if id(layer) in seen]
