@@ -24,6 +24,7 @@ HEADER: dict[str, Any] = {
         "parameter": "optimizer.lr",
         "grid": {"adamw": [1, 2], "lion": [3]},
         "points": {"adamw": [(1,), (2,)], "lion": [(3,)]},
+        "apart": ["lion"],
     },
 }
 
@@ -75,6 +76,7 @@ def test_it_is_tuned_as_the_arm_that_it_is_like() -> None:
     tune = Added("mine", "lion", ("optimizer=tiger",)).into(HEADER)["tune"]
     assert tune["grid"] == {"adamw": [1, 2], "lion": [3], "mine": [3]}
     assert tune["points"]["mine"] == [(3,)]
+    assert tune["apart"] == ["lion", "mine"]
     fixed = Added("mine", None, ("optimizer.lr=0.1",)).into(HEADER)
     assert "mine" not in fixed["tune"]["grid"]
     assert fixed["arms"]["mine"] == ["optimizer=adamw", "optimizer.lr=0.1"]

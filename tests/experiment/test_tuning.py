@@ -83,6 +83,16 @@ def test_the_rows_that_judge_do_not_choose():
     assert item.runs()[0].config["tune_fraction"] == 0
 
 
+def test_rows_of_validation_choose_where_a_test_split_judges() -> None:
+    """The classifiers of taylor_softmax are judged on test rows, its language models are not."""
+    (item,) = plan(["experiment=taylor_softmax", "only=[softmax,taylor4,attention_elu]"])
+    fractions = {
+        arm: {run.config["tune_fraction"] for run in runs.values()}
+        for arm, runs in item.tuning().items()
+    }
+    assert fractions == {"softmax": {0}, "taylor4": {0}, "attention_elu": {0.1}}
+
+
 def test_arms_that_a_claim_compares_have_equal_searches() -> None:
     with pytest.raises(
         UserError, match=r"claims\.C1 compares arms with unequal .*: adamw 2, lion 3"

@@ -82,7 +82,8 @@ class Added:
                 for name in ("grid", "points")
                 if like in (tune.get(name) or {})
             }
-            changed["tune"] = {**tune, **both}
+            apart = [*tune["apart"], self.arm] if like in tune["apart"] else tune["apart"]
+            changed["tune"] = {**tune, **both, "apart": apart}
         return changed
 
 

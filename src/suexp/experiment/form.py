@@ -21,8 +21,9 @@ from typing import Any
 from suexp.errors import UserError
 from suexp.experiment import levels
 from suexp.experiment.settings import Keys, Mistake, Named, overrides, shown
-from suexp.experiment.tuning import name_of
+from suexp.experiment.tuning import apart, name_of
 from suexp.judge.claims import check_claims
+from suexp.judge.expression import Claim
 from suexp.near import near
 from suexp.report.figures import check_figures
 
@@ -54,7 +55,7 @@ def expand(form: Mapping[str, Any], scale: str) -> dict[str, Any]:
     there = _only(changes.get("only"), every, ("scales", scale, "only"))
     asked = _only(form.get("only"), there, ("only",))
     claims = {
-        name: _claim_arms(name, claim, scale, there if at["claims"] else every, at["claims"])
+        name: _claim(name, claim, scale, there if at["claims"] else every, at["claims"])
         for name, claim in now.get("claims", {}).items()
     }
     expect = {
@@ -65,11 +66,12 @@ def expand(form: Mapping[str, Any], scale: str) -> dict[str, Any]:
         name: _figure_arms(name, figure, there if at["figures"] else every, at["figures"])
         for name, figure in now.get("figures", {}).items()
     }
+    made = {name: claim for name, claim in claims.items() if {*claim.arms} <= {*asked}}
     tune = _tune(now["tune"], every, at["tune"]) if "tune" in now else None
+    if tune:
+        tune["apart"] = apart(tune, claims.values())
     if tune and not tune.get("unequal"):
-        _equal_budgets(
-            tune, {n: arms for n, arms in claims.items() if arms <= {*asked}}, at["tune"]
-        )
+        _equal_budgets(tune, made, at["tune"])
     return {
         "post": form["post"],
         "seeds": now.get("seeds", form["seeds"]),
@@ -77,7 +79,7 @@ def expand(form: Mapping[str, Any], scale: str) -> dict[str, Any]:
         "arms": {arm: every[arm] for arm in asked},
         "overrides": settings("overrides") if "overrides" in changes else [],
         "tune": tune,
-        "claims": {name: now["claims"][name] for name in claims if claims[name] <= {*asked}},
+        "claims": {name: now["claims"][name] for name in made},
         "expect": {name: now["expect"][name] for name in expect if expect[name] in asked},
         "figures": {name: now["figures"][name] for name in figures if figures[name] <= {*there}},
     }
@@ -115,11 +117,11 @@ def _tune(tune: Mapping[str, Any], arms: Collection[str], at: Keys) -> dict[str,
     return {**tune, "grid": grid, "points": points}
 
 
-def _equal_budgets(tune: Mapping[str, Any], claims: Mapping[str, set[str]], at: Keys) -> None:
+def _equal_budgets(tune: Mapping[str, Any], claims: Mapping[str, Claim], at: Keys) -> None:
     """Refuse arms that a claim compares after unequal searches."""
     sizes = {arm: len(values) for arm, values in tune["grid"].items()}
-    for name, arms in claims.items():
-        counts = {arm: sizes[arm] for arm in sorted(arms & {*sizes})}
+    for name, claim in claims.items():
+        counts = {arm: sizes[arm] for arm in sorted({*claim.arms} & {*sizes})}
         if len({*counts.values()}) > 1:
             told = ", ".join(f"{arm} {count}" for arm, count in counts.items())
             message = f"claims.{name} compares arms with unequal numbers of trials: {told}; "
@@ -131,10 +133,10 @@ def _nested(values: list[Any]) -> bool:
     return any(isinstance(value, (list, Mapping)) or value is None for value in values)
 
 
-def _claim_arms(name: str, claim: Any, scale: str, arms: Collection[str], at: Keys) -> set[str]:
-    """Check a claim; return the arms that it reads."""
+def _claim(name: str, claim: Any, scale: str, arms: Collection[str], at: Keys) -> Claim:
+    """Check a claim, and parse it."""
     try:
-        return {*check_claims({name: claim}, arms, scale)[name].arms}
+        return check_claims({name: claim}, arms, scale)[name]
     except UserError as error:
         raise Mistake((*at, "claims", name), str(error)) from error
 

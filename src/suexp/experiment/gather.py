@@ -9,7 +9,7 @@ from suexp.config.overrides import key_of
 from suexp.experiment.levels import levels
 from suexp.experiment.plan import Plan, Planned
 from suexp.experiment.provisional import provisional
-from suexp.experiment.tuning import held_out, on_edge
+from suexp.experiment.tuning import on_edge
 from suexp.judge.claims import judge
 from suexp.judge.expression import At, Extreme, First, Mean, Metric
 from suexp.judge.grammar import parse
@@ -229,5 +229,5 @@ def _tuning(plan: Plan) -> dict[str, Any] | None:
         "chosen": plan.chosen,
         "edge": edge,
         "unequal": tune.get("unequal"),
-        "rows": "training" if held_out(tune) else "validation",
+        "apart": [arm for arm in grid if arm in tune["apart"]],
     }

@@ -146,7 +146,7 @@ class Plan:
         assert self.header is not None
         tune = self.header["tune"]
         own = setting(tune, name_of(point, tune["parameter"]))
-        overrides = (*self.header["arms"][arm], *own, *held_out(tune))
+        overrides = (*self.header["arms"][arm], *own, *held_out(tune, arm))
         return self._planned(arm, overrides, tune["seed"])
 
     def point_of(self, arm: str, value: Any) -> Point:

@@ -1,9 +1,10 @@
 """Which values of a tuned parameter are tried, and whether they reach far enough."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from suexp.experiment.settings import overrides
+from suexp.judge.expression import Claim, Leaf, Metric, arms_of
 
 # A grid whose best value is its last goes on so many steps at most.
 STEPS = 2
@@ -31,9 +32,28 @@ def setting(tune: Mapping[str, Any], value: Any) -> tuple[str, ...]:
     return (f"{tune['parameter']}={value}",)
 
 
-def held_out(tune: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the override that keeps the rows that judge from choosing."""
-    return (f"tune_fraction={HELD_OUT}",) if tune["metric"].startswith("val/") else ()
+def apart(tune: Mapping[str, Any], claims: Collection[Claim]) -> list[str]:
+    """Return the arms whose values are chosen on training rows kept apart.
+
+    That is all of them, as the rows of validation judge; but where claims judge by a test split,
+    those of validation choose for the arms that they do not judge.
+    """
+    if not tune["metric"].startswith("val/"):
+        return []
+    read = [(leaf, arm) for claim in claims for leaf in claim.leaves for arm in arms_of(leaf)]
+    if not any(_of(leaf, "test/") for leaf, arm in read if arm in tune["grid"]):
+        return [*tune["grid"]]
+    judged = {arm for leaf, arm in read if _of(leaf, "val/") or not isinstance(leaf, Metric)}
+    return [arm for arm in tune["grid"] if arm in judged]
+
+
+def _of(leaf: Leaf, split: str) -> bool:
+    return isinstance(leaf, Metric) and leaf.name.startswith(split)
+
+
+def held_out(tune: Mapping[str, Any], arm: str) -> tuple[str, ...]:
+    """Return the override that keeps the rows that judge an arm from choosing."""
+    return (f"tune_fraction={HELD_OUT}",) if arm in tune["apart"] else ()
 
 
 def beyond(points: Sequence[Point], given: int, best: Point) -> list[Point]:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -300,8 +300,7 @@ def _tuning(tuning: Mapping[str, Any]) -> tuple[Table | None, str | None, list[s
     note = f"{tuning.get('metric')} on seed {tuning.get('seed')} for each value of "
     note += f"{tuning.get('parameter')}{' or setting' if settings else ''}; ◀ marks the one that "
     note += f"the arm then uses ({'lowest' if tuning.get('mode') != 'max' else 'highest'})."
-    if tuning.get("rows") == "training":
-        note += " Measured on training rows held out for this, not on those that judge."
+    note += _chosen_on(tuning, grid)
     if tuning.get("unequal"):
         note += f" Unequal numbers of trials: {tuning['unequal']}"
     if settings:
@@ -313,6 +312,21 @@ def _tuning(tuning: Mapping[str, Any]) -> tuple[Table | None, str | None, list[s
         ]
         return Table(["arm", "value", str(tuning.get("metric"))], rows), note, edge
     return Table(["arm", *(readable.number(value) for value in values)], rows), note, edge
+
+
+def _chosen_on(tuning: Mapping[str, Any], arms: Collection[str]) -> str:
+    """Return a sentence on the rows that chose."""
+    training = "training rows held out for this"
+    # Results of before December 2026 say it of all arms at once.
+    apart = tuning.get("apart", arms if tuning.get("rows") == "training" else None)
+    if apart is None or not str(tuning.get("metric")).startswith("val/"):
+        return ""
+    if len(apart) == len(arms):
+        return f" Measured on {training}, not on those that judge."
+    if not apart:
+        return " Measured on rows of validation, where those of a test split judge."
+    others = "of the others on rows of validation, where those of a test split judge"
+    return f" Measured of {', '.join(apart)} on {training}; {others}."
 
 
 def _names_keys(value: Any) -> bool:
