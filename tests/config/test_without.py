@@ -35,13 +35,6 @@ def test_a_choice_there_is_refused(overrides: list[str], line: str) -> None:
     assert str(raised.value).endswith(f"it takes no {group}; leave that choice out")
 
 
-def test_settings_of_a_group_that_is_not_there_are_refused() -> None:
-    fit = ["task=density_fit", "model=gaussian", "data=digits", "data.dequantize=true"]
-    resolve(fit)
-    with pytest.raises(UserError, match=r"scheduler\.warmup: no scheduler is chosen, and task=den"):
-        resolve([*fit, "+scheduler.warmup=0"])
-
-
 def test_a_mask_that_hides_nothing_may_be_chosen() -> None:
     assert resolve([*MLP, "mask=bidirectional"]).choices["mask"] == "bidirectional"
 

@@ -174,3 +174,9 @@ def test_what_an_optimizer_refuses_is_one_line(tmp_path: Path) -> None:
     assert summary.mistake
     assert "lr" in summary.error
     assert "\n" not in summary.error
+
+
+def test_what_an_experiment_sets_of_a_group_that_a_task_lacks_makes_nothing(tmp_path: Path) -> None:
+    fit = ("task=density_fit", "model=gaussian", "data=mixture2d", "trainer=cpu", f"out={tmp_path}")
+    summary = execute(spec_of([*fit, "+scheduler.warmup=0", "trainer.enable_progress_bar=false"]))
+    assert summary.status == "finished", summary.error

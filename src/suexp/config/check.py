@@ -44,7 +44,6 @@ def check(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
     check_own(own)
     check_secrets(own)
     check_combination(config, choices)
-    _check_chosen(config, choices)
     for path, node in _nodes(config):
         declared = _declared(path, choices)
         # As shipped it is right, and Lightning's own files are long to read. 64 is not 64.0.
@@ -290,17 +289,6 @@ def _check_refusals(components: list[_Chosen]) -> None:
 def _refusal(item: _Chosen, other: _Chosen, reason: str) -> Misfit:
     line = f"{item.label} cannot be combined with {other.label}: {reason}"
     return Misfit(line, (item.label, other.label))
-
-
-def _check_chosen(config: Mapping[str, Any], choices: Mapping[str, str]) -> None:
-    """Refuse settings of a group of which nothing is chosen."""
-    for group in catalogue_of(conf_dir()).groups:
-        node = config.get(group)
-        if group not in choices and isinstance(node, Mapping) and node and "_target_" not in node:
-            raise UserError(
-                f"{group}.{next(iter(node))}: no {group} is chosen, and task={choices.get('task')} "
-                f"brings none; leave it out, or choose {group}=NAME"
-            )
 
 
 def _check_needs(components: list[_Chosen]) -> None:

@@ -51,13 +51,14 @@ def build(config: dict[str, Any], data: Data) -> Recorded:
         if "model" in inspect.signature(kind).parameters and "model" not in config["task"]:
             return guarded(task, model=partial(config["model"], allow))  # to build as it likes
         return guarded(task)
-    nodes = {name: config.get(name) for name in ("loss", "optimizer", "scheduler")}
+    loss, optimizer = _chosen(config, "loss"), _chosen(config, "optimizer")
+    scheduler = _chosen(config, "scheduler")
     built: Task = guarded(
         task,
         model=instantiate(config["model"], allow, **kind.model_sizes(data)),
-        loss=nodes["loss"] and instantiate(nodes["loss"], allow, **kind.loss_sizes(data)),
-        optimizer=nodes["optimizer"] and partial(nodes["optimizer"], allow),
-        scheduler=nodes["scheduler"] and partial(nodes["scheduler"], allow),
+        loss=loss and instantiate(loss, allow, **kind.loss_sizes(data)),
+        optimizer=optimizer and partial(optimizer, allow),
+        scheduler=scheduler and partial(scheduler, allow),
         data=data,
     )
     if node := config.get("arithmetic"):
@@ -67,6 +68,15 @@ def build(config: dict[str, Any], data: Data) -> Recorded:
     if str((config.get("trainer") or {}).get("precision", "")).startswith("64"):
         built.double()  # Lightning would do so after a checkpoint has been read into float32
     return built
+
+
+def _chosen(config: dict[str, Any], group: str) -> dict[str, Any] | None:
+    """Return the option of a group; None where the task takes nothing of it.
+
+    What an experiment sets for all arms stays behind there.
+    """
+    node: dict[str, Any] = config.get(group) or {}
+    return node if "_target_" in node else None
 
 
 def trained(run: Run) -> Task:
