@@ -13,6 +13,7 @@ FORMULA = ["task=analytic_classification"]
 COUNTS = ["task=kernel_estimation"]
 # callback -> what it fits, what it does not, and the reason.
 CASES: dict[str, tuple[list[str], list[str], str]] = {
+    "attention_map": ([], IRIS, "needs attention: it shows where attention looks"),
     "attention_stats": ([], IRIS, "needs attention: it measures what attention does"),
     "calibration": (IRIS, [], "needs classes: it looks at one class a row"),
     "chunk_scan": (["task=matching"], [], "needs loss on vectors: it differentiates losses"),
@@ -65,6 +66,7 @@ CASES: dict[str, tuple[list[str], list[str], str]] = {
     "reranking": ([], ["task=classification"], f"compares likelihoods of texts; {LIKELIHOODS}"),
     "retrieval": ([], ["task=seq2seq", "model=encoder_decoder", "mask=causal"], "hidden states"),
     "sample_quality": (["task=score_energy"], IRIS, "needs samples: it compares drawn points"),
+    "score_bias": ([], IRIS, "needs attention: it shows what is added to the scores"),
     "shadow": ([], FORMULA, "needs optimizer: it steps a second optimizer"),
     "similar_samples": (
         ["task=similar_sentence"],
