@@ -49,10 +49,13 @@ def test_what_compares_no_two_sides_is_left_out():
 
 def test_the_failed_and_the_open_come_first():
     results = load_results(experiments_dir() / "analytic_logistic")
+    doubtful = results["claims"][4::5]
+    assert 0 < len(doubtful) < MOST < len(results["claims"])
+    for claim in results["claims"]:
+        claim["verdict"] = "inconclusive" if claim in doubtful else "reproduced"
     found = panels_of(results)
     assert len(found) == MOST
-    doubtful = [c["id"] for c in results["claims"] if c["verdict"] != "reproduced"]
-    assert set(doubtful) <= {panel.claim for panel in found}
+    assert {claim["id"] for claim in doubtful} <= {panel.claim for panel in found}
     order = [c["id"] for c in results["claims"]]
     assert [p.claim for p in found] == sorted((p.claim for p in found), key=order.index)
 
