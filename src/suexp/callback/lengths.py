@@ -149,6 +149,5 @@ class Lengths(Callback, Component):
             loss = task.normalizer.cross_entropy(logits, y)
             right = (task.normalizer.best(logits) == y).sum()
             sums += torch.stack((loss, right, at.sum())).double().cpu()
-        return {
-            "loss": float(sums[0] / sums[2]), "accuracy": float(sums[1] / sums[2]), **found
-        }  # fmt: skip
+        nats, accuracy = (sums[:2] / sums[2]).tolist()
+        return {"loss": nats, "accuracy": accuracy, **found}
