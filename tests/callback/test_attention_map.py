@@ -41,3 +41,4 @@ def test_a_batch_of_fewer_texts_is_refused(tmp_path: Path) -> None:
     summary = execute(spec_of(tiny(tmp_path, *ON, "callbacks.attention_map.row=1000")))
     assert summary.status == "failed"
     assert "row=1000, and a batch has" in (summary.error or "")
+    assert not summary.cost.get("steps")  # before training

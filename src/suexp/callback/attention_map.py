@@ -1,8 +1,5 @@
 """Where a model looks: the weights of attention on one text."""
 
-import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
@@ -11,9 +8,9 @@ from jaxtyping import Float
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
-from suexp.attention.base import Attention, precision
+from suexp.attention.base import Attention
 from suexp.callback._when import is_last
-from suexp.callback.attention_stats import weights_of
+from suexp.callback.attention_stats import observed, weights_of
 from suexp.component import Component
 from suexp.errors import UserError, at_least
 from suexp.task.base import Task
@@ -52,8 +49,16 @@ class AttentionMap(Callback, Component):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Refuse before training what could not be measured after it."""
         del trainer, stage
+        assert isinstance(pl_module, Task)
         if not any(isinstance(module, Attention) for module in pl_module.modules()):
             raise UserError("callback=attention_map: the model has no attention; leave it out")
+        data = pl_module.data
+        found = min(len(data.splits()["validation"]), data.eval_batch_size)
+        if self.row >= found:
+            raise UserError(
+                f"callback=attention_map: callbacks.attention_map.row={self.row}, and a batch has "
+                f"{found} texts, from 0"
+            )
 
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -62,23 +67,24 @@ class AttentionMap(Callback, Component):
             return
         task: Any = pl_module
         assert isinstance(task, Task)
-        batch = next(iter(trainer.datamodule.val_dataloader()))  # type: ignore[attr-defined]
-        found = min(len(column) for column in batch.values())
-        if self.row >= found:
-            raise UserError(
-                f"callback=attention_map: callbacks.attention_map.row={self.row}, and a batch has "
-                f"{found} texts, from 0"
-            )
-        text = {name: column[self.row : self.row + 1] for name, column in batch.items()}
+        layers = [module for module in task.model.modules() if isinstance(module, Attention)]
+        seen: dict[int, Tensor] = {}
+
+        def look(layer: int, attention: Attention, call: dict[str, Any]) -> None:
+            if layer not in seen:
+                seen[layer] = weights_of(attention, call)[0].mean(0).float().cpu()
+
         devices = [task.device] if task.device.type == "cuda" else []
         plugin: Any = trainer.precision_plugin
-        with torch.random.fork_rng(devices), _weights(task.model) as seen:
+        with torch.random.fork_rng(devices), observed(layers, look):
             torch.manual_seed(0)  # a masked language model hides the same tokens every time
+            batch = next(iter(trainer.datamodule.val_dataloader()))  # type: ignore[attr-defined]
+            text = {name: column[self.row : self.row + 1] for name, column in batch.items()}
             with plugin.val_step_context():
                 task.objective(task.received(text))
         task.tables.pop("attention_map", None)
-        for layer, weights in enumerate(seen):
-            task.record_rows("attention_map", self._rows(layer, weights))
+        for layer in sorted(seen):
+            task.record_rows("attention_map", self._rows(layer, seen[layer]))
 
     def _rows(self, layer: int, weights: Float[Tensor, "n m"]) -> list[dict[str, Any]]:
         kept = weights[: self.length, : self.length].tolist()
@@ -88,29 +94,3 @@ class AttentionMap(Callback, Component):
             if sum(row) > 0
             for j, weight in enumerate(row)
         ]
-
-
-@contextmanager
-def _weights(model: Any) -> Iterator[list[Tensor]]:
-    """Collect the weights of the first call of each attention, in the order of the modules."""
-    layers = [module for module in model.modules() if isinstance(module, Attention)]
-    seen: dict[int, Tensor] = {}
-    found: list[Tensor] = []
-
-    def look(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
-        del out
-        if id(module) in seen:
-            return
-        call = dict(inspect.signature(module.forward).bind(*args, **kwargs).arguments)
-        del call["v"]
-        with torch.autocast(call["q"].device.type, enabled=False):
-            call |= {name: call[name].to(precision(call[name])) for name in ("q", "k")}
-            seen[id(module)] = weights_of(module, call)[0].mean(0).float().cpu()
-
-    hooks = [layer.register_forward_hook(look, with_kwargs=True) for layer in layers]
-    try:
-        yield found
-    finally:
-        for hook in hooks:
-            hook.remove()
-        found += [seen[id(layer)] for layer in layers if id(layer) in seen]

@@ -1,5 +1,6 @@
 """How sharply a model attends: entropy, information, size of the scores."""
 
+import functools
 import inspect
 import itertools
 import re
@@ -146,26 +147,43 @@ def watch(model: nn.Module) -> Iterator["Statistics"]:
         above.append(last.get(kind))
         last[kind] = index
     stats = Statistics(above)
-    hooks = [
-        module.register_forward_hook(_hook(stats, index, name not in crossing), with_kwargs=True)
-        for index, (name, module) in enumerate(layers.items())
-    ]
-    try:
+    names = [*layers]
+    with observed(
+        [*layers.values()],
+        lambda layer, module, call: stats.add(layer, module, call, names[layer] not in crossing),
+    ):
         yield stats
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
-def _hook(stats: "Statistics", layer: int, own: bool) -> Callable[..., None]:
-    def look(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+@contextmanager
+def observed(
+    layers: Sequence[Attention], look: Callable[[int, Attention, dict[str, Any]], None]
+) -> Iterator[None]:
+    """Show what attentions are called with in here.
+
+    Args:
+        layers: the attentions.
+        look: is given a layer's number, its module, and ``q, k, mask`` and what else it was called
+            with but the values; q and k as the scores need them, without autocast or gradients.
+    """
+
+    def hook(layer: int, module: Any, args: Any, kwargs: Any, out: Any) -> None:
         del out
         call = dict(inspect.signature(module.forward).bind(*args, **kwargs).arguments)
         del call["v"]
+        call |= {name: call[name].to(precision(call[name])) for name in ("q", "k")}
         with torch.no_grad(), torch.autocast(call["q"].device.type, enabled=False):
-            stats.add(layer, module, call, own)
+            look(layer, module, call)
 
-    return look
+    hooks = [
+        module.register_forward_hook(functools.partial(hook, layer), with_kwargs=True)
+        for layer, module in enumerate(layers)
+    ]
+    try:
+        yield
+    finally:
+        for one in hooks:
+            one.remove()
 
 
 class Statistics:
@@ -186,7 +204,6 @@ class Statistics:
 
         ``own``: queries and keys are the same text's.
         """
-        call = call | {name: call[name].to(precision(call[name])) for name in ("q", "k")}
         weights = weights_of(attention, call)
         allowed, real = _visible(call["mask"], weights, own)
         count = allowed.sum(-1)
