@@ -1,4 +1,8 @@
-"""Results of schema 1, which held the difference of a claim's sides and nothing of its looks."""
+"""Results of earlier versions, as today's has them.
+
+Those of schema 1 held the difference of a claim's sides and nothing of its looks. Those of before
+December 2026 said of all arms at once which rows chose their values.
+"""
 
 import math
 import statistics
@@ -20,6 +24,10 @@ def brought_up(results: dict[str, Any]) -> dict[str, Any]:
     Quantity and bound are told apart (both move by the numbers of the test), and an open claim says
     what it needs. The looks, the sign-flip p and Holm's mark cannot be derived: they stay away.
     """
+    tuning = results.get("tuning")
+    if tuning and "rows" in tuning:
+        apart = [*(tuning.get("grid") or {})] if tuning["rows"] == "training" else []
+        results = results | {"tuning": {**tuning, "apart": apart}}
     if results["schema"] == SCHEMA:
         return results
     claims = [_claim(claim, results["runs"]) for claim in results["claims"]]

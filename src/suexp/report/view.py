@@ -317,8 +317,7 @@ def _tuning(tuning: Mapping[str, Any]) -> tuple[Table | None, str | None, list[s
 def _chosen_on(tuning: Mapping[str, Any], arms: Collection[str]) -> str:
     """Return a sentence on the rows that chose."""
     training = "training rows held out for this"
-    # Results of before December 2026 say it of all arms at once.
-    apart = tuning.get("apart", arms if tuning.get("rows") == "training" else None)
+    apart = tuning.get("apart")
     if apart is None or not str(tuning.get("metric")).startswith("val/"):
         return ""
     if len(apart) == len(arms):
