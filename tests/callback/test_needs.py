@@ -67,6 +67,7 @@ CASES: dict[str, tuple[list[str], list[str], str]] = {
     "retrieval": ([], ["task=seq2seq", "model=encoder_decoder", "mask=causal"], "hidden states"),
     "sample_quality": (["task=score_energy"], IRIS, "needs samples: it compares drawn points"),
     "score_bias": ([], IRIS, "needs attention: it shows what is added to the scores"),
+    "score_spectrum": ([], IRIS, "needs attention: it measures the scores of attention"),
     "shadow": ([], FORMULA, "needs optimizer: it steps a second optimizer"),
     "similar_samples": (
         ["task=similar_sentence"],

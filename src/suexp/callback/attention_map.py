@@ -3,14 +3,13 @@
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
-import torch
 from jaxtyping import Float
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from suexp.attention.base import Attention
+from suexp.callback._attention import attentions, observed, read, weights_of
 from suexp.callback._when import is_last
-from suexp.callback.attention_stats import observed, weights_of
 from suexp.component import Component
 from suexp.errors import UserError, at_least
 from suexp.task.base import Task
@@ -50,8 +49,7 @@ class AttentionMap(Callback, Component):
         """Refuse before training what could not be measured after it."""
         del trainer, stage
         assert isinstance(pl_module, Task)
-        if not any(isinstance(module, Attention) for module in pl_module.modules()):
-            raise UserError("callback=attention_map: the model has no attention; leave it out")
+        attentions(pl_module, "attention_map")
         data = pl_module.data
         found = min(len(data.splits()["validation"]), data.eval_batch_size)
         if self.row >= found:
@@ -60,28 +58,20 @@ class AttentionMap(Callback, Component):
                 f"{found} texts, from 0"
             )
 
-    @torch.no_grad()
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record the weights, once training is over."""
         if not is_last(trainer):
             return
         task: Any = pl_module
         assert isinstance(task, Task)
-        layers = [module for module in task.model.modules() if isinstance(module, Attention)]
         seen: dict[int, Tensor] = {}
 
         def look(layer: int, attention: Attention, call: dict[str, Any]) -> None:
             if layer not in seen:
                 seen[layer] = weights_of(attention, call)[0].mean(0).float().cpu()
 
-        devices = [task.device] if task.device.type == "cuda" else []
-        plugin: Any = trainer.precision_plugin
-        with torch.random.fork_rng(devices), observed(layers, look):
-            torch.manual_seed(0)  # a masked language model hides the same tokens every time
-            batch = next(iter(trainer.datamodule.val_dataloader()))  # type: ignore[attr-defined]
-            text = {name: column[self.row : self.row + 1] for name, column in batch.items()}
-            with plugin.val_step_context():
-                task.objective(task.received(text))
+        with observed(attentions(task.model, "attention_map"), look):
+            read(trainer, task, 1, slice(self.row, self.row + 1))
         task.tables.pop("attention_map", None)
         for layer in sorted(seen):
             task.record_rows("attention_map", self._rows(layer, seen[layer]))

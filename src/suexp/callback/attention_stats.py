@@ -1,23 +1,20 @@
 """How sharply a model attends: entropy, information, size of the scores."""
 
-import functools
-import inspect
-import itertools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 
-from suexp.attention.base import Attention, precision
+from suexp.attention.base import Attention
+from suexp.callback._attention import attentions, observed, read, weights_of
 from suexp.callback._when import is_first, is_last
 from suexp.component import Component
-from suexp.errors import UserError
 from suexp.mask.base import Mask
 from suexp.mask.padding import Padding
 from suexp.model.encoder_decoder import CrossBlock
@@ -84,8 +81,7 @@ class AttentionStats(Callback, Component):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Refuse before training what could not be measured after it."""
         del trainer, stage
-        if not any(isinstance(module, Attention) for module in pl_module.modules()):
-            raise UserError("callback=attention_stats: the model has no attention; leave it out")
+        attentions(pl_module, "attention_stats")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure what the initialisation gave."""
@@ -109,20 +105,8 @@ class AttentionStats(Callback, Component):
         self, trainer: pl.Trainer, task: Any
     ) -> tuple[dict[str, float], list[dict[str, Any]]]:
         assert isinstance(task, Task)
-        loader = trainer.datamodule.val_dataloader()  # type: ignore[attr-defined]
-        devices = [task.device] if task.device.type == "cuda" else []
-        plugin: Any = trainer.precision_plugin
-        training = task.training
-        task.eval()
-        try:
-            with torch.random.fork_rng(devices), watch(task.model) as stats:
-                torch.manual_seed(0)  # masks of masked_lm, and noise, fall alike on every model
-                for batch in itertools.islice(loader, self.batches):
-                    texts = task.received({name: x[: self.texts] for name, x in batch.items()})
-                    with plugin.val_step_context():
-                        task.objective(texts)
-        finally:
-            task.train(training)
+        with watch(task.model) as stats:
+            read(trainer, task, self.batches, slice(self.texts))
         if trainer.world_size > 1:
             parts: list[Any] = [None] * trainer.world_size
             torch.distributed.all_gather_object(parts, (stats.sums, stats.largest))
@@ -153,37 +137,6 @@ def watch(model: nn.Module) -> Iterator["Statistics"]:
         lambda layer, module, call: stats.add(layer, module, call, names[layer] not in crossing),
     ):
         yield stats
-
-
-@contextmanager
-def observed(
-    layers: Sequence[Attention], look: Callable[[int, Attention, dict[str, Any]], None]
-) -> Iterator[None]:
-    """Show what attentions are called with in here.
-
-    Args:
-        layers: the attentions.
-        look: is given a layer's number, its module, and ``q, k, mask`` and what else it was called
-            with but the values; q and k as the scores need them, without autocast or gradients.
-    """
-
-    def hook(layer: int, module: Any, args: Any, kwargs: Any, out: Any) -> None:
-        del out
-        call = dict(inspect.signature(module.forward).bind(*args, **kwargs).arguments)
-        del call["v"]
-        call |= {name: call[name].to(precision(call[name])) for name in ("q", "k")}
-        with torch.no_grad(), torch.autocast(call["q"].device.type, enabled=False):
-            look(layer, module, call)
-
-    hooks = [
-        module.register_forward_hook(functools.partial(hook, layer), with_kwargs=True)
-        for layer, module in enumerate(layers)
-    ]
-    try:
-        yield
-    finally:
-        for one in hooks:
-            one.remove()
 
 
 class Statistics:
@@ -284,23 +237,6 @@ class Statistics:
             metrics["score_std"] = found["score_std"]
             metrics["score_max"] = max(float(x.max()) for x in self.largest if x is not None)
         return metrics
-
-
-def weights_of(attention: Any, call: dict[str, Any]) -> Float[Tensor, "b h n m"]:
-    """Return the weights of a call, all at least 0, each row's sum 1, or 0 where nothing is seen.
-
-    Explicit weights are the attention's own. Any other answers with its weights when it is asked
-    for values that are the identity.
-    """
-    if hasattr(attention, "weights"):
-        weights = attention.weights(**call)
-    else:
-        k = call["k"]
-        eye = torch.eye(k.shape[-2], dtype=k.dtype, device=k.device)
-        weights = attention.forward(v=eye.expand(*k.shape[:2], -1, -1), **call)
-    weights = weights.clamp(min=0)
-    total = weights.sum(-1, keepdim=True)
-    return weights / torch.where(total == 0, 1, total)
 
 
 def _visible(
