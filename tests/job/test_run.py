@@ -89,8 +89,11 @@ def test_a_child_starts_from_its_parents_weights(tmp_path: Path) -> None:
     parent = tiny(tmp_path)
     child = spec_of([*parent, "trainer.max_steps=0", 'parent=["trainer.max_steps=20"]'])
     assert child.origins["parent"].config["trainer"]["max_steps"] == 20
-    summary = execute(child)
     base = spec_of(parent)
+    execute(base)
+    said: list[str] = []
+    summary = execute(child, said.append)
+    assert not [line for line in said if "finished already" in line]  # nobody asked for the parent
     assert Run(child.origins["parent"]).id == Run(base).id
     expected = Run(base).summary()
     assert expected is not None

@@ -68,7 +68,8 @@ def execute(
         return _run(run, run.threads(), lambda _: None, bar)
     with run.lock(note):
         if not spec.rerun and _complete(run, weights, note):
-            note(run.already)
+            if not weights:  # of a run that another one starts from nobody asked
+                note(run.already)
             summary = run.summary()
             assert summary is not None
             return summary
