@@ -100,6 +100,25 @@ def test_a_child_starts_from_its_parents_weights(tmp_path: Path) -> None:
     assert summary.metrics["val/loss"] == pytest.approx(expected.metrics["val/loss"], abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["method=lora", "method.lora.targets=blokcs"], "matches no linear layer"),
+        (["data.block_size=4000000"], "data.block_size"),
+    ],
+)
+def test_what_cannot_be_built_is_said_before_its_parent_runs(
+    tmp_path: Path, wrong: list[str], said: str
+) -> None:
+    child = spec_of([*tiny(tmp_path, *wrong), 'parent=["method=none","data.block_size=16"]'])
+    summary = execute(child)
+    assert summary.status == "failed"
+    assert said in (summary.error or "")
+    assert summary.exit_code == 2
+    assert Run(child).summary() == summary
+    assert Run(child.origins["parent"]).summary() is None
+
+
 @pytest.mark.slow
 def test_a_run_may_be_validated_before_its_first_step(tmp_path: Path) -> None:
     parent = 'parent=["model.norm_order=pre"]'

@@ -75,14 +75,44 @@ def execute(
             return summary
         if spec.rerun:
             run.clear()
+        threads = run.threads() or spec.config["threads"] or torch.get_num_threads()
+        if not all(Run(origin).finished for origin in spec.origins.values()):
+            why = _refusal(spec)
+            if why is not None:
+                return _refused(run, threads, why)
         for name, origin in spec.origins.items():
             summary = execute(origin, note, bar, weights=True)
             if not summary.finished:
                 raise UserError(f"the {name} run {summary.id} failed: {summary.error}")
         run.forget_end()
-        threads = run.threads() or spec.config["threads"] or torch.get_num_threads()
         run.start(threads)
         return _run(run, threads, note, bar)
+
+
+def _refusal(spec: RunSpec) -> str | None:
+    """Read the rows and build the task; return what speaks against it, before others run for it."""
+    prepare()
+    try:
+        with within_memory():
+            if not instantiate(spec.config["data"], spec.allow).origins():
+                data = data_of(spec.config)
+                data.splits()
+                build(spec.config, data)
+    except UserError as error:
+        return str(error)
+    except Exception:  # what nobody foresaw the run itself reports
+        pass
+    return None
+
+
+def _refused(run: Run, threads: int, why: str) -> Summary:
+    """Return the summary of a run that failed before anything was run."""
+    run.forget_end()
+    run.start(threads)
+    seed = run.config["seed"]
+    summary = Summary(run.folder, run.id, error=why, mistake=True, seed=seed, **provenance())
+    _finish(run, summary)
+    return summary
 
 
 def _leads() -> bool:
