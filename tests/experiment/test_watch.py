@@ -17,6 +17,7 @@ from suexp.experiment.earlier import earlier
 from suexp.experiment.plan import Planned, plan
 from suexp.experiment.watch import Watch
 from suexp.launch.watching import Watcher, watched_by, watcher
+from suexp.store.folder import Run
 from suexp.store.summary import Status, Summary
 
 ASKED = [
@@ -151,6 +152,25 @@ def test_arms_that_share_a_run_are_both_there(tmp_path: Path, capsys: Any, clock
     assert "; 1 of 1" in said
     with watched.over(two):  # the next look: it is not made again
         assert watched.partial(running=True)["done"] == 1
+
+
+def test_runs_that_others_start_from_take_their_time(tmp_path: Path, capsys: Any) -> None:
+    """Each seed's parent, which is no arm, counts as long as one that has ended."""
+    parent = 'parent=["model.num_layers=1"]'
+    (item,) = plan(
+        [f"out={tmp_path}", "experiment=lion", "only=[adamw]", "seeds=[0,1,2]", "tune=null", parent]
+    )
+    runs = item.runs()
+    watched = Watch(item, 1, {"adamw": 60.0}, lambda *_: [])
+    watched.announce("", runs)
+    assert "about 3 min" in capsys.readouterr().err  # of parents nothing is known
+    first = Run(runs[0].run.spec.origins["parent"])
+    first.folder.mkdir(parents=True)
+    summary = Summary(first.folder, first.id, Status.FINISHED)
+    summary.cost = {"wall_seconds": 600.0}
+    first.finish(summary)
+    watched.announce("", runs)
+    assert "about 23 min" in capsys.readouterr().err
 
 
 def test_a_look_that_fails_stops_nothing(tmp_path: Path, capsys: Any, clock: Clock) -> None:

@@ -14,6 +14,7 @@ from rich.progress import Progress as RichProgress
 from suexp.experiment.plan import Plan, Planned
 from suexp.launch.watching import Watcher, describe, tell, watched_by
 from suexp.report.wording import duration
+from suexp.store.folder import Run
 from suexp.store.spec import RunSpec
 from suexp.store.summary import Summary
 
@@ -47,7 +48,9 @@ class Watch(Watcher):
         self._planned: Sequence[Planned] = ()
         self._all = 0  # runs; arms may share one
         self._there: set[str] = set()
-        self._left: dict[str, str] = {}  # run -> arm, of those that have not ended
+        self._left: dict[str, Planned] = {}  # those that have not ended
+        self._origins: dict[str, dict[str, RunSpec]] = {}  # run -> what is made before it
+        self._took: dict[str, float] = {}  # seconds of such a run that is no arm
         self._verdicts: dict[str, str] = {}
         self._next_look = 0.0
         self._over_at: float | None = None
@@ -59,7 +62,7 @@ class Watch(Watcher):
         known = {run.run.id: run for run in runs}
         todo = [run for run in known.values() if not _ended(run)]
         there = f" ({len(known) - len(todo)} more are there)" if len(todo) < len(known) else ""
-        seconds = self._seconds([str(run.arm) for run in todo])
+        seconds = self._seconds(todo, [*known.values()])
         if not todo:
             time_ = ""
         elif seconds is None:
@@ -70,22 +73,41 @@ class Watch(Watcher):
         count = f"{len(todo)} run{'s' * (len(todo) != 1)}"
         tell(f"{self.item.slug}: {count}{there} {what}{time_}{more}")
 
-    def _seconds(self, arms: Sequence[str]) -> float | None:
-        """Return how long one run of each of these arms takes in all; None: that is not known."""
+    def _seconds(self, left: Sequence[Planned], runs: Sequence[Planned]) -> float | None:
+        """Return how long these of all the runs take in all; None: that is not known."""
         known = {**self._known, **{arm: fmean(times) for arm, times in self._made.items()}}
         if not known:
             return None
         mean = fmean(known.values())
-        return sum(known.get(arm, mean) for arm in arms) / self.jobs
+        own = sum(known.get(str(run.arm), mean) for run in left)
+        return (own + self._before(left, runs)) / self.jobs
+
+    def _before(self, left: Sequence[Planned], runs: Sequence[Planned]) -> float:
+        """Return how long the runs take that these start from, as far as one such has ended."""
+        arms = {run.run.id for run in runs}
+        needed = {id_: spec for run in runs for id_, spec in self._ancestors(run).items()}
+        for id_ in needed.keys() - arms - self._took.keys():
+            summary = Run(needed[id_]).summary()
+            if summary is not None and summary.finished:
+                self._took[id_] = summary.cost["wall_seconds"]
+        if not self._took:
+            return 0.0
+        waiting = {id_ for run in left for id_ in self._ancestors(run)}
+        return len(waiting - arms - self._took.keys()) * fmean(self._took.values())
+
+    def _ancestors(self, run: Planned) -> dict[str, RunSpec]:
+        if run.run.id not in self._origins:
+            self._origins[run.run.id] = run.run.spec.ancestors()
+        return self._origins[run.run.id]
 
     @contextmanager
     def over(self, runs: Sequence[Planned]) -> Iterator[None]:
         """Watch these runs being made."""
         self._planned = runs
-        arms = {run.run.id: str(run.arm) for run in runs}
+        known = {run.run.id: run for run in runs}
         self._there |= {run.run.id for run in runs if _ended(run)}
-        self._left = {id_: arm for id_, arm in arms.items() if id_ not in self._there}
-        self._all = len(arms)
+        self._left = {id_: run for id_, run in known.items() if id_ not in self._there}
+        self._all = len(known)
         self._estimate()
         if self._left:
             self._take_a_look()
@@ -116,9 +138,9 @@ class Watch(Watcher):
     def ended(self, spec: RunSpec, summary: Summary | None, seconds: float) -> None:
         """Count the run; now and then, look at what is there."""
         with self._lock:
-            arm = self._left.pop(spec.id, None)
-            if summary is not None and summary.finished and arm is not None:
-                self._made.setdefault(arm, []).append(summary.cost["wall_seconds"])
+            run = self._left.pop(spec.id, None)
+            if summary is not None and summary.finished and run is not None:
+                self._made.setdefault(str(run.arm), []).append(summary.cost["wall_seconds"])
             self._there.add(spec.id)
             self._estimate()
             bad = summary is None or not summary.finished or summary.diverged_at is not None
@@ -146,7 +168,7 @@ class Watch(Watcher):
         return f"{self._all - len(self._left)} of {self._all}{time_}"
 
     def _estimate(self) -> None:
-        seconds = self._seconds([*self._left.values()])
+        seconds = self._seconds([*self._left.values()], self._planned)
         self._over_at = None if seconds is None else time.monotonic() + seconds
 
     def _time_left(self) -> float | None:
