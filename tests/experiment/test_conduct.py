@@ -1,13 +1,17 @@
 """An experiment that adds seeds until its claims are decided."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hydra_plugins.suexp_launcher.local_launcher import LocalLauncher
-from suexp.experiment.conduct import conduct
+from suexp.experiment.conduct import _seconds, conduct
+from suexp.experiment.plan import plan
+from suexp.store.folder import Run
+from suexp.store.summary import Status, Summary
 
 ASKED = [
     "experiment=points_in_sector",
@@ -91,6 +95,24 @@ def test_a_budget_stops_between_looks(tmp_path: Path, capsys: pytest.CaptureFixt
     assert len(launcher.looks) == 1
     said = capsys.readouterr().err
     assert "over the budget; seeds.budget=1m goes on" in said.replace("\n", " ")
+
+
+def test_the_budget_pays_for_the_runs_that_others_start_from(tmp_path: Path) -> None:
+    parent = 'parent=["model.num_layers=1"]'
+    seeds = "seeds={until:decided,at_most:8,budget:1m}"
+    asked = [f"out={tmp_path}", "experiment=lion", "only=[adamw]", seeds, "tune=null", parent]
+    (item,) = plan(asked)
+    runs = item.runs()
+    made = [{"arm": "adamw", "id": run.run.id, "cost": {"wall_seconds": 60.0}} for run in runs]
+    # Those of two more seeds are there, too, as when a command is given again.
+    later = replace(item, asked={"adamw": 5}).runs()
+    for planned in [*runs, later[4]]:
+        run = Run(planned.run.spec.origins["parent"])
+        run.folder.mkdir(parents=True)
+        cost = {"wall_seconds": 600.0}
+        run.finish(Summary(run.folder, run.id, Status.FINISHED, cost=cost))
+    assert _seconds(item, made, {"adamw": 5}) == (3 * 60 + 3 * 600, 2 * 60 + 2 * 600)
+    assert _seconds(item, made, {}) == (3 * 60 + 3 * 600, 0)
 
 
 def test_other_seeds_after_a_look_are_told(tmp_path: Path) -> None:

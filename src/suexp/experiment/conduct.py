@@ -1,10 +1,13 @@
 """Make the planned runs, judge the claims and write the report."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
+from suexp.experiment.before import before
 from suexp.experiment.earlier import earlier
 from suexp.experiment.outcome import Experiment
 from suexp.experiment.plan import Plan, Planned, choose, plan
@@ -233,14 +236,7 @@ def _further(item: Plan) -> dict[str, int]:
             wanted[arm] = max(claim["next"]["look"], wanted.get(arm, 0))
     if item.seeding.budget is None:
         return wanted
-    times: dict[str, dict[str, float]] = {}  # arms that share a run pay it once
-    for run in runs:
-        times.setdefault(run["arm"], {})[run["id"]] = run["cost"].get("wall_seconds") or 0.0
-    spent = sum({id_: time for arm in times.values() for id_, time in arm.items()}.values())
-    ahead = sum(
-        (n - len(times[arm])) * sum(times[arm].values()) / len(times[arm])
-        for arm, n in wanted.items()
-    )
+    spent, ahead = _seconds(item, runs, wanted)
     if wanted and spent + ahead > item.seeding.budget:
         enough = f"seeds.budget={(spent + ahead) / 60 + 1:.0f}m"
         tell(
@@ -249,6 +245,27 @@ def _further(item: Plan) -> dict[str, int]:
         )
         return {}
     return wanted
+
+
+def _seconds(
+    item: Plan, runs: Sequence[Mapping[str, Any]], wanted: Mapping[str, int]
+) -> tuple[float, float]:
+    """Return how long the runs took, and how long those of so many seeds of arms will take.
+
+    The runs that they start from count, too. Arms that share a run pay it once.
+    """
+    times: dict[str, dict[str, float]] = {}
+    for run in runs:
+        times.setdefault(run["arm"], {})[run["id"]] = run["cost"].get("wall_seconds") or 0.0
+    arms = {id_: time for arm in times.values() for id_, time in arm.items()}
+    ahead = sum(
+        (n - len(times[arm])) * sum(times[arm].values()) / len(times[arm])
+        for arm, n in wanted.items()
+    )
+    there = before(item.runs())
+    took = [seconds for seconds in there.values() if seconds is not None]
+    more = before(replace(item, asked={**item.asked, **wanted}).runs()).keys() - there.keys()
+    return sum(arms.values()) + sum(took), ahead + (len(more) * fmean(took) if took else 0.0)
 
 
 def _metric(item: Plan, planned: Planned) -> float | None:

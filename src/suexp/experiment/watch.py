@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
+from suexp.experiment.before import before
 from suexp.experiment.plan import Plan, Planned
 from suexp.launch.watching import Watcher, describe, tell, watched_by
 from suexp.report.wording import duration
-from suexp.store.folder import Run
 from suexp.store.spec import RunSpec
 from suexp.store.summary import Summary
 
@@ -49,8 +49,6 @@ class Watch(Watcher):
         self._all = 0  # runs; arms may share one
         self._there: set[str] = set()
         self._left: dict[str, Planned] = {}  # those that have not ended
-        self._origins: dict[str, dict[str, RunSpec]] = {}  # run -> what is made before it
-        self._took: dict[str, float] = {}  # seconds of such a run that is no arm
         self._verdicts: dict[str, str] = {}
         self._next_look = 0.0
         self._over_at: float | None = None
@@ -84,21 +82,10 @@ class Watch(Watcher):
 
     def _before(self, left: Sequence[Planned], runs: Sequence[Planned]) -> float:
         """Return how long the runs take that these start from, as far as one such has ended."""
-        arms = {run.run.id for run in runs}
-        needed = {id_: spec for run in runs for id_, spec in self._ancestors(run).items()}
-        for id_ in needed.keys() - arms - self._took.keys():
-            summary = Run(needed[id_]).summary()
-            if summary is not None and summary.finished:
-                self._took[id_] = summary.cost["wall_seconds"]
-        if not self._took:
-            return 0.0
-        waiting = {id_ for run in left for id_ in self._ancestors(run)}
-        return len(waiting - arms - self._took.keys()) * fmean(self._took.values())
-
-    def _ancestors(self, run: Planned) -> dict[str, RunSpec]:
-        if run.run.id not in self._origins:
-            self._origins[run.run.id] = run.run.spec.ancestors()
-        return self._origins[run.run.id]
+        times = before(runs)
+        took = [seconds for seconds in times.values() if seconds is not None]
+        waiting = [id_ for id_ in before(left) if id_ in times and times[id_] is None]
+        return len(waiting) * fmean(took) if took else 0.0
 
     @contextmanager
     def over(self, runs: Sequence[Planned]) -> Iterator[None]:

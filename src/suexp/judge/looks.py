@@ -28,7 +28,8 @@ class Seeding:
     Attributes:
         fixed: the seeds of a list; None: seeds are added look by look.
         at_most: the last look; None: there is none.
-        budget: seconds that all runs may take, one after the other; None: no bound.
+        budget: seconds that all runs may take, one after the other, those that they start from
+            included; None: no bound.
     """
 
     fixed: tuple[int, ...] | None = None
