@@ -16,7 +16,6 @@ from suexp.errors import UserError
 from suexp.judge.intervals import mean_interval
 from suexp.report.pages import load_results, markdown_report, markdown_verdict_table
 from suexp.report.pictures import Picture, book, pictures
-from suexp.report.view import view
 from suexp.report.wording import count, duration, plus_minus, size
 from suexp.store.folder import write_atomic
 
@@ -86,16 +85,8 @@ def filled(text: str, parts: dict[str, Callable[[], str]]) -> str:
 
 
 def card(results: dict[str, Any]) -> str:
-    """Return the report with today's limits and, where there are such runs, those on real data."""
-    results = Catalogue().with_limits(results)
-    real = view(results).real_data
-    if not real:
-        return markdown_report(results)
-    rows = ["", "## On data that is not shipped", ""]
-    for run in real:
-        line = f"- {run.title} ({run.source}): **{run.values}** ({run.cost})"
-        rows += [line, "", f"      {run.command}", ""]
-    return markdown_report(results).rstrip() + "\n" + "\n".join(rows)
+    """Return the report with today's limits."""
+    return markdown_report(Catalogue().with_limits(results))
 
 
 def recorded(experiments: Path) -> list[dict[str, Any]]:

@@ -1,10 +1,13 @@
-"""Run experiments' methods on real data sets that are not shipped, and keep the figures.
+"""Run experiments and their methods on real data sets that are not shipped; keep what comes out.
 
-python scripts/real_data.py --data DIR             every run of scripts/real_data.yaml
+python scripts/real_data.py --data DIR             every entry of scripts/real_data.yaml
 python scripts/real_data.py --data DIR memm_vs_crf only this experiment's
 
-Writes experiments/<slug>/real_data.json, from which scripts/record.py makes a section of the card.
-DIR holds the data sets in the folders that the YAML names; each is public, see its entry.
+An entry with ``settings`` is a run, of which metrics are kept; one with ``experiment`` is a whole
+experiment, with arms, seeds and claims, of which verdicts are kept: one of the package on other
+data, or one of scripts/real_data/experiment. Writes experiments/<slug>/real_data.json, from which
+scripts/docs.py makes a section of the card. DIR holds the data sets in the folders that the YAML
+names; each is public, see its entry.
 """
 
 import argparse
@@ -17,10 +20,13 @@ from typing import Any
 import suexp
 from suexp.config.yaml_file import load_yaml
 from suexp.errors import UserError
+from suexp.experiment.outcome import Experiment
 from suexp.experiment.settings import Named, overrides
 from suexp.store.folder import write_atomic
 
 ROOT = Path(__file__).parents[1]
+OWN = Path(__file__).with_suffix("")
+UNJUDGED = ("undecided", "not evaluated")  # arms that were left out
 
 
 def figures(entry: dict[str, Any], names: dict[str, Named], data: Path, out: str) -> dict[str, Any]:
@@ -43,6 +49,29 @@ def figures(entry: dict[str, Any], names: dict[str, Named], data: Path, out: str
     }
 
 
+def verdicts(entry: dict[str, Any], data: Path, out: str) -> dict[str, Any]:
+    """Run the experiment of an entry and return its claims."""
+    asked: list[str] = entry["experiment"]
+    typed = [item.replace("DATA", str(data)) for item in asked]
+    quiet = "trainer.enable_progress_bar=false"
+    made = suexp.run([*typed, f"out={out}", quiet], config_dir=str(OWN))
+    assert isinstance(made, Experiment)
+    if made.unfinished:
+        raise UserError(f"{entry['title']}: {made.unfinished} runs did not finish")
+    results = made.results
+    costs = {run["id"]: run["cost"]["wall_seconds"] for run in results["runs"]}
+    return {
+        "title": entry["title"],
+        "source": entry["source"],
+        "command": shlex.join(["suexp", f"--config-dir=scripts/{OWN.name}", *asked]),
+        "claims": [claim for claim in results["claims"] if claim["verdict"] not in UNJUDGED],
+        "seeds": results["seeding"],
+        "wall_seconds": round(sum(costs.values()), 1),
+        "commit": results["commit"],
+        "dirty": results["dirty"],
+    }
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -60,7 +89,12 @@ def main(arguments: list[str] | None = None) -> int:
         for slug in options.slugs or entries:
             if slug not in entries:
                 raise UserError(f"{path.name} has no {slug}; it has {', '.join(entries)}")
-            found = [figures(entry, names, options.data, options.out) for entry in entries[slug]]
+            found = [
+                verdicts(entry, options.data, options.out)
+                if "experiment" in entry
+                else figures(entry, names, options.data, options.out)
+                for entry in entries[slug]
+            ]
             if any(item["dirty"] is not False for item in found):
                 raise UserError(f"{slug}: the runs were not made from a clean commit")
             target = options.root / "experiments" / slug / "real_data.json"

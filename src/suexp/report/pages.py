@@ -152,6 +152,7 @@ def markdown_report(results: dict[str, Any]) -> str:
         "code": _markdown_code,
         "link": _markdown_link,
         "linked": _markdown_linked,
+        "cited": _markdown_cited,
         "path": lambda path: Markup(quote(str(path))),
         "fenced": lambda text: Markup(" ".join(str(text).replace("```", "").split())),
     }
@@ -219,13 +220,24 @@ def _html_linked(text: Any) -> Markup:
 
 
 def _html_cited(text: Any) -> Markup:
-    """Return a text with Markdown's links and code spans, of one line each."""
-    pieces = re.split(r"(\[[^\]]+\]\([^()\s]+\)|`[^`]+`)", str(text))
-    for i, piece in enumerate(pieces[1::2]):
-        link = re.fullmatch(r"\[(.+)\]\((.+)\)", piece)
-        code = Markup("<code>{}</code>").format(piece[1:-1])
-        pieces[2 * i + 1] = _html_link(link[1], link[2]) if link else code
-    return Markup("").join(pieces)
+    return _cited(text, _html_link, Markup("<code>{}</code>").format, Markup.escape)
+
+
+def _cited(
+    text: Any,
+    link: Callable[[str, str], Markup],
+    code: Callable[[str], Markup],
+    plain: Callable[[str], str],
+) -> Markup:
+    """Return a text with Markdown's links and code spans, of one line each, in another form."""
+    made = []
+    for piece in re.split(r"(\[[^\]]+\]\([^()\s]+\)|`[^`]+`)", str(text)):
+        found = re.fullmatch(r"\[(.+)\]\((.+)\)", piece)
+        if found:
+            made.append(link(found[1], found[2]))
+        else:
+            made.append(code(piece[1:-1]) if piece[:1] == "`" else Markup(plain(piece)))
+    return Markup("").join(made)
 
 
 def _whole(text: Any) -> Markup:
@@ -274,3 +286,7 @@ def _markdown_linked(text: Any) -> Markup:
     return Markup(
         "".join(f"<{_web(p)}>" if is_link else _markdown_text(p) for p, is_link in pieces)
     )
+
+
+def _markdown_cited(text: Any) -> Markup:
+    return _cited(text, _markdown_link, _markdown_code, _markdown_text)

@@ -72,15 +72,17 @@ class Tuning(_Part):
 
 
 class RealData(_Part):
-    """A run on data that is not shipped."""
+    """A run on data that is not shipped, with its metrics; or an experiment, with its claims."""
 
     title: str
     source: str
     command: str
     commit: str
-    steps: int
     wall_seconds: Real
-    metrics: dict[str, Real]
+    steps: int | None = None
+    metrics: dict[str, Real] | None = None
+    seeds: str | None = None
+    claims: list[Claim] | None = None
 
 
 class Results(_Part):
@@ -110,15 +112,17 @@ def with_numbers(results: dict[str, Any]) -> dict[str, Any]:
         {**run, **{key: read(run[key]) for key in ("metrics", "cost", "tables") if key in run}}
         for run in results["runs"]
     ]
-    claims = [
-        {key: item if isinstance(item, str) else read(item) for key, item in claim.items()}
-        | {key: read(claim[key]) for key in ("estimate", "left", "right") if key in claim}
-        for claim in results["claims"]
-    ]
+    claims = [_claim_with_numbers(claim) for claim in results["claims"]]
     tuning = results.get("tuning")
     if tuning and "grid" in tuning:
         tuning = {**tuning, "grid": read(tuning["grid"])}
     return {**results, "runs": runs, "claims": claims, "tuning": tuning}
+
+
+def _claim_with_numbers(claim: dict[str, Any]) -> dict[str, Any]:
+    return {key: item if isinstance(item, str) else read(item) for key, item in claim.items()} | {
+        key: read(claim[key]) for key in ("estimate", "left", "right") if key in claim
+    }
 
 
 def mistake(results: Any) -> str | None:

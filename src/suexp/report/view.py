@@ -41,11 +41,12 @@ class Table:
 
 @dataclass(frozen=True)
 class RealRun:
-    """A run on data that is not shipped."""
+    """A run on data that is not shipped, or an experiment: then it has claims."""
 
     title: str
     source: str
     values: str
+    claims: list[Judged]
     cost: str
     command: str
 
@@ -187,12 +188,16 @@ def _facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _real(run: Mapping[str, Any]) -> RealRun:
-    cost = f"{run['steps']} steps, {readable.duration(run['wall_seconds'])}"
+    time = readable.duration(run["wall_seconds"])
+    claims = [judged(claim) for claim in run.get("claims") or []]
+    cost = f"seeds {run['seeds']}, {time}" if claims else f"{run['steps']} steps, {time}, one run"
+    metrics = run.get("metrics") or {}
     return RealRun(
         title=str(run["title"]),
         source=str(run["source"]),
-        values=", ".join(f"{name} {readable.number(v)}" for name, v in run["metrics"].items()),
-        cost=f"{cost}, one run, commit `{str(run['commit'])[:12]}`",
+        values=", ".join(f"{name} {readable.number(value)}" for name, value in metrics.items()),
+        claims=claims,
+        cost=f"{cost}, commit `{str(run['commit'])[:12]}`",
         command=str(run["command"]),
     )
 
