@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-import suexp.task.similar_sentence as module
 from suexp.code.instantiate import instantiate
 from suexp.config.compose import resolve
 from suexp.errors import UserError
 from suexp.job.build import build
 from suexp.job.run import execute
 from suexp.launch.spec import spec_of
+from suexp.nn import nearest
 from suexp.task.similar_sentence import SimilarSentence, firsts, nearest_is_similar
 
 SMALL = ["task=similar_sentence", "data.tokenizer=bytes", "data.block_size=120", "model.dim=16"]
@@ -160,7 +160,7 @@ def test_recall_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = torch.tensor([0, 0, 1, 0, 2])
     expected = [True, True, False, False, False]
     assert nearest_is_similar(vectors, cluster).tolist() == expected
-    monkeypatch.setattr(module, "BLOCK", 2)
+    monkeypatch.setattr(nearest, "BLOCK", 2)
     assert nearest_is_similar(vectors, cluster).tolist() == expected
     assert firsts(torch.tensor([4, 2, 4, 9, 2])).tolist() == [1, 0, 3]
 

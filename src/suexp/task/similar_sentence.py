@@ -15,10 +15,9 @@ from suexp.data.layout import padded
 from suexp.decoding.base import Decoding
 from suexp.errors import at_least
 from suexp.nn.gather import gather_rows
+from suexp.nn.nearest import nearest_other
 from suexp.task._mean import weighted_mean
 from suexp.task.seq2seq import IGNORE, Seq2Seq
-
-BLOCK = 4096  # sentences whose cosines with all others exist at once
 
 
 class SimilarSentence(Seq2Seq):
@@ -213,11 +212,4 @@ def nearest_is_similar(
     vectors: Float[Tensor, "k d"], cluster: Int[Tensor, " k"]
 ) -> Bool[Tensor, " k"]:
     """Return for each vector whether the nearest other one, by cosine, is of its cluster."""
-    unit = F.normalize(vectors, dim=-1)
-    found = []
-    for start in range(0, len(unit), BLOCK):
-        cosines = unit[start : start + BLOCK] @ unit.T
-        rows = torch.arange(len(cosines), device=unit.device)
-        cosines[rows, rows + start] = -torch.inf
-        found.append(cluster[cosines.argmax(-1)] == cluster[start : start + BLOCK])
-    return torch.cat(found)
+    return cluster[nearest_other(F.normalize(vectors, dim=-1))] == cluster
