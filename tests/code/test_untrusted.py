@@ -10,7 +10,8 @@ import torch
 
 import suexp
 from suexp.errors import UserError
-from suexp.job.run import _last_good, execute
+from suexp.job.run import execute
+from suexp.job.train import _last_good
 from suexp.launch.spec import spec_of
 from suexp.store.folder import Run
 from suexp.transform.pretrained import Pretrained

@@ -3,6 +3,7 @@
 import functools
 import gc
 import logging
+import os
 import warnings
 
 
@@ -28,3 +29,8 @@ def prepare() -> None:
 def _spare_collections() -> None:
     """Keep what was imported out of garbage collections, which else go through it in every run."""
     gc.freeze()
+
+
+def leads() -> bool:
+    """Tell whether this process writes the run's files: of a run's processes, the first does."""
+    return int(os.environ.get("LOCAL_RANK", 0)) == 0
