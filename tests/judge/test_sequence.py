@@ -1,5 +1,7 @@
 """Claims judged look by look."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -206,3 +208,23 @@ def test_what_an_open_claim_needs_is_no_less_than_the_next_look():
 
 def test_one_seed_needs_two_more():
     assert judged((1.0,), seeding=None)["needs"]["seeds"] == 2
+
+
+def test_no_number_of_seeds_decides_below_the_floor_of_overlapping_splits():
+    """The variance of the mean is 1/n + 0.8 of the differences'."""
+    link = parse("x[a] > x[b]").links[0]
+
+    def needed(mean, overlap=0.8, **more):
+        values = tuple(mean + z for z in (-1.0, 0.0, 1.0))
+        return Comparison(link, values, (0.0, 0.1, 0.2), overlap).needed(None, **more)
+
+    spread, shift = 0.9, -0.1  # of the differences: -1, -0.1 and 0.8 beside the mean that is asked
+    floor = 2.8 * spread * math.sqrt(0.8) - shift
+    assert math.isinf(needed(floor - 0.01))
+    assert needed(floor + 0.01) > 50
+    at_four = 2.8 * spread * math.sqrt(0.8 + 1 / 4) - shift
+    assert needed(at_four) == pytest.approx(4)
+    assert needed(2.8 * spread / math.sqrt(30) - shift, overlap=0.0) == pytest.approx(30)
+    assert needed(2.8 * spread / math.sqrt(30) - shift, overlap=0.0, slack=5) == pytest.approx(6)
+    wider = 3.51 * spread / math.sqrt(30) - shift
+    assert needed(wider, overlap=0.0, c=2.67) == pytest.approx(30)

@@ -184,20 +184,27 @@ class Comparison:
         border = math.log1p(matters) if self.scale == "ratio" else matters
         return ends is not None and -border <= ends[0] and ends[1] <= border
 
-    def needed(self, matters: float | None) -> float:
+    def needed(self, matters: float | None, c: float = 1.96, slack: float = 1.0) -> float:
         """Return about how many seeds would decide it, of ten eight times, at the present figures.
 
-        Either direction, or, with ``matters``, that there is no difference; infinite where neither.
+        Either direction, or, with ``matters``, that there is no difference; infinite where no
+        number would: the error has a floor where splits of one set overlap.
+
+        Args:
+            matters: what makes no difference.
+            c: the half width of the interval that decides, in errors.
+            slack: how many times smaller the variance may turn out.
         """
         if self.scale == "signs":
-            return self._votes_needed()
+            return self._votes_needed() / slack
         if self.n < 2 or self.deviation == 0:
             return math.inf
-        reach = (1.96 + 0.84) * self.deviation
+        reach = (c + 0.84) * self.deviation
         distances = [abs(self.mean) if self.link.margin is None else self._beyond()]
         if matters is not None:
-            distances.append(matters - abs(self.mean))
-        return min((reach / d) ** 2 if d > 0 else math.inf for d in distances)
+            distances.append(max(matters - abs(self.mean), 0.0))
+        share = slack * (max(distances) / reach) ** 2 - self.overlap
+        return 1 / share if share > 0 else math.inf
 
     def _votes_needed(self) -> float:
         """Return after how many seeds the votes decide, if all that follow are the majority's."""

@@ -66,13 +66,16 @@ class Course:
 
     @property
     def needed(self) -> float:
-        """About how many seeds it takes in all."""
-        return self.last.needed(self.matters)
+        """About how many seeds it takes in all; beyond the last look, in a plan like this one."""
+        n = self.last.n
+        ended = self.at is not None and n == self.at[-1]
+        return self.last.needed(self.matters, factor(n, self.at) if ended else 1.96)
 
     @property
     def futile(self) -> bool:
         """Whether it is given up."""
-        return self.needed > FUTILE * (self.at[-1] if self.at else LOOKS[-1])
+        last = self.at[-1] if self.at else LOOKS[-1]
+        return self.last.needed(self.matters, slack=FUTILE) > last
 
     @property
     def reason(self) -> str | None:
