@@ -1,4 +1,4 @@
-"""What a step costs with each method that moves its input, relative to a plain step.
+"""What a step costs with each method that moves its input or trains factors, to a plain step's.
 
 The network is the Transformer as a classifier of random tokens; the step is training's: the loss,
 wrapped by the method, its gradient, and Adam's update. Contestants take turns, so that a busy
@@ -22,7 +22,7 @@ from suexp.data.digits import Digits
 from suexp.init import Default
 from suexp.loss import CrossEntropy
 from suexp.mask import Bidirectional
-from suexp.method import FGM, PGD, VAT, EmbeddingNoise, GradientPenalty
+from suexp.method import FGM, PGD, VAT, EmbeddingNoise, GradientPenalty, LoRA
 from suexp.method.base import Method
 from suexp.model import Transformer
 from suexp.norm import Layer
@@ -34,6 +34,7 @@ METHODS: dict[str, Callable[[], Method]] = {
     "fgm": FGM,
     "fgm, sample": lambda: FGM(granularity="sample"),
     "gradient_penalty": GradientPenalty,
+    "lora, rank 8": lambda: LoRA(rank=8, train="classifier"),
     "pgd, 3 steps": PGD,
     "vat": VAT,
 }
@@ -49,7 +50,8 @@ def step_of(model: Transformer, batch: dict[str, Tensor], *methods: Method) -> C
         data=Digits(),
     )
     task.wrap(list(methods))
-    optimizer = torch.optim.Adam(task.model.parameters(), lr=1e-4)
+    learning = [p for part in task.trained for p in part.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(learning, lr=1e-4)
 
     def step() -> None:
         optimizer.zero_grad()
