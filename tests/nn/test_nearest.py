@@ -8,7 +8,7 @@ from suexp.nn.nearest import nearest_other
 
 
 @pytest.mark.parametrize("k", [2, 7, 8, 50])
-@pytest.mark.parametrize("block", [1, 3, 7, 1024])
+@pytest.mark.parametrize("block", [1, 3, 7, 768])
 def test_it_is_that_of_the_whole_table(k: int, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nearest, "BLOCK", block)
     vectors = torch.randn(k, 5, dtype=torch.float64)
@@ -17,7 +17,7 @@ def test_it_is_that_of_the_whole_table(k: int, block: int, monkeypatch: pytest.M
     assert nearest_other(vectors).tolist() == expected.tolist()
 
 
-@pytest.mark.parametrize("block", [1, 2, 3, 1024])
+@pytest.mark.parametrize("block", [1, 2, 3, 768])
 def test_of_equals_it_is_the_first(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows 0, 2, 4 and 5 are one vector, 1 and 3 another."""
     monkeypatch.setattr(nearest, "BLOCK", block)

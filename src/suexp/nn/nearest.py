@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-BLOCK = 1024  # vectors: products of two blocks stay in a processor's cache
+BLOCK = 768  # vectors: products of two blocks stay in a processor's cache
 
 
 @torch.no_grad()
