@@ -67,9 +67,10 @@ class Course:
     @property
     def needed(self) -> float:
         """About how many seeds it takes in all; beyond the last look, in a plan like this one."""
-        n = self.last.n
-        ended = self.at is not None and n == self.at[-1]
-        return self.last.needed(self.matters, factor(n, self.at) if ended else 1.96)
+        n, wider = self.last.n, 1.0
+        if self.at is not None and n == self.at[-1] and n > 1:
+            wider = factor(n, self.at) / factor(n, (n,))  # than the interval of one look
+        return self.last.needed(self.matters, 1.96 * wider)
 
     @property
     def futile(self) -> bool:
