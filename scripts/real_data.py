@@ -22,7 +22,9 @@ from suexp.config.yaml_file import load_yaml
 from suexp.errors import UserError
 from suexp.experiment.outcome import Experiment
 from suexp.experiment.settings import Named, overrides
+from suexp.report.wording import total_seconds
 from suexp.store.folder import write_atomic
+from suexp.store.numbers import dumps
 
 ROOT = Path(__file__).parents[1]
 OWN = Path(__file__).with_suffix("")
@@ -59,14 +61,13 @@ def verdicts(entry: dict[str, Any], data: Path, out: str) -> dict[str, Any]:
     if made.unfinished:
         raise UserError(f"{entry['title']}: {made.unfinished} runs did not finish")
     results = made.results
-    costs = {run["id"]: run["cost"]["wall_seconds"] for run in results["runs"]}
     return {
         "title": entry["title"],
         "source": entry["source"],
         "command": shlex.join(["suexp", f"--config-dir=scripts/{OWN.name}", *asked]),
         "claims": [claim for claim in results["claims"] if claim["verdict"] not in UNJUDGED],
         "seeds": results["seeding"],
-        "wall_seconds": round(sum(costs.values()), 1),
+        "wall_seconds": round(total_seconds(results["runs"]), 1),
         "commit": results["commit"],
         "dirty": results["dirty"],
     }
@@ -98,7 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
             if any(item["dirty"] is not False for item in found):
                 raise UserError(f"{slug}: the runs were not made from a clean commit")
             target = options.root / "experiments" / slug / "real_data.json"
-            text = json.dumps(found, indent=1, ensure_ascii=False)
+            text = dumps(found, indent=1, ensure_ascii=False)
             write_atomic(target, text + "\n")
             print(f"wrote {target.relative_to(options.root)}")
     except UserError as error:

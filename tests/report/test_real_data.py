@@ -1,12 +1,14 @@
 """Experiments on data that are not shipped: what is kept of them, and how a card shows it."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 
 from suexp.config.yaml_file import load_yaml
 from suexp.report.pages import html_report, load_results, markdown_report
+from suexp.store.numbers import dumps
 from tests.report.test_pages import example, script
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +66,26 @@ def test_verdicts_on_real_data_join_the_card(tmp_path: Path) -> None:
     assert row.endswith("verified |")
     page = html_report(found, tmp_path)
     assert "It is better | there. <span" in page
+
+
+def test_its_infinite_numbers_are_read_as_those_of_the_results(tmp_path: Path) -> None:
+    results = example(False)
+    (tmp_path / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    claim = {**results["claims"][0], "left": math.inf, "per_seed": [math.inf, 1.0]}
+    made = {
+        "title": "Apps",
+        "source": "somewhere",
+        "command": "suexp experiment=tvd_iflytek",
+        "claims": [claim],
+        "seeds": "0, 1",
+        "wall_seconds": 1.0,
+        "commit": "0123456789abcdef",
+    }
+    (tmp_path / "real_data.json").write_text(dumps([made]), encoding="utf-8")
+    assert '"left": "inf"' in (tmp_path / "real_data.json").read_text()
+    (entry,) = load_results(tmp_path)["real_data"]
+    assert entry["claims"][0]["left"] == math.inf
+    assert entry["claims"][0]["per_seed"] == [math.inf, 1.0]
 
 
 def test_every_experiment_that_is_named_is_there() -> None:

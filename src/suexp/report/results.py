@@ -112,17 +112,24 @@ def with_numbers(results: dict[str, Any]) -> dict[str, Any]:
         {**run, **{key: read(run[key]) for key in ("metrics", "cost", "tables") if key in run}}
         for run in results["runs"]
     ]
-    claims = [_claim_with_numbers(claim) for claim in results["claims"]]
     tuning = results.get("tuning")
     if tuning and "grid" in tuning:
         tuning = {**tuning, "grid": read(tuning["grid"])}
-    return {**results, "runs": runs, "claims": claims, "tuning": tuning}
+    whole = {**results, "runs": runs, "claims": _claims(results["claims"]), "tuning": tuning}
+    if "real_data" in results:
+        whole["real_data"] = [
+            {**entry, "claims": _claims(entry["claims"])} if "claims" in entry else entry
+            for entry in results["real_data"]
+        ]
+    return whole
 
 
-def _claim_with_numbers(claim: dict[str, Any]) -> dict[str, Any]:
-    return {key: item if isinstance(item, str) else read(item) for key, item in claim.items()} | {
-        key: read(claim[key]) for key in ("estimate", "left", "right") if key in claim
-    }
+def _claims(claims: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {key: item if isinstance(item, str) else read(item) for key, item in claim.items()}
+        | {key: read(claim[key]) for key in ("estimate", "left", "right") if key in claim}
+        for claim in claims
+    ]
 
 
 def mistake(results: Any) -> str | None:

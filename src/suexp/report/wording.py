@@ -116,10 +116,15 @@ def duration(seconds: Real | None) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
 
 
-def total_time(runs: Iterable[Mapping[str, Any]]) -> str:
-    """Format how long runs took one after the other; one that arms share counts once."""
+def total_seconds(runs: Iterable[Mapping[str, Any]]) -> float:
+    """Return how long runs took one after the other; one that arms share counts once."""
     costs = {run.get("id"): run.get("cost") or {} for run in runs}
-    return duration(sum(cost.get("wall_seconds") or 0.0 for cost in costs.values()))
+    return sum(cost.get("wall_seconds") or 0.0 for cost in costs.values())
+
+
+def total_time(runs: Iterable[Mapping[str, Any]]) -> str:
+    """Format that."""
+    return duration(total_seconds(runs))
 
 
 def split_links(text: str) -> list[tuple[str, bool]]:
