@@ -1,4 +1,4 @@
-"""What a step costs with each method that moves its input or trains factors, to a plain step's.
+"""What a step costs with methods that move its input, and with LoRA, relative to a plain step.
 
 The network is the Transformer as a classifier of random tokens; the step is training's: the loss,
 wrapped by the method, its gradient, and Adam's update. Contestants take turns, so that a busy

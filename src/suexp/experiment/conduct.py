@@ -14,6 +14,7 @@ from suexp.experiment.plan import Plan, Planned, choose, plan
 from suexp.experiment.watch import Watch
 from suexp.judge.claims import check_metrics
 from suexp.launch.watching import tell
+from suexp.report.wording import total_seconds
 from suexp.store.summary import Summary
 
 
@@ -257,7 +258,6 @@ def _seconds(
     times: dict[str, dict[str, float]] = {}
     for run in runs:
         times.setdefault(run["arm"], {})[run["id"]] = run["cost"].get("wall_seconds") or 0.0
-    arms = {id_: time for arm in times.values() for id_, time in arm.items()}
     ahead = sum(
         (n - len(times[arm])) * sum(times[arm].values()) / len(times[arm])
         for arm, n in wanted.items()
@@ -265,7 +265,7 @@ def _seconds(
     there = before(item.runs())
     took = [seconds for seconds in there.values() if seconds is not None]
     more = before(replace(item, asked={**item.asked, **wanted}).runs()).keys() - there.keys()
-    return sum(arms.values()) + sum(took), ahead + (len(more) * fmean(took) if took else 0.0)
+    return total_seconds(runs) + sum(took), ahead + (len(more) * fmean(took) if took else 0.0)
 
 
 def _metric(item: Plan, planned: Planned) -> float | None:

@@ -84,7 +84,8 @@ class Watch(Watcher):
         """Return how long the runs take that these start from, as far as one such has ended."""
         times = before(runs)
         took = [seconds for seconds in times.values() if seconds is not None]
-        waiting = [id_ for id_ in before(left) if id_ in times and times[id_] is None]
+        needed = {id_ for run in left for id_ in run.run.spec.ancestors()}
+        waiting = [id_ for id_, seconds in times.items() if seconds is None and id_ in needed]
         return len(waiting) * fmean(took) if took else 0.0
 
     @contextmanager

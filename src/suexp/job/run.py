@@ -91,8 +91,8 @@ def _refusal(spec: RunSpec) -> str | None:
                 build(spec.config, data)
     except UserError as error:
         return str(error)
-    except Exception:  # what nobody foresaw the run itself reports
-        pass
+    except Exception:
+        return None  # what nobody foresaw the run itself reports
     return None
 
 
